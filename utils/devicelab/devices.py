@@ -1,0 +1,77 @@
+"""Which device computes here, how its clock is read and how its queue is emptied.
+
+An instrument asks the device for its clock, so it need not know whether the device is real. The simulated GPU registers itself here.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Origin = Literal["measured", "simulated", "estimated", "recorded"]
+
+
+def _nothing() -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as the instruments see it.
+
+    `clock` returns host seconds, `synchronize` returns when the queue is empty, `undisturbed` is entered around work
+    that runs on the CPU alone, so that a simulation does not slow it down while it is measured.
+    """
+
+    type: str
+    name: str
+    origin: Origin
+    clock: Callable[[], float] = time.perf_counter
+    synchronize: Callable[[], None] = _nothing
+    undisturbed: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+CPU = Device("cpu", "CPU", "measured")
+_registered: list[Device] = []
+
+
+def register(device: Device) -> None:
+    """Make `device` the present one, until it is unregistered."""
+    _registered.append(device)
+
+
+def unregister(device: Device) -> None:
+    """Take `device` away again, in any order."""
+    _registered[:] = [other for other in _registered if other is not device]
+
+
+def simulated() -> Device | None:
+    """Return the simulated device, or None where no simulation runs."""
+    return _registered[-1] if _registered else None
+
+
+def real_accelerator() -> Device | None:
+    """Return this machine's own GPU (CUDA before MPS), or None; while a simulation runs nobody can tell, so it is not asked."""
+    if _registered:
+        return None
+    if torch.cuda.is_available():
+        return Device("cuda", torch.cuda.get_device_name(), "measured", synchronize=torch.cuda.synchronize)
+    if torch.backends.mps.is_available():
+        return Device("mps", "Apple GPU (mps)", "measured", synchronize=torch.mps.synchronize)
+    return None
+
+
+def present() -> Device:
+    """Return the device that training would be sent to here: the simulated one, the real one, else the CPU."""
+    return simulated() or real_accelerator() or CPU
+
+
+def clock() -> float:
+    """Return seconds on the host clock of the present device; only differences mean something.
+
+    A real device: time.perf_counter(). A simulated one: its simulated host time, which time.perf_counter() cannot see.
+    """
+    return present().clock()

@@ -1,0 +1,79 @@
+"""What PyTorch publishes about its CUDA kernels: which ones check devices, which arguments, under which name.
+
+Source: `native_functions.yaml`, which torchgen ships with every PyTorch, read by the rules of torchgen's own generator
+(`torchgen/dest/register_dispatch_key.py`, `torchgen/api/native.py`, `torchgen/api/dispatcher.py`).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import torch
+import yaml
+
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The CUDA side of one operator overload.
+
+    `wrapper` is the name that the generated check prints; `checked` are the arguments that it looks at, in its order, and None
+    where it looks at nothing; `native` is False where CUDA has no kernel of its own and a composite one runs.
+    """
+
+    wrapper: str
+    checked: tuple[str, ...] | None
+    native: bool
+    iterator: bool
+
+
+@cache
+def published() -> dict[str, dict[str, Any]]:
+    """Return native_functions.yaml by operator name ("add.Tensor"); takes about 0.3 s, once."""
+    path = resources.files("torchgen") / "packaged" / "ATen" / "native" / "native_functions.yaml"
+    return {entry["func"].split("(")[0]: entry for entry in yaml.load(path.read_text(), Loader=Loader)}
+
+
+def overload_name(func: torch._ops.OpOverload) -> str:
+    """Return the name that native_functions.yaml uses: "mm", "mm.out", "add.Tensor"."""
+    name = func._schema.name.split("::")[1]
+    return f"{name}.{func._schema.overload_name}" if func._schema.overload_name else name
+
+
+def dispatch_keys(entry: dict[str, Any]) -> set[str]:
+    """Return the dispatch keys for which the yaml entry names a kernel of its own."""
+    return {key.strip() for keys in entry.get("dispatch") or {} for key in keys.split(",")}
+
+
+def tensor_arguments(schema: torch.FunctionSchema) -> tuple[str, ...]:
+    """Return the arguments in the order of the generated check: out= first, then the positional; keyword-only ones never."""
+    tensors = [argument for argument in schema.arguments if "Tensor" in str(argument.real_type)]
+    out = [argument.name for argument in tensors if argument.is_out]
+    return (*out, *(argument.name for argument in tensors if not argument.kwarg_only))
+
+
+def wrapper_name(name: str, is_out: bool, structured: bool, key: str) -> str:
+    """Return the generated wrapper's name, e.g. "wrapper_CUDA_addmm" or "wrapper_CUDA__index_select"."""
+    base, _, overload = name.partition(".")
+    base += "_out" if is_out else ""
+    if structured:
+        return f"wrapper_{key}_{base}_{overload}" if overload else f"wrapper_{key}_{base}"
+    return f"wrapper_{key}_{overload}_{base}"
+
+
+@cache
+def kernel(func: torch._ops.OpOverload, key: str = "CUDA") -> Kernel:
+    """Return what is published about `func` for a dispatch key ("CUDA", "SparseCUDA", "SparseCsrCUDA", "QuantizedCUDA")."""
+    name = overload_name(func)
+    entry = published().get(name)
+    if entry is None or func.namespace != "aten":
+        return Kernel(f"wrapper_{key}_{name}", None, False, False)
+    out = published()[entry["structured_delegate"]] if "structured_delegate" in entry else entry
+    structured = bool(out.get("structured")) and key == "CUDA"
+    native = key in dispatch_keys(entry) or (structured and key in dispatch_keys(out))
+    is_out = any(argument.is_out for argument in func._schema.arguments)
+    checked = tensor_arguments(func._schema) if native and entry.get("device_check") != "NoCheck" else None
+    wrapper = wrapper_name(name, is_out, structured, key)
+    return Kernel(wrapper, checked, native, out.get("structured_inherits") == "TensorIteratorBase")

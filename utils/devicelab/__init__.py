@@ -1,0 +1,54 @@
+"""devicelab: place, prove, time and debug PyTorch training, with or without a GPU.
+
+Names are loaded when they are first used, so that importing the package costs nothing and starts no CUDA.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .course.guess import guess
+    from .devices import clock
+    from .expect import expect_error
+    from .gpus import gpus
+    from .session import start
+    from .simgpu import simulate_gpu
+    from .timing import timeit
+    from .variants import compare
+
+_HOME = {
+    "clock": "devices",
+    "compare": "variants",
+    "expect_error": "expect",
+    "gpus": "gpus",
+    "guess": "course.guess",
+    "simulate_gpu": "simgpu",
+    "start": "session",
+    "timeit": "timing",
+}
+
+__all__ = [
+    "__version__",
+    "clock",
+    "compare",
+    "expect_error",
+    "gpus",
+    "guess",
+    "simulate_gpu",
+    "start",
+    "timeit",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"devicelab has no {name!r}; it offers {', '.join(__all__)}.")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -18,12 +18,18 @@ def _nothing() -> None:
     return None
 
 
+def _same_twice() -> tuple[float, float]:
+    now = time.perf_counter()
+    return now, now
+
+
 @dataclass(frozen=True)
 class Device:
     """A device as the instruments see it.
 
     `clock` returns host seconds, `synchronize` returns when the queue is empty, `undisturbed` is entered around work
-    that runs on the CPU alone, so that a simulation does not slow it down while it is measured.
+    that runs on the CPU alone, so that a simulation does not slow it down while it is measured. `bounds` returns the
+    low and the high reading (seconds) of a simulated clock; on a real device both are the clock.
     """
 
     type: str
@@ -32,6 +38,7 @@ class Device:
     clock: Callable[[], float] = time.perf_counter
     synchronize: Callable[[], None] = _nothing
     undisturbed: Callable[[], AbstractContextManager[object]] = nullcontext
+    bounds: Callable[[], tuple[float, float]] = _same_twice
 
 
 CPU = Device("cpu", "CPU", "measured")

@@ -1,0 +1,1 @@
+"""What the notebooks ask of a learner: guesses before a run, questions after it."""

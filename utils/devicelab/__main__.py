@@ -1,0 +1,61 @@
+"""The command line: python -m devicelab compare."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from .errors import DevicelabError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 unusable input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except DevicelabError as error:
+        print(f"devicelab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("devicelab: interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m devicelab", description="Is it on the GPU?")
+    commands = parser.add_subparsers(title="commands", required=True)
+    compare = commands.add_parser("compare", help="the article's three examples on this machine, timed")
+    compare.set_defaults(run=_compare)
+    compare.add_argument("--json", action="store_true", help="everything as JSON, with the raw samples")
+    compare.add_argument("--gpu", metavar="NAME", help="simulate this card, such as 'NVIDIA L4'")
+    for name, default, text in _SIZES:
+        compare.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {default or 'adaptive'})")  # fmt: skip
+    return parser
+
+
+_SIZES = (
+    ("rows", 100, "rows of data"),
+    ("width", 10, "features of a row"),
+    ("outputs", 2, "outputs of the model"),
+    ("epochs", 5, "training steps before the loss is read"),
+    ("repeats", None, "timed training steps"),
+    ("seed", 0, "seed of weights and data"),
+)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from . import session, variants
+
+    sizes = {name: getattr(options, name) for name, _, _ in _SIZES}
+    variants.Setting(**sizes)  # an unusable size is said before anything is simulated
+    sentence = session.prepare(options.gpu, use_mps=True)
+    result = variants.compare(sizes.pop("rows"), sizes.pop("width"), **sizes)
+    print(result.to_json() if options.json else f"{sentence}\n\n{result}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""What an instrument returns: an object with its raw samples, its device and how each number came about."""
+
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+from . import html, units
+from .devices import Origin
+
+WIDE = 0.15  # an interquartile range above this share of the median is called unstable
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that one call took, sample by sample.
+
+    `samples` are host seconds per call, `calls` the calls inside each sample. `device` is where the work really ran
+    ("cpu", "cuda:0", "cpu and cuda:0"), `name` the device's name. `low` and `high` (seconds) bound a simulated median.
+    """
+
+    samples: tuple[float, ...]
+    calls: int
+    device: str
+    name: str
+    origin: Origin
+    threads: int
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def median(self) -> float:
+        """Seconds per call, the median of the samples."""
+        return median(self.samples)
+
+    @property
+    def spread(self) -> float:
+        """Seconds between the first and the third quartile of the samples; 0 for a single sample."""
+        if len(self.samples) < 2:
+            return 0.0
+        first, _, third = quantiles(self.samples, n=4, method="inclusive")
+        return third - first
+
+    @property
+    def per_second(self) -> float:
+        """Calls per second at the median."""
+        return 1 / self.median
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the spread is too wide to compare this timing closely with another."""
+        return self.spread > WIDE * self.median
+
+    @property
+    def label(self) -> str:
+        """The one word that says how the number came about, with the device."""
+        return f"{self.origin}, {self.device}" + (f" ({self.name})" if self.name not in ("", "CPU") else "")
+
+    @property
+    def text(self) -> str:
+        """The median with its spread, or with low and high where it is simulated."""
+        if self.low is not None and self.high is not None:
+            return f"{units.seconds(self.median)} ({units.seconds(self.low)} to {units.seconds(self.high)})"
+        return f"{units.seconds(self.median)} ± {units.seconds(self.spread / 2)}"
+
+    def __str__(self) -> str:
+        line = f"{self.text} a call, {units.rate(self.per_second)} [{self.label}]"
+        if self.unstable:
+            line += "\nThe samples differ widely: close other programs and measure again before you compare."
+        return line
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p>{html.escape(line)}</p>" for line in str(self).splitlines())
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data for JSON; every time in seconds."""
+        return {
+            "median": self.median, "spread": self.spread, "low": self.low, "high": self.high,
+            "per_second": self.per_second, "origin": self.origin, "device": self.device, "name": self.name,
+            "calls_per_sample": self.calls, "threads": self.threads, "samples": list(self.samples),
+        }  # fmt: skip

@@ -1,0 +1,110 @@
+"""The first line of every lesson: say which GPU there is, and simulate one where there is none."""
+
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from . import devices
+from .errors import InputError, listed
+from .simgpu import simulate_gpu
+
+MODES = ("auto", "real", "simulated", "off")
+CARD = "Tesla T4"
+
+
+def start() -> None:
+    """Say in one line which GPU this kernel has, and simulate one where there is no NVIDIA GPU.
+
+    The environment variable DEVICELAB_GPU decides: auto (the default), real, simulated or off. Calling it again changes
+    nothing. What stands in the way of a real GPU is said first.
+    """
+    print(prepare())
+
+
+def prepare(card: str | None = None, *, use_mps: bool = False) -> str:
+    """Choose the GPU as `start` does and return its sentence; `card` asks for a simulation of that card.
+
+    With `use_mps` a Mac's own GPU counts as a GPU, so that nothing is simulated there.
+    """
+    mode = _mode()
+    if card and mode in ("real", "off"):
+        raise InputError(
+            f"A simulated {card} was asked for, but DEVICELAB_GPU is {mode!r}. Unset one of them."
+        )
+    if devices.simulated() and mode in ("real", "off"):
+        raise InputError(
+            f"A simulated GPU runs in this kernel already, but DEVICELAB_GPU is {mode!r}. Restart the kernel to change."
+        )
+    if mode == "off":
+        return "No GPU is used: DEVICELAB_GPU is off. Everything stays on the CPU."
+    real = devices.real_accelerator() if mode != "simulated" and not card else None
+    if real and (real.type == "cuda" or use_mps):
+        return (
+            f"{'cuda:0' if real.type == 'cuda' else 'mps:0'} is a real {real.name}: every time is measured."
+        )
+    if mode == "real":
+        raise InputError(_no_real_gpu(real))
+    return _simulate(card, quiet=mode == "simulated")
+
+
+def _mode() -> str:
+    mode = os.environ.get("DEVICELAB_GPU", "auto") or "auto"
+    if mode not in MODES:
+        raise InputError(f"DEVICELAB_GPU must be {listed(MODES)}, but it is {mode!r}.")
+    return mode
+
+
+def _simulate(card: str | None, *, quiet: bool) -> str:
+    if not devices.simulated():
+        for warning in [] if quiet else obstacles():
+            print(warning, file=sys.stderr)
+        simulate_gpu(card or CARD)
+    name = devices.present().name
+    return f"cuda:0 is a simulated {name}, in this kernel only: values are real, times are estimates."
+
+
+def _no_real_gpu(real: devices.Device | None) -> str:
+    found = f"only {real.name} was found" if real else "none was found"
+    return (
+        f"DEVICELAB_GPU is 'real', which needs an NVIDIA GPU, but {found}. Unset it to use a simulated GPU."
+    )
+
+
+def obstacles() -> list[str]:
+    """Return what a learner must know before a GPU is simulated: a card that torch cannot use, or a Mac's own GPU."""
+    if torch.backends.mps.is_available():
+        return [
+            "This Mac has a GPU of its own, called mps. It waits in lesson 08; here a CUDA GPU is simulated."
+        ]
+    driver = nvidia_driver()
+    if not driver or torch.cuda.is_available():
+        return []
+    if torch.version.cuda is None:
+        return [
+            f"ATTENTION: there is an NVIDIA driver here ({driver}), but this torch ({torch.__version__}) was built for the CPU "
+            f"only and cannot use the card.\nTo mend it, run in a terminal, then restart the kernel:\n    {_reinstall()}"
+        ]
+    return [
+        f"ATTENTION: there is an NVIDIA driver here ({driver}) and torch was built for CUDA {torch.version.cuda}, but torch "
+        "finds no usable GPU.\nTo see why, run in a terminal:\n"
+        f"    {sys.executable} -c \"import torch; torch.zeros(1, device='cuda')\""
+    ]
+
+
+def nvidia_driver() -> str | None:
+    """Return the evidence of an installed NVIDIA driver, or None: a file or a program that only the driver brings."""
+    places = [Path("/proc/driver/nvidia/version"), Path("/dev/dxg"), Path(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32", "nvcuda.dll")]  # fmt: skip
+    wsl_library = Path("/usr/lib/wsl/lib/libcuda.so.1")
+    for place in places:
+        if place.exists() and (place.name != "dxg" or wsl_library.exists()):
+            return str(place)
+    return shutil.which("nvidia-smi")
+
+
+def _reinstall() -> str:
+    index = " --index-url https://download.pytorch.org/whl/cu128" if platform.system() == "Windows" else ""
+    return f"{sys.executable} -m pip install --force-reinstall torch{index}"

@@ -1,0 +1,104 @@
+"""How long a call takes on the device it really runs on: warm, synchronized, with raw samples."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.benchmark import Timer
+
+from . import devices
+from .errors import InputError, check_range
+from .results import Timing
+
+
+class _Watch(TorchDispatchMode):
+    """Notes on which devices operators leave their results."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.seen.update(str(leaf.device) for leaf in tree_iter(out) if isinstance(leaf, torch.Tensor))
+        return out
+
+
+def devices_used(fn: Callable[[], object]) -> list[str]:
+    """Call `fn` once and return the devices of its operators' results, in alphabetical order.
+
+    Work of other threads is not seen: on a real GPU that includes the backward pass.
+    """
+    with _Watch() as watch:
+        fn()
+    return sorted(watch.seen)
+
+
+def timeit(
+    fn: Callable[[], object],
+    *,
+    seconds: float = 0.3,
+    repeats: int | None = None,
+    threads: int | None = None,
+) -> Timing:
+    """Time one call of `fn` on the device where its work really runs.
+
+    The calls before the first sample warm up; each sample ends with the accelerator's queue empty. `seconds` is the
+    time to spend on samples, `repeats` asks for that many samples of one call instead. `threads` is the number of CPU
+    threads, torch's own setting if left out. Work on the CPU alone is measured even while a GPU is simulated. Work on
+    a simulated GPU is timed on its simulated clock. torch.utils.benchmark.Timer does the timing.
+    """
+    _check(fn, seconds, repeats, threads)
+    threads = threads or torch.get_num_threads()
+    used = devices_used(fn)
+    present = devices.present()
+    device = present if any(name != "cpu" for name in used) else devices.CPU
+    with present.undisturbed() if device is devices.CPU else nullcontext():
+        samples, calls, bounds = _samples(fn, device, seconds, repeats, threads)
+    low, high = bounds if bounds else (None, None)
+    return Timing(
+        samples, calls, " and ".join(used) or "no device", device.name, device.origin, threads, low, high
+    )
+
+
+def _check(fn: object, seconds: float, repeats: int | None, threads: int | None) -> None:
+    if not callable(fn):
+        raise InputError(
+            f"timeit needs a function to call, but it got {type(fn).__name__}. Wrap the work: lab.timeit(lambda: model(x))."
+        )
+    check_range("seconds", seconds, 0.001, 600)
+    if repeats is not None:
+        check_range("repeats", repeats, 1, 1_000_000)
+    if threads is not None:
+        check_range("threads", threads, 1, 1024)
+
+
+def _samples(fn, device: devices.Device, seconds: float, repeats: int | None, threads: int):
+    """Return seconds per call of each sample, calls in a sample, and (low, high) seconds of a simulated call."""
+
+    def clock() -> float:
+        device.synchronize()
+        return device.clock()
+
+    timer = Timer("fn()", globals={"fn": fn}, timer=clock, num_threads=threads)
+    if device.origin == "simulated":  # the same every time, so a few samples say all
+        return _counted(timer, repeats or 3), 1, _bounds(fn, device)
+    if repeats is not None:
+        return _counted(timer, repeats), 1, None
+    measurement = timer.adaptive_autorange(threshold=0.05, min_run_time=seconds / 3, max_run_time=seconds)
+    return tuple(measurement.times), measurement.number_per_run, None
+
+
+def _counted(timer: Timer, repeats: int) -> tuple[float, ...]:
+    return tuple(timer.timeit(1).times[0] for _ in range(repeats))
+
+
+def _bounds(fn, device: devices.Device) -> tuple[float, float]:
+    device.synchronize()
+    low, high = device.bounds()
+    fn()
+    device.synchronize()
+    after_low, after_high = device.bounds()
+    return after_low - low, after_high - high

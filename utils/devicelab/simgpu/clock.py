@@ -83,3 +83,21 @@ class Clock:
         queues = self.queues[index].values() if stream is None else [self.queue(index, stream)]
         tail = max(queue.tail for queue in queues)
         self.host_seconds = max(self.host_seconds, tail) + costs.SYNCHRONIZE.seconds
+
+    def wait_until(self, time: float) -> None:
+        """Let the host wait for a moment of the device's, such as a recorded event."""
+        self.host_seconds = max(self.host_seconds, time) + costs.SYNCHRONIZE.seconds
+
+    def idle(self, index: int, stream: int) -> bool:
+        """Return whether a stream has nothing left to do at the present host time."""
+        return self.queue(index, stream).tail <= self.host_seconds
+
+    def mark(self, index: int, stream: int) -> float:
+        """Record an event in a stream; return the time at which the stream reaches it."""
+        self.host_seconds += costs.NO_LAUNCH.seconds
+        return max(self.queue(index, stream).tail, self.host_seconds)
+
+    def hold(self, index: int, stream: int, time: float) -> None:
+        """Let the later work of a stream start no earlier than `time`."""
+        queue = self.queue(index, stream)
+        queue.tail = max(queue.tail, time)

@@ -1,0 +1,50 @@
+"""torch.accelerator.* over the simulated cards, again by supplying what torch's C++ extension would answer."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from devicelab.simgpu.surface import Bindings
+
+if TYPE_CHECKING:
+    from devicelab.simgpu.session import Simulation
+
+
+def install(simulation: "Simulation") -> None:
+    """Let torch.accelerator find the simulated cards."""
+    cuda = Bindings(simulation)
+
+    def index_of(index: int | None) -> int:
+        return simulation.current if index is None or index < 0 else index
+
+    def wait(index: int | None = None) -> None:
+        simulation.clock.wait(index_of(index))
+
+    def info(index: int | None = None) -> tuple[int, int]:
+        return simulation.cards[index_of(index)].ledger.info()
+
+    def set_stream(stream: torch.Stream) -> None:
+        cuda._cuda_setStream(stream.stream_id, stream.device_index, stream.device_type)
+
+    def stream(index: int | None = None) -> torch.Stream:
+        return torch.cuda.current_stream(index_of(index))
+
+    answers: dict[str, Any] = {
+        "_get_accelerator": lambda *_: torch.device("cuda"),
+        "_accelerator_getAccelerator": lambda: torch.device("cuda"),
+        "_accelerator_getDeviceIndex": cuda._cuda_getDevice,
+        "_accelerator_setDeviceIndex": cuda._cuda_setDevice,
+        "_accelerator_exchangeDevice": cuda._cuda_exchangeDevice,
+        "_accelerator_maybeExchangeDevice": cuda._cuda_maybeExchangeDevice,
+        "_accelerator_getStream": stream,
+        "_accelerator_setStream": set_stream,
+        "_accelerator_synchronizeDevice": wait,
+        "_accelerator_isAllocatorInitialized": lambda: True,
+        "_accelerator_emptyCache": cuda._cuda_emptyCache,
+        "_accelerator_getDeviceStats": cuda._cuda_memoryStats,
+        "_accelerator_resetAccumulatedStats": cuda._cuda_resetAccumulatedMemoryStats,
+        "_accelerator_resetPeakStats": cuda._cuda_resetPeakMemoryStats,
+        "_accelerator_getMemoryInfo": info,
+    }
+    for name, answer in answers.items():
+        simulation.patches.set(torch._C, name, answer)

@@ -1,7 +1,7 @@
 """Run a notebook in JupyterLab and save pictures of it, top to bottom.
 
-    python tests/browser/shoot.py notebooks/00_x.ipynb OUT_DIR           run all cells, then take pictures
-    python tests/browser/shoot.py --saved notebooks/00_x.ipynb OUT_DIR   the saved outputs, as a fresh clone has them
+    python tests/browser/shoot.py notebooks/00_x.ipynb OUT           run all cells, then take pictures
+    python tests/browser/shoot.py --saved notebooks/00_x.ipynb OUT   the saved outputs, as a fresh clone has them
 
 DEVICELAB_GPU chooses the device, as for a learner (default: simulated).
 Exit status 1 when a cell ended in an error or was not run.

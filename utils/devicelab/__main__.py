@@ -32,7 +32,8 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--json", action="store_true", help="everything as JSON, with the raw samples")
     compare.add_argument("--gpu", metavar="NAME", help="simulate this card, such as 'NVIDIA L4'")
     for name, default, text in _SIZES:
-        compare.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {default or 'adaptive'})")  # fmt: skip
+        usual = "adaptive" if default is None else default
+        compare.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {usual})")
     return parser
 
 

@@ -1,6 +1,7 @@
 """Which device computes here, how its clock is read and how its queue is emptied.
 
-An instrument asks the device for its clock, so it need not know whether the device is real. The simulated GPU registers itself here.
+An instrument asks the device for its clock, so it need not know whether the device is real.
+The simulated GPU registers itself here.
 """
 
 import time

@@ -15,7 +15,7 @@ class ExpectedErrorMissing(AssertionError):
     """The error that a cell announces did not come, or another one came."""
 
 
-class expect_error:  # noqa: N801 (reads as a function: `with lab.expect_error(RuntimeError):`)
+class expect_error:  # lower case: it reads as a function
     """Show the error that the block raises, with its traceback trimmed, and fail unless exactly this error comes.
 
     `kind` is the expected exception class (no subclass counts), `match` a regular expression found in its message.
@@ -57,7 +57,7 @@ def trimmed(error: BaseException) -> str:
     frames = [frame for frame in extract_tb(error.__traceback__) if not _is_own(frame)]
     lines: list[str] = []
     hidden = 0
-    for frame, following in zip(frames, [*frames[1:], None]):
+    for frame, following in zip(frames, [*frames[1:], None], strict=True):
         if _is_torch(frame) and following is not None:
             hidden += 1
             continue

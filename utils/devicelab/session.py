@@ -97,10 +97,9 @@ def obstacles() -> list[str]:
 
 def nvidia_driver() -> str | None:
     """Return the evidence of an installed NVIDIA driver, or None: a file or a program that only the driver brings."""
-    places = [Path("/proc/driver/nvidia/version"), Path("/dev/dxg"), Path(os.environ.get("SYSTEMROOT", "C:\\Windows"), "System32", "nvcuda.dll")]  # fmt: skip
-    wsl_library = Path("/usr/lib/wsl/lib/libcuda.so.1")
-    for place in places:
-        if place.exists() and (place.name != "dxg" or wsl_library.exists()):
+    windows = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll")
+    for place in (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"), windows):
+        if place.exists():
             return str(place)
     return shutil.which("nvidia-smi")
 

@@ -100,7 +100,8 @@ class Comparison:
 
     @property
     def _header(self) -> list[str]:
-        return ["Example", "Really ran on", "One training step", "Steps a second", f"Loss after {self.setting.epochs} epochs", "How we know"]  # fmt: skip
+        loss = f"Loss after {self.setting.epochs} epochs"
+        return ["Example", "Really ran on", "One training step", "Steps a second", loss, "How we know"]
 
     @property
     def sentences(self) -> list[str]:
@@ -110,7 +111,10 @@ class Comparison:
     def __str__(self) -> str:
         rows = [self._header, *self._rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(self._header))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
         lines.insert(1, "  ".join("-" * width for width in widths))
         return "\n".join([self._title, *lines, *self.sentences])
 
@@ -171,15 +175,16 @@ def _speed(comparison: Comparison) -> list[str]:
     ]
 
 
+_TOO_LARGE = "The step size 0.01 is too large for this width; take fewer epochs or a smaller width."
+
+
 def _faults(comparison: Comparison) -> list[str]:
     said = []
     for variant in comparison.variants:
         if variant.error:
             said.append(f"{TITLES[variant.name]}: at `{variant.line}`\n  {variant.error}")
         if variant.loss is not None and not math.isfinite(variant.loss):
-            said.append(
-                f"{TITLES[variant.name]}: the loss is {variant.loss}. The step size 0.01 is too large for this width; take fewer epochs or a smaller width."
-            )
+            said.append(f"{TITLES[variant.name]}: the loss is {variant.loss}. {_TOO_LARGE}")
     return said
 
 

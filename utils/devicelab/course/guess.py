@@ -1,17 +1,20 @@
 """A guess before a cell is run: noted, never marked, answered when the learner has seen the outcome."""
 
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 
-from .. import html
-from ..errors import InputError, listed
-from .guesses import REPLIES
+import yaml
+
+from devicelab import html
+from devicelab.errors import InputError, listed
 
 NOT_SURE = "not sure"
 PROMPT = "Your guess first: choose with the mouse or the arrow keys, then run the next cell."
 
 
 def guess(question: str, options: Sequence[str]) -> None:
-    """Ask `question` with its `options` (and "not sure"); the reply waits, folded, until the outcome was seen.
+    """Ask `question` with its `options` (and "not sure"); the reply waits, folded, for the outcome.
 
     Where widgets cannot be shown, the question and the options are shown as text.
     """
@@ -29,7 +32,7 @@ def guess(question: str, options: Sequence[str]) -> None:
 
     display(HTML(f"<p><b>{html.escape(question)}</b><br>{PROMPT}</p>"))
     try:
-        from .. import widgets
+        from devicelab import widgets
     except ImportError:
         print(_plain(question, choices))
     else:
@@ -39,12 +42,18 @@ def guess(question: str, options: Sequence[str]) -> None:
 def reply(question: str, choice: str) -> str:
     """Return what is said to a choice, as HTML: it was noted, and a folded sentence for after the run."""
     noted = f"<p>Noted: {html.escape(choice)}. Now run the next cell.</p>"
-    answers = REPLIES.get(question, {})
+    answers = replies().get(question, {})
     if choice == NOT_SURE:
         words = answers.get(NOT_SURE, "A good place to start: the next cell shows it.")
     else:
         words = answers.get(choice, "Compare the output with your guess.")
     return noted + html.details("You have run it? Open this.", words)
+
+
+@cache
+def replies() -> dict[str, dict[str, str]]:
+    """Return the reply to each option of each question of the lessons."""
+    return yaml.safe_load(resources.files(__package__).joinpath("guesses.yaml").read_text("utf-8"))
 
 
 def _plain(question: str, choices: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from .. import html
-from ..expect import trimmed
+from devicelab import html
+from devicelab.expect import trimmed
 
 State = Literal["not attempted", "not yet", "passed"]
 TRIES = 3  # after so many tries the solution is shown without asking twice

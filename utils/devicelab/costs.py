@@ -1,19 +1,17 @@
-"""What an operator costs on a card: launches on the host, seconds on the device, each with low and high.
+"""What an operator costs on a card: launches for the host, seconds for the device, each with low and high.
 
-The device time is a roofline: a floor per kernel, then the slower of arithmetic and memory traffic at the fractions that PyTorch was
-seen to reach. FLOPs come from torch's own registry, bytes from the operator's inputs and outputs. Sources: docs/sources.md.
+The device's time is a roofline: a floor for every kernel, then arithmetic or memory traffic, whichever is slower, at the fraction of the
+datasheet that PyTorch was seen to reach. FLOPs come from torch's own registry of formulas, bytes from the sizes of what goes in and out.
+It runs nothing and reads no values. All of it is an estimate; docs/sources.md says where each constant comes from.
 """
 
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from devicelab.gpus import Card
-
-US = 1e-6
+from .gpus import Card
 
 
 class Span(NamedTuple):
@@ -23,147 +21,228 @@ class Span(NamedTuple):
     seconds: float
     high: float
 
-    def __mul__(self, times):  # type: ignore[override]
-        return Span(self.low * times, self.seconds * times, self.high * times)
+
+def _us(low: float, seconds: float, high: float) -> Span:
+    return Span(low * 1e-6, seconds * 1e-6, high * 1e-6)
 
 
-# The host's side, assumed; an A100 host in public measurements needs about 8 us for one eager operator on a full queue.
-LAUNCH = Span(4 * US, 8 * US, 16 * US)
-NO_LAUNCH = Span(0.5 * US, 1.5 * US, 3 * US)  # views and allocations: dispatch only
-SYNCHRONIZE = Span(3 * US, 6 * US, 12 * US)
-READ_BACK = Span(6 * US, 8 * US, 12 * US)  # .item() on an idle queue
-HOST_OPERATOR = Span(1 * US, 2 * US, 5 * US)
-CONTEXT = Span(0.1, 0.3, 3.0)  # creating the CUDA context
+# What the host pays, assumed: one eager operator on a full queue costs about 8 us (public measurements on an A100's host),
+# 17 us with a synchronization after each, `.item()` 6 to 12 us on an idle queue.
+LAUNCH = _us(4, 8, 16)
+DISPATCH = _us(0.5, 1.5, 3)  # a view or an allocation: nothing is launched
+SYNCHRONIZE = _us(3, 6, 12)
+HOST_OPERATOR = _us(1, 2, 5)  # an operator that runs on the CPU, before its work
+CONTEXT = Span(0.1, 0.3, 3.0)  # creating the CUDA context: from tenths of a second to seconds
 
-# The device's side.
-KERNEL_FLOOR = Span(1.5 * US, 2.5 * US, 5 * US)
-COPY_FLOOR = Span(5 * US, 10 * US, 20 * US)
-UNKNOWN_FP32, UNKNOWN_MEMORY = 0.65, 0.80  # fractions for a card nobody measured
-COMPUTE_SPREAD, MEMORY_SPREAD, UNKNOWN_SPREAD = 1.3, 1.15, 1.6
-PAGEABLE, PINNED = 1.4e9 / 12.6e9, 0.80  # fractions of the link; pageable over pinned as measured on an A100
-HOST_BANDWIDTH, HOST_FLOPS = 10e9, 50e9  # a nominal host, so that simulated time depends on no machine
+# What the card pays.
+KERNEL = _us(1.5, 2.5, 5)
+COPY = _us(4, 8, 16)
 
-_FREE = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "_unsafe_view", "set_", "resize_", "lift_fresh"}
-_FREE |= {"detach", "alias", "_reshape_alias", "is_same_size", "record_stream", "lift", "resize_as_", "sym_size", "_pin_memory"}
-_WRITES = {"zero_", "fill_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "zeros_like", "ones_like", "full_like"}
-_WRITES |= {"copy_", "randn_like", "rand_like", "randint_like", "new_zeros", "new_ones", "new_full"}
-_GATHERS = {"embedding", "index_select", "gather", "index", "take", "masked_select", "index_put_", "_index_put_impl_", "scatter_"}
-_LAUNCHES = {"mse_loss": 2, "native_layer_norm_backward": 2, "native_batch_norm": 2, "native_batch_norm_backward": 2, "_cudnn_rnn": 8}
-GENERIC, FREE, WRITE, GATHER, MATMUL, COUNTED, FOREACH = range(7)
+# Fractions of the datasheet where nobody measured the card, and how far low and high lie from the guess (factors).
+UNKNOWN_FP32, UNKNOWN_MEMORY, UNKNOWN_LINK = 0.65, 0.80, 15.8e9
+COMPUTE_SPREAD, MEMORY_SPREAD, UNKNOWN_SPREAD = 1.35, 1.2, 1.8
+PINNED = 0.80  # of the link, 24.7 of 31.5 GB/s on an RTX 4090
+PAGEABLE = PINNED * 1.4 / 12.6  # 1.4 GB/s where pinned memory gave 12.6, on an A100
+PAGEABLE_SPREAD, PINNED_SPREAD = 3.0, 1.25
+DOUBLE = 1 / 64  # of fp32, where the card has no figure for fp64
+
+# A nominal host for operators on the CPU, so that simulated time depends on no machine.
+HOST_BANDWIDTH, HOST_FLOPS, HOST_SPREAD = 10e9, 50e9, 2.0
+
+NOTHING, GENERIC, WRITE, COPY_INTO, GATHER, MATMUL, FORMULA, RNN = range(8)
+_NOTHING = {"_unsafe_view", "set_", "resize_", "lift", "lift_fresh", "is_same_size", "record_stream", "_local_scalar_dense"}
+_NOTHING |= {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_as_", "_has_same_storage_numel"}
+_WRITE = {"zero_", "fill_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "log_normal_", "geometric_", "cauchy_"}
+_WRITE |= {"zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like", "new_zeros", "new_ones", "new_full"}
+_GATHER = {"embedding", "index_select", "gather", "index", "take", "masked_select", "index_put", "index_put_", "_index_put_impl_"}
+_GATHER |= {"scatter_", "scatter_add_", "index_add_", "index_copy_", "index_fill_", "slice_backward", "select_backward"}
+_MATMUL = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # name -> where the first factor stands
+_KERNELS = {"mse_loss": 2, "l1_loss": 2, "native_layer_norm_backward": 2, "native_batch_norm": 2, "native_batch_norm_backward": 2}
+_KERNELS |= {"nll_loss_backward": 2, "embedding_dense_backward": 3, "sort": 4, "topk": 2, "nonzero": 3, "native_group_norm_backward": 3}
 
 
-@lru_cache(maxsize=None)
-def kind_of(func: Any) -> tuple[int, int]:
-    """Return how `func` is costed and how many kernels it launches."""
-    name = func._schema.name.partition("::")[2]
-    launches = _LAUNCHES.get(name, 1)
-    if name in _FREE or any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments):
-        return FREE, 0
-    if name in ("mm", "addmm", "bmm", "baddbmm"):
-        return MATMUL, launches
-    if func.overloadpacket in _flop_formulas() or name.startswith("_scaled_dot_product"):
-        return COUNTED, launches
-    if name.startswith(("_foreach", "_fused")):
-        return FOREACH, launches
-    return (WRITE if name in _WRITES else GATHER if name in _GATHERS else GENERIC), launches
+class Kind(NamedTuple):
+    """How an operator is costed: which rule, how many kernels, where its first factor stands."""
+
+    rule: int
+    kernels: int
+    first: int = 0
 
 
 @cache
-def _flop_formulas() -> dict:
-    from torch.utils.flop_counter import flop_registry
+def kind_of(func: Any) -> Kind:
+    """Return how `func` (an OpOverload) is costed; decided once for each."""
+    name = func._schema.name.partition("::")[2]
+    kernels = _KERNELS.get(name, 1)
+    if name in _NOTHING or any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments):
+        return Kind(NOTHING, 0)
+    if name in _MATMUL:
+        return Kind(MATMUL, kernels, _MATMUL[name])
+    if func.overloadpacket in _formulas() or name == _CPU_ATTENTION:
+        return Kind(FORMULA, 3 if name == "convolution_backward" else kernels)
+    if "rnn" in name or name in ("lstm", "gru"):
+        return Kind(RNN, 4)
+    rules = ((_WRITE, WRITE), ({"copy_", "_to_copy"}, COPY_INTO), (_GATHER, GATHER))
+    return Kind(next((rule for names, rule in rules if name in names), GENERIC), kernels)
+
+
+_CPU_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
+
+
+@cache
+def _formulas() -> dict[Any, Any]:
+    from torch.utils.flop_counter import flop_registry  # loads much of torch: only when first needed
 
     return flop_registry
 
 
-def _bytes(value: Any) -> int:
+def nbytes(value: Any) -> int:
+    """Return the bytes of a tensor, or of all tensors in a list or tuple; 0 for anything else."""
     if isinstance(value, Tensor):
-        return value.numel() * value.itemsize
+        return value.nbytes if value.layout is torch.strided else value._nnz() * value.itemsize
     if type(value) in (list, tuple):
-        return sum(_bytes(item) for item in value)
+        return sum(map(nbytes, value))
     return 0
 
 
-def traffic(func: Any, args: tuple, out: Any) -> int:
-    """Return the bytes that `func` reads and writes, from the sizes of its arguments and results alone."""
-    kind = kind_of(func)[0]
-    if kind == FREE:
+def traffic(rule: int, args: tuple, out: Any) -> int:
+    """Return the bytes that an operator reads and writes, from the sizes of its arguments and results."""
+    if rule == NOTHING:
         return 0
-    if kind == WRITE:
-        return 2 * _bytes(out) if func is _COPY else _bytes(out)
-    if kind == GATHER:
-        small = min(_bytes(out), _bytes(args[2]) if len(args) > 2 else _bytes(out))
-        return 2 * small
-    return _bytes(args) + _bytes(out)
+    if rule == WRITE:
+        return nbytes(out)
+    if rule == COPY_INTO:
+        return nbytes(args[-1] if rule == COPY_INTO and len(args) > 1 else args) + nbytes(out)
+    if rule == GATHER:  # only the rows that are asked for move, not the whole table
+        return 2 * min([nbytes(out)] + [size for size in map(nbytes, args) if size])
+    total = nbytes(out)
+    for value in args:
+        total += nbytes(value)
+    return total
 
 
-_COPY = torch.ops.aten.copy_.default
-
-
-def flops(func: Any, args: tuple, kwargs: dict, out: Any) -> float:
-    """Return the floating-point operations of matrix products, convolutions and attention; 0 for all others."""
-    kind = kind_of(func)[0]
-    if kind == MATMUL:
-        inner = args[-2].shape[-1] if len(args) < 3 else args[1].shape[-1]
-        return 2.0 * out.numel() * inner
-    if kind == COUNTED:
-        formula = _flop_formulas().get(func.overloadpacket)
-        return float(formula(*args, **kwargs, out_val=out)) if formula else _attention_flops(args)
+def flops(kind: Kind, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> float:
+    """Return the floating-point operations of matrix products, convolutions, attention and recurrent layers; 0 for all others."""
+    if kind.rule == MATMUL:
+        return 2.0 * out.numel() * args[kind.first].shape[-1]
+    if kind.rule == FORMULA:
+        return _by_formula(func, args, kwargs, out)
+    if kind.rule == RNN:
+        steps = args[0].shape[0] * args[0].shape[1]
+        return 2.0 * steps * sum(weight.numel() for weight in args[1:] if isinstance(weight, Tensor) and weight.dim() == 2)
     return 0.0
 
 
-def _attention_flops(args: tuple) -> float:
-    query, key = args[0], args[1]
-    return 4.0 * query.numel() * key.shape[-2] if isinstance(key, Tensor) else 0.0
+_counted: dict[Any, float] = {}
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What one operator costs: kernels launched, device seconds (low, guess, high), and what it counted to get there."""
+def _by_formula(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> float:
+    """Ask torch's registry, which takes 10 to 20 us, once for each set of shapes."""
+    key = (func, _shapes(args), _shapes(out))
+    if key not in _counted:
+        if len(_counted) > 10_000:
+            _counted.clear()
+        formula = _formulas().get(func.overloadpacket)
+        query, key_tensor = args[0], args[1]
+        _counted[key] = float(formula(*args, **kwargs, out_val=out) if formula else 4 * query.numel() * key_tensor.shape[-2])
+    return _counted[key]
 
-    launches: int
-    device: Span
+
+def _shapes(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.shape
+    return tuple(map(_shapes, value)) if isinstance(value, (list, tuple)) else value
+
+
+class Cost(NamedTuple):
+    """What one operator costs on a card: kernels, FLOPs, bytes, and the device's seconds."""
+
+    kernels: int
     flops: float
     bytes: int
+    device: Span
 
 
 class CardCosts:
-    """The costs on one card; peaks and fractions are looked up once, for the clock asks at every operator."""
+    """The costs on one card; what does not change is worked out once, since the clock asks at every operator."""
 
     def __init__(self, card: Card):
         self.card = card
-        known = card.reached_fp32 is not None
-        self.compute_spread = COMPUTE_SPREAD if known else UNKNOWN_SPREAD
-        self.memory_spread = MEMORY_SPREAD if card.reached_memory is not None else UNKNOWN_SPREAD
+        self.compute_spread = UNKNOWN_SPREAD if card.reached_fp32 is None else COMPUTE_SPREAD
+        self.memory_spread = UNKNOWN_SPREAD if card.reached_memory is None else MEMORY_SPREAD
         self.per_byte = 1 / (card.bandwidth * (card.reached_memory or UNKNOWN_MEMORY))
-        self._reached = card.reached_fp32 or UNKNOWN_FP32
+        self.link = card.link or UNKNOWN_LINK
+        reached = card.reached_fp32 or UNKNOWN_FP32
+        peaks = {
+            torch.float32: card.fp32,
+            torch.float16: card.fp16,
+            torch.bfloat16: card.bf16,
+            torch.float64: card.fp64 or card.fp32 * DOUBLE,
+        }
+        self._per_flop = {dtype: 1 / ((peak or card.fp32) * reached) for dtype, peak in peaks.items()}
+        self._per_flop_tf32 = 1 / ((card.tf32 or card.fp32) * reached)
 
-    def peak(self, dtype: torch.dtype, tf32: bool = False) -> float:
-        """Return the FLOP/s of matrix products in `dtype` that PyTorch reaches."""
-        card = self.card
-        peaks = {torch.float16: card.fp16, torch.bfloat16: card.bf16, torch.float64: card.fp32 / 32}
-        peak = card.tf32 if tf32 and dtype is torch.float32 else peaks.get(dtype)
-        return (peak or card.fp32) * self._reached
+    def per_flop(self, dtype: torch.dtype, tf32: bool = False) -> float:
+        """Return the seconds per FLOP of a large matrix product in `dtype`."""
+        if tf32 and dtype is torch.float32:
+            return self._per_flop_tf32
+        return self._per_flop.get(dtype, self._per_flop[torch.float32])
 
-    def seconds(self, flops: float, nbytes: float, dtype: torch.dtype = torch.float32, tf32: bool = False) -> Span:
-        """Return the device seconds of one kernel of so many FLOPs and bytes."""
-        memory = nbytes * self.per_byte
-        compute = flops / self.peak(dtype, tf32) if flops else 0.0
-        spread = self.compute_spread if compute > memory else self.memory_spread
-        work = compute if compute > memory else memory
-        floor = KERNEL_FLOOR
-        return Span(floor.low + work / spread, floor.seconds + work, floor.high + work * spread)
+    def seconds(self, flops: float, bytes: float, dtype: torch.dtype = torch.float32, tf32: bool = False) -> Span:
+        """Return the device's seconds for one kernel of so many FLOPs and bytes."""
+        work, spread = bytes * self.per_byte, self.memory_spread
+        if flops:
+            compute = flops * self.per_flop(dtype, tf32)
+            if compute > work:
+                work, spread = compute, self.compute_spread
+        return Span(KERNEL.low + work / spread, KERNEL.seconds + work, KERNEL.high + work * spread)
 
-    def operator(self, func: Any, args: tuple, kwargs: dict, out: Any) -> Cost:
-        """Return what the operator costs, from the shapes and dtypes of its arguments and results."""
-        kind, launches = kind_of(func)
-        if kind == FREE:
-            return Cost(0, Span(0.0, 0.0, 0.0), 0.0, 0)
-        count, nbytes = flops(func, args, kwargs, out), traffic(func, args, out)
-        dtype = next((a.dtype for a in args if isinstance(a, Tensor)), torch.float32)
-        return Cost(launches, self.seconds(count, nbytes, dtype, torch.backends.cuda.matmul.allow_tf32), count, nbytes)
+    def operator(self, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Cost:
+        """Return what one operator costs, from the shapes and dtypes of its arguments and results."""
+        kind = kind_of(func)
+        if kind.rule == NOTHING:
+            return _FREE
+        count, moved = flops(kind, func, args, kwargs, out), traffic(kind.rule, args, out)
+        if not count:
+            return Cost(kind.kernels, 0.0, moved, _times(self.seconds(0.0, moved), kind.kernels))
+        tf32 = uses_tf32(kind.rule) and self.card.tf32 is not None
+        span = self.seconds(count, moved, dtype_of(args), tf32)
+        steps = args[0].shape[0] if kind.rule == RNN else kind.kernels
+        return Cost(kind.kernels, count, moved, _times(span, steps))
 
-    def copy(self, nbytes: int, pinned: bool) -> Span:
-        """Return the seconds of one copy between host and card over the link."""
-        link = (self.card.link or 15.8e9) * PINNED * (1.0 if pinned else PAGEABLE)
-        work = nbytes / link
-        return Span(COPY_FLOOR.low + work / 1.2, COPY_FLOOR.seconds + work, COPY_FLOOR.high + work * (1.2 if pinned else 3.0))
+    def copy(self, bytes: int, pinned: bool) -> Span:
+        """Return the seconds of one copy over the link between host and card."""
+        work = bytes / (self.link * (PINNED if pinned else PAGEABLE))
+        spread = PINNED_SPREAD if pinned else PAGEABLE_SPREAD
+        return Span(COPY.low + work / spread, COPY.seconds + work, COPY.high + work * spread)
+
+
+_FREE = Cost(0, 0.0, 0, Span(0.0, 0.0, 0.0))
+
+
+def _times(span: Span, kernels: int) -> Span:
+    """Add the floor of the kernels beyond the first."""
+    more = kernels - 1
+    if not more:
+        return span
+    return Span(span.low + more * KERNEL.low, span.seconds + more * KERNEL.seconds, span.high + more * KERNEL.high)
+
+
+def dtype_of(args: tuple) -> torch.dtype:
+    """Return the dtype of the first tensor among the arguments."""
+    return next((value.dtype for value in args if isinstance(value, Tensor)), torch.float32)
+
+
+def uses_tf32(rule: int) -> bool:
+    """Return whether torch's flags let a float32 product use TF32: convolutions may by default, matrix products may not."""
+    if hasattr(torch._C, "_get_fp32_precision_getter"):  # torch 2.9 and later; the older flags raise once the newer ones were used
+        return torch._C._get_fp32_precision_getter("cuda", "matmul" if rule == MATMUL else "conv") == "tf32"
+    return torch.backends.cuda.matmul.allow_tf32 if rule == MATMUL else torch.backends.cudnn.allow_tf32
+
+
+def host_seconds(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Span:
+    """Return what an operator costs on the nominal host, which waits for it."""
+    kind = kind_of(func)
+    work = max(traffic(kind.rule, args, out) / HOST_BANDWIDTH, flops(kind, func, args, kwargs, out) / HOST_FLOPS)
+    call = HOST_OPERATOR
+    return Span(call.low + work / HOST_SPREAD, call.seconds + work, call.high + work * HOST_SPREAD)

@@ -26,6 +26,7 @@ class Card:
     multiprocessors: int
     bandwidth: float
     fp32: float
+    fp64: float | None = None
     tf32: float | None = None
     fp16: float | None = None
     bf16: float | None = None
@@ -76,7 +77,7 @@ def _words(name: str) -> set[str]:
 
 def _card(name: str, capability: tuple[int, int], gib: float, multiprocessors: int, fp32: float, gbytes: float, **rest) -> Card:
     """Build a Card from the units of data sheets: GiB, TFLOP/s, GB/s."""
-    peaks = {key: value * TERA for key, value in rest.items() if key in ("tf32", "fp16", "bf16")}
+    peaks = {key: value * TERA for key, value in rest.items() if key in ("fp64", "tf32", "fp16", "bf16")}
     link = {"link": rest.pop("link_gbytes") * GIGA} if "link_gbytes" in rest else {}
     total = int(gib * GIB) // 65536 * 65536
     return Card(name, capability, total, multiprocessors, gbytes * GIGA, fp32 * TERA, **(rest | peaks | link))

@@ -1,103 +1,131 @@
-"""The simulated clock: a host that runs ahead, and one queue per stream of each card.
+"""The simulated clock: a host that runs ahead, and one queue for each stream of each card.
 
-Everything follows from the shapes of the operators, so the same program takes the same simulated time everywhere. The numbers are estimates.
+Everything follows from the operators' shapes, so the same program takes the same simulated time on every machine. Three clocks run side
+by side, with the low, the guessed and the high costs. All of it is an estimate, and none of it is visible to Python's `time`.
 """
 
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
-from devicelab import costs
-from devicelab.gpus import Card
+from .. import costs
+from ..gpus import Card
 
-QUEUE_DEPTH = 1024  # launches that the driver holds; the host waits for room beyond that
+QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
 DEFAULT_STREAM = 0
 
 
 class Queue:
-    """One stream: when its last kernel will have ended, and when those before it will."""
+    """One stream: when the work queued so far will have ended, on the low, the guessed and the high clock."""
 
-    __slots__ = ("ends", "tail")
+    __slots__ = ("ends", "high", "low", "tail")
 
     def __init__(self) -> None:
-        self.tail = 0.0
-        self.ends: deque[float] = deque(maxlen=QUEUE_DEPTH)
-
-    def add(self, now: float, seconds: float) -> float:
-        """Queue work of `seconds` at host time `now`; return the host time at which the launch returns."""
-        ends = self.ends
-        if len(ends) == QUEUE_DEPTH and ends[0] > now:
-            now = ends[0]
-        tail = self.tail
-        self.tail = tail = (tail if tail > now else now) + seconds
-        ends.append(tail)
-        return now
+        self.low = self.tail = self.high = 0.0
+        self.ends: deque[tuple[float, float, float]] = deque(maxlen=QUEUE_DEPTH)
 
 
 class Clock:
     """Host seconds and queues of all simulated cards."""
 
-    def __init__(self, cards: list[Card]):
-        self.host_seconds = 0.0
+    def __init__(self, cards: Sequence[Card]):
         self.costs = [costs.CardCosts(card) for card in cards]
-        self.queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
-        self.stream = [DEFAULT_STREAM for _ in cards]
-        self.busy = [0.0 for _ in cards]
+        self.stream = [DEFAULT_STREAM for _ in cards]  # the current stream of each card
+        self.busy = [0.0 for _ in cards]  # seconds that each card has worked or will have worked
+        self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
+        self._low = self._now = self._high = 0.0
 
     def now(self) -> float:
         """Return the simulated host time in seconds."""
-        return self.host_seconds
+        return self._now
 
-    def queue(self, index: int, stream: int | None = None) -> Queue:
-        """Return a stream's queue on card `index`, by default the current stream's."""
-        return self.queues[index].setdefault(self.stream[index] if stream is None else stream, Queue())
+    def bounds(self) -> tuple[float, float]:
+        """Return the simulated host time in seconds with all costs low, and with all costs high."""
+        return self._low, self._high
+
+    def spend(self, span: costs.Span, times: int = 1) -> None:
+        """Let the host be busy."""
+        self._low += span.low * times
+        self._now += span.seconds * times
+        self._high += span.high * times
 
     def kernel(self, index: int, func: Any, args: tuple, out: Any) -> None:
-        """Launch an operator: the host pays the launch, the queue its duration."""
+        """Launch an operator on card `index`: the host pays the launches, the current stream the duration."""
         cost = self.costs[index].operator(func, args, {}, out)
-        if not cost.launches:
-            self.host_seconds += costs.NO_LAUNCH.seconds
-            return
-        now = self.host_seconds + costs.LAUNCH.seconds * cost.launches
-        self.host_seconds = self.queue(index).add(now, cost.device.seconds)
-        self.busy[index] += cost.device.seconds
+        if cost.kernels:
+            self.spend(costs.LAUNCH, cost.kernels)
+            self._enqueue(index, cost.device)
+        else:
+            self.spend(costs.DISPATCH)
 
     def host(self, func: Any, args: tuple, out: Any) -> None:
         """Run an operator on the nominal host, which waits for it."""
-        work = costs.traffic(func, args, out) / costs.HOST_BANDWIDTH
-        self.host_seconds += costs.HOST_OPERATOR.seconds + max(work, costs.flops(func, args, {}, out) / costs.HOST_FLOPS)
+        self.spend(costs.host_seconds(func, args, {}, out))
 
-    def copy(self, source: torch.device, target: torch.device, nbytes: int, pinned: bool = False, non_blocking: bool = False) -> None:
-        """Copy between host and card or card and card; only pinned and non_blocking lets the host run ahead."""
-        index = target.index if target.type == "cuda" else source.index
-        span = self.costs[index or 0].copy(nbytes, pinned or source.type == target.type)
-        now = self.host_seconds + costs.LAUNCH.seconds
-        self.host_seconds = self.queue(index or 0).add(now, span.seconds)
-        self.busy[index or 0] += span.seconds
-        if source.type != target.type and not (pinned and non_blocking):
-            self.wait(index or 0, stream=self.stream[index or 0])
+    def copy(
+        self,
+        source: torch.device,
+        target: torch.device,
+        nbytes: int,
+        pinned: bool = False,
+        non_blocking: bool = False,
+    ) -> None:
+        """Copy `nbytes` between host and card or card and card; only pinned memory with non_blocking lets the host run ahead.
+
+        `pinned` speaks of the host's side; Tensor.to("cpu", non_blocking=True) makes its result in pinned memory.
+        """
+        between_cards = source.type == target.type
+        index = (source if source.type == "cuda" else target).index or 0
+        self.spend(costs.LAUNCH)
+        self._enqueue(index, self.costs[index].copy(nbytes, pinned or between_cards))
+        if between_cards:
+            self.hold(target.index or 0, self.stream[target.index or 0], self.mark(index, self.stream[index]))
+        elif not (pinned and non_blocking):
+            self.wait(index, self.stream[index])
 
     def wait(self, index: int, stream: int | None = None) -> None:
-        """Let the host wait until the card (or one of its streams) has finished, and pay for the synchronization."""
-        queues = self.queues[index].values() if stream is None else [self.queue(index, stream)]
-        tail = max(queue.tail for queue in queues)
-        self.host_seconds = max(self.host_seconds, tail) + costs.SYNCHRONIZE.seconds
-
-    def wait_until(self, time: float) -> None:
-        """Let the host wait for a moment of the device's, such as a recorded event."""
-        self.host_seconds = max(self.host_seconds, time) + costs.SYNCHRONIZE.seconds
+        """Let the host wait for a card, or for one of its streams, and pay for the synchronization."""
+        queues: Iterable[Queue] = self._queues[index].values() if stream is None else (self._queue(index, stream),)
+        for queue in queues:
+            self._until(queue.low, queue.tail, queue.high)
+        self.spend(costs.SYNCHRONIZE)
 
     def idle(self, index: int, stream: int) -> bool:
         """Return whether a stream has nothing left to do at the present host time."""
-        return self.queue(index, stream).tail <= self.host_seconds
+        return self._queue(index, stream).tail <= self._now
 
-    def mark(self, index: int, stream: int) -> float:
-        """Record an event in a stream; return the time at which the stream reaches it."""
-        self.host_seconds += costs.NO_LAUNCH.seconds
-        return max(self.queue(index, stream).tail, self.host_seconds)
+    def mark(self, index: int, stream: int) -> costs.Span:
+        """Return the time at which a stream will have done what is queued in it now: an event."""
+        queue = self._queue(index, stream)
+        return costs.Span(max(queue.low, self._low), max(queue.tail, self._now), max(queue.high, self._high))
 
-    def hold(self, index: int, stream: int, time: float) -> None:
-        """Let the later work of a stream start no earlier than `time`."""
-        queue = self.queue(index, stream)
-        queue.tail = max(queue.tail, time)
+    def reach(self, moment: costs.Span) -> None:
+        """Let the host wait for a moment that `mark` returned, and pay for the synchronization."""
+        self._until(*moment)
+        self.spend(costs.SYNCHRONIZE)
+
+    def hold(self, index: int, stream: int, moment: costs.Span) -> None:
+        """Let the later work of a stream start no earlier than `moment`."""
+        queue = self._queue(index, stream)
+        queue.low, queue.tail, queue.high = max(queue.low, moment[0]), max(queue.tail, moment[1]), max(queue.high, moment[2])
+
+    def _queue(self, index: int, stream: int) -> Queue:
+        queues = self._queues[index]
+        return queues[stream] if stream in queues else queues.setdefault(stream, Queue())
+
+    def _until(self, low: float, seconds: float, high: float) -> None:
+        self._low, self._now, self._high = max(self._low, low), max(self._now, seconds), max(self._high, high)
+
+    def _enqueue(self, index: int, span: costs.Span) -> None:
+        queue = self._queue(index, self.stream[index])
+        ends = queue.ends
+        if len(ends) == QUEUE_DEPTH:
+            self._until(*ends[0])
+        low, seconds, high = span
+        queue.low = low = max(queue.low, self._low) + low
+        queue.tail = tail = max(queue.tail, self._now) + seconds
+        queue.high = high = max(queue.high, self._high) + high
+        ends.append((low, tail, high))
+        self.busy[index] += seconds

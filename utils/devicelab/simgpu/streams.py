@@ -119,12 +119,12 @@ class Event(torch.Event):
 
     def query(self) -> bool:
         """Return whether the queue has passed the marker at the present host time."""
-        return self._time is None or self._time <= self.simulation.clock.now()
+        return self._time is None or self._time.seconds <= self.simulation.clock.now()
 
     def synchronize(self) -> None:
         """Let the host wait for the marker."""
         if self._time is not None:
-            self.simulation.clock.wait_until(self._time)
+            self.simulation.clock.reach(self._time)
 
     def elapsed_time(self, end_event: "Event") -> float:
         """Return the simulated milliseconds between this event and `end_event`."""
@@ -133,8 +133,8 @@ class Event(torch.Event):
         if self._time is None or end_event._time is None:
             raise ValueError("Both events must be recorded before calculating elapsed time.")
         if not (self.query() and end_event.query()):
-            raise RuntimeError("CUDA error: device not ready")
-        return (end_event._time - self._time) * 1e3
+            raise RuntimeError("Both events must be completed before calculating elapsed time.")
+        return (end_event._time.seconds - self._time.seconds) * 1e3
 
     @property
     def cuda_event(self) -> int:

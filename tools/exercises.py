@@ -1,8 +1,9 @@
 """Cut exercises/ from solutions/: `python -m tools.exercises`, and `--check` to fail when they drifted apart.
 
-In a code cell of a solution, the lines from `### BEGIN SOLUTION` to `### END SOLUTION` become a placeholder. Lines
-`### STUB: ...` among them are the placeholder's text (without one: a comment and `...`); it must not raise, because an
-unsolved exercise runs from top to bottom. Cells tagged wrong-answer, other-right-answer or solution-only are left out.
+In a code cell of a solution, the lines from `### BEGIN SOLUTION` to `### END SOLUTION` become a placeholder.
+Lines `### STUB: ...` among them are the placeholder's text (without one: a comment and `...`); it must not raise,
+because an unsolved exercise runs from top to bottom. Cells tagged wrong-answer, other-right-answer or solution-only
+are left out.
 """
 
 import argparse
@@ -76,11 +77,10 @@ def cut_notebook(solution: NotebookNode, origin: str) -> NotebookNode:
     if [cell.source for cell in exercise.cells] == [cell.source for cell in solution.cells]:
         raise CutError("there is nothing to cut: no marked solution and no tagged cell")
     note = f"This notebook is generated from {origin}: edit that one, then run `python course.py exercises`."
-    language = NotebookNode(name="python")
-    kernel = solution.metadata.get(
-        "kernelspec", {"display_name": "Python 3", "language": "python", "name": "python3"}
-    )
-    exercise.metadata = NotebookNode(kernelspec=kernel, language_info=language, devicelab={"generated": note})
+    kept = {
+        key: solution.metadata[key] for key in ("kernelspec", "language_info") if key in solution.metadata
+    }
+    exercise.metadata = NotebookNode(kept | {"devicelab": {"generated": note}})
     return exercise
 
 

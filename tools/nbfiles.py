@@ -1,4 +1,4 @@
-"""The course's notebook files: where they are, how they are read and written, and a private place to run them in."""
+"""The course's notebook files: where they are, how they are read and written, and a private place to run them."""
 
 import os
 import re
@@ -90,7 +90,7 @@ def is_code(cell: NotebookNode) -> bool:
 
 
 def private_environment(folder: Path) -> dict[str, str]:
-    """Return the variables that keep Jupyter, IPython and the learner's progress out of this person's own folders."""
+    """Return the variables that keep Jupyter, IPython and the course out of this person's own folders."""
     places = {variable: folder / name for variable, name in _FOLDERS.items()}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)

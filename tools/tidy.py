@@ -1,0 +1,111 @@
+"""The form in which a run notebook is stored, and what nbval would compare of it."""
+
+import copy
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from tools.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+STAMPS = (
+    "papermill",
+    "execution",
+    "ExecuteTime",
+    "scrolled",
+    "trusted",
+)  # what tools leave in cells they ran
+
+
+def without_paths(text: str) -> str:
+    """Return the text without any path of this machine."""
+    for rule, replacement in sanitize_rules("written"):
+        text = rule.sub(replacement, text)
+    places = {str(ROOT): "course", sys.prefix: "venv", tempfile.gettempdir(): "tmp", str(Path.home()): "~"}
+    for place in sorted(places, key=len, reverse=True):
+        if len(place) > 1:
+            text = re.sub(re.escape(place) + r"(?![\w.-])", places[place], text)
+    return text
+
+
+def tidy_output(output: NotebookNode) -> NotebookNode:
+    """Return one output without paths, without the random id of a widget, and without transient metadata."""
+    output = copy.deepcopy(output)
+    output.pop("transient", None)
+    if "text" in output:
+        output.text = without_paths(output.text)
+    for kind, value in list(output.get("data", {}).items()):
+        if kind == WIDGET_VIEW:
+            del output.data[kind]  # the model behind it is gone when the notebook is opened again
+        elif kind.startswith("text/") and isinstance(value, str):
+            output.data[kind] = without_paths(value)
+    if "traceback" in output:
+        output.traceback = [without_paths(line) for line in output.traceback]
+    return output
+
+
+def same_stream(one: NotebookNode, other: NotebookNode) -> bool:
+    """Say whether both outputs are pieces of stdout, or both of stderr."""
+    return one.output_type == other.output_type == "stream" and one.name == other.name
+
+
+def merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Return the outputs with neighbouring pieces of a stream in one: how they were cut depends on timing."""
+    joined: list[NotebookNode] = []
+    for output in outputs:
+        if joined and same_stream(joined[-1], output):
+            joined[-1].text += output.text
+        else:
+            joined.append(copy.deepcopy(output))
+    return joined
+
+
+def tidy(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook without what a run leaves behind besides its outputs; the ids of its cells stay."""
+    notebook = copy.deepcopy(notebook)
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = NotebookNode(name="python")
+    for cell in notebook.cells:
+        for stamp in STAMPS:
+            cell.metadata.pop(stamp, None)
+        if cell.cell_type == "code":
+            cell.outputs = merged([tidy_output(output) for output in cell.outputs])
+    return notebook
+
+
+def keep_ignored(new: NotebookNode, old: NotebookNode) -> None:
+    """Put the old outputs of ignored cells back: they differ in every run and say the same."""
+    before = {cell.id: cell for cell in old.cells}
+    for cell in new.cells:
+        stored = before[cell.id]
+        if cell.cell_type == "code" and IGNORED in tags(cell) and stored.outputs:
+            cell.outputs = stored.outputs
+    # An execute_result repeats the number of its cell.
+    for cell in new.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "execute_result":
+                output.execution_count = cell.execution_count
+
+
+def compared(cell: NotebookNode) -> list[tuple[str, str]]:
+    """Return what nbval compares of a cell's outputs: kind and text, without pictures and tracebacks."""
+    found = []
+    for output in cell.outputs:
+        found += [(output.name, output.text)] if output.output_type == "stream" else []
+        found += [(key, output[key]) for key in ("ename", "evalue") if key in output]
+        found += [
+            (k, str(v)) for k, v in output.get("data", {}).items() if k not in ("image/png", "image/jpeg")
+        ]
+    for rule, replacement in sanitize_rules():
+        found = [(kind, rule.sub(replacement, text)) for kind, text in found]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def differences(old: NotebookNode, new: NotebookNode) -> list[str]:
+    """Return the ids of the cells whose outputs differ; cells tagged nbval-ignore-output are left out."""
+    pairs = zip(old.cells, new.cells, strict=True)
+    return [a.id for a, b in pairs if is_code(a) and IGNORED not in tags(a) and compared(a) != compared(b)]

@@ -1,0 +1,9 @@
+# The same commands as `python3 course.py COMMAND`; ARGS="--port 9000" adds options.
+PYTHON ?= python3
+
+.PHONY: lab test test-all notebooks exercises constraints readme links clean-venv
+lab test test-all notebooks exercises constraints readme clean-venv:
+	$(PYTHON) course.py $@ $(ARGS)
+
+links:
+	$(PYTHON) course.py links $(if $(REPO),REPO=$(REPO)) $(if $(REF),REF=$(REF))

@@ -1,0 +1,66 @@
+"""`course.py test` and `test-all`: every stage runs, says its name and its time, and none hides another's failure."""
+
+import argparse
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tools.say import ROOT, say
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One check: its name, the arguments after `python`, and what it adds to the environment variables."""
+
+    name: str
+    arguments: tuple[str, ...]
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
+FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+QUICK = ("-m", "not slow and not browser and not interop")
+
+
+def stages(everything: bool) -> list[Stage]:
+    """Return the stages of `test`, or those of `test-all`, the quick ones first."""
+    selected = () if everything else QUICK
+    variables = {"DEVICELAB_OPDB": "full"} if everything else {}
+    return [
+        Stage("lint", ("-m", "ruff", "check", ".")),
+        Stage("format", ("-m", "ruff", "format", "--check", ".")),
+        Stage("types", ("-m", "mypy")),
+        Stage("floors", ("-c", FLOORS)),
+        Stage("notebooks", ("-m", "tools.run_notebooks")),
+        Stage("units", ("-m", "pytest", "tests", "-n", "2", "-q", *selected), variables),
+    ]
+
+
+def run_all(python: Path, everything: bool) -> int:
+    """Run all stages and return 0 only if every one of them passed."""
+    results = []
+    for stage in stages(everything):
+        results.append((stage, *run_stage(python, stage)))
+    say()
+    for stage, code, seconds in results:
+        say(f"{'passed' if code == 0 else 'FAILED':<7} {stage.name:<10} {seconds:6.1f} s")
+    return 0 if all(code == 0 for _, code, _ in results) else 1
+
+
+def run_stage(python: Path, stage: Stage) -> tuple[int, float]:
+    """Run one stage in the repository's root; return its exit status and its seconds."""
+    say(f"\n--- {stage.name} ---")
+    variables = {**os.environ, **stage.variables}
+    began = time.monotonic()
+    code = subprocess.run([str(python), *stage.arguments], cwd=ROOT, env=variables).returncode
+    return code, time.monotonic() - began
+
+
+def run_tool(python: Path, chosen: argparse.Namespace) -> int:
+    """Run the module of tools/ that a command stands for, in the Python that has the course."""
+    notebooks = chosen.command == "notebooks"
+    variables = {**os.environ, "REFRESH": "1"} if notebooks and chosen.refresh else dict(os.environ)
+    command = [str(python), "-m", f"tools.{chosen.command}", *(chosen.paths if notebooks else ())]
+    return subprocess.run(command, cwd=ROOT, env=variables).returncode

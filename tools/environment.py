@@ -1,0 +1,104 @@
+"""The Python in which the course is installed: `.venv`, or the environment that is active when the course is installed there.
+
+A stamp is written last, so that an interrupted installation is noticed and a second start takes no time.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools import requirements, torch_choice, venv
+from tools.pip import pip
+from tools.say import ROOT, STATE, say
+
+STAMP = "course-stamp.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person chose: the command, `torch` (one of torch_choice.CHOICES), and whether to install `here`."""
+
+    command: str
+    torch: str = "ask"
+    here: bool = False
+
+
+def ready(extras: Collection[str], options: Options) -> Path:
+    """Return the Python that has the course and these extras, after installing what is missing."""
+    if options.here or installed_in_this_python():
+        return _ready_here(extras, options)
+    if not stamped(extras):
+        venv.make()
+        wanted = {*extras, *_stamped_extras()}
+        _install(venv.venv_python(), wanted, options, requirements.CONSTRAINTS)
+        write_stamp(wanted)
+    return venv.venv_python()
+
+
+def installed_in_this_python() -> bool:
+    """Whether this very folder is installed in the Python that runs course.py, and that is not `.venv`."""
+    if Path(sys.prefix) == venv.VENV:
+        return False
+    try:
+        origin = importlib.metadata.distribution("devicelab").read_text("direct_url.json") or "{}"
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return json.loads(origin).get("url") == ROOT.as_uri()
+
+
+def missing(extras: Collection[str]) -> list[str]:
+    """Return the names of the required packages that the Python running course.py lacks."""
+    names = [requirements.name(line) for line in requirements.requirements(extras)]
+    installed = {requirements.normalized(found.name) for found in importlib.metadata.distributions()}
+    return [name for name in names if name not in installed]
+
+
+def _ready_here(extras: Collection[str], options: Options) -> Path:
+    say(f"Using the environment that is active: {sys.prefix}")
+    python = Path(sys.executable)
+    lacking = missing(extras)
+    if lacking or not installed_in_this_python():
+        say(f"It lacks {', '.join([*lacking, 'devicelab'])}.")
+        _install(python, extras, options, None)
+    return python
+
+
+def _install(python: Path, extras: Collection[str], options: Options, pinned: Path | None) -> None:
+    """Install the package and its extras; a torch that is already there keeps its version."""
+    STATE.mkdir(exist_ok=True)
+    constraints = STATE / "constraints.txt"
+    present = torch_choice.installed_torch(python)
+    constraints.write_text(requirements.pins(present) if pinned else f"torch=={present}" if present else "")
+    further: list[str] = []
+    if not present:
+        further = torch_choice.pip_options(python, constraints, options.torch, options.command)
+    say(f"Installing devicelab[{','.join(sorted(extras))}], once; this takes a few minutes ...")
+    target = f".[{','.join(sorted(extras))}]"
+    pip(python, "install", "--editable", target, "--constraint", str(constraints), *further)
+
+
+def stamped(extras: Collection[str]) -> bool:
+    """Whether `.venv` was completed with these extras, for the pyproject.toml and the pins of today."""
+    return venv.venv_python().exists() and set(extras) <= _stamped_extras()
+
+
+def write_stamp(extras: Collection[str]) -> None:
+    """Note that `.venv` is complete."""
+    (venv.VENV / STAMP).write_text(json.dumps({"key": _key(), "extras": sorted(extras)}), encoding="utf-8")
+
+
+def _stamped_extras() -> set[str]:
+    try:
+        stamp = json.loads((venv.VENV / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return set(stamp["extras"]) if stamp.get("key") == _key() else set()
+
+
+def _key() -> str:
+    texts = [requirements.PYPROJECT.read_text("utf-8"), requirements.CONSTRAINTS.read_text("utf-8")]
+    return hashlib.sha256("\0".join([*texts, str(ROOT), venv.python_version()]).encode()).hexdigest()

@@ -1,0 +1,117 @@
+"""`course.py lab`: the three examples as a table, then JupyterLab with the first lesson showing."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tools.say import ROOT, STATE, Stop, say
+
+EXERCISES = ROOT / "exercises"
+MY_EXERCISES = ROOT / "my_exercises"
+CONFIG = ROOT / "tools" / "jupyter"
+LAB_VARIABLES = ("SSH_CONNECTION", "SSH_TTY")
+
+
+def open_lab(python: Path, port: int | None, browser: bool) -> int:
+    """Show the table and become the JupyterLab server; on Windows, wait for it."""
+    page = first_lesson()
+    if port is not None:
+        check_port_is_free(port)
+    copy_exercises(EXERCISES, MY_EXERCISES)
+    show_table(python)
+    command = [str(python), "-m", "jupyterlab", *server_options(page, port, browser)]
+    say("JupyterLab is starting. To end it: Ctrl-C, once.")
+    return become(command, {**os.environ, **server_variables(os.environ)})
+
+
+def first_lesson(root: Path = ROOT) -> str:
+    """Return the path of lesson 00 as JupyterLab writes it."""
+    found = sorted((root / "notebooks").glob("00_*.ipynb"))
+    if not found:
+        raise Stop("Lesson 00 is missing in notebooks/.", "Bring it back: git checkout -- notebooks")
+    return f"notebooks/{found[0].name}"
+
+
+def check_port_is_free(port: int) -> None:
+    """Raise Stop when something answers on this port already."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise Stop(
+                f"Port {port} is taken: another program answers there.",
+                "Choose another --port, or give none.",
+            )
+
+
+def copy_exercises(source: Path, target: Path) -> list[str]:
+    """Copy the exercises that the learner has no copy of; what is there is never overwritten."""
+    target.mkdir(exist_ok=True)
+    new = [path for path in sorted(source.glob("*.ipynb")) if not (target / path.name).exists()]
+    for path in new:
+        shutil.copyfile(path, target / path.name)
+    if new:
+        say(f"Your own copies of the exercises are in {target.name}/: {', '.join(path.name for path in new)}")
+    return [path.name for path in new]
+
+
+def show_table(python: Path) -> None:
+    """Print the article's three examples as they ran on this machine."""
+    say("The article's three examples on this machine:\n")
+    done = subprocess.run([python, "-m", "devicelab", "compare"], cwd=ROOT)
+    if done.returncode:
+        say("The table could not be made; why is above. The lessons open all the same.")
+    say()
+
+
+def server_options(page: str, port: int | None, browser: bool) -> list[str]:
+    """Return JupyterLab's options, and say which of them depend on this machine."""
+    options = [
+        f"--ServerApp.root_dir={ROOT}",
+        f"--LabApp.default_url=/lab/tree/{page}",
+        "--ServerApp.answer_yes=True",
+        "--ServerApp.log_level=WARN",
+    ]
+    if port is not None:
+        options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        say("You are root, so JupyterLab is started with --allow-root.")
+        options.append("--allow-root")
+    if browser and not has_display(sys.platform, os.environ):
+        say("There is no display here, so no browser is opened: open the address below in one.")
+        browser = False
+    return options if browser else [*options, "--no-browser"]
+
+
+def has_display(system: str, variables: Mapping[str, str]) -> bool:
+    """Whether a browser that is opened here would be seen by the person who typed the command."""
+    if variables.get("BROWSER"):
+        return True
+    if system == "linux":
+        return bool(variables.get("DISPLAY") or variables.get("WAYLAND_DISPLAY"))
+    return not any(variables.get(name) for name in LAB_VARIABLES)
+
+
+def server_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment variables that put the course's settings before the person's own."""
+    path = [str(CONFIG), *filter(None, [variables.get("JUPYTER_CONFIG_PATH")])]
+    return {
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(path),
+        "JUPYTERLAB_WORKSPACES_DIR": str(STATE / "workspaces"),
+    }
+
+
+def become(command: list[str], variables: Mapping[str, str]) -> int:
+    """Replace this process by the server, so that Ctrl-C reaches it alone; Windows waits for a child instead."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job may have inherited "ignore"
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    if sys.platform != "win32":
+        os.execve(command[0], command, variables)
+    child = subprocess.Popen(command, env=variables)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the console sends Ctrl-C to the child as well
+    return child.wait()

@@ -1,0 +1,84 @@
+"""Run pip in the course's environment, and turn its usual failures into a sentence each."""
+
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.say import ROOT, Stop, say, this_command
+
+NO_SPACE = re.compile(r"No space left on device|\[Errno 28\]|WinError 112|Disk quota exceeded")
+NO_NETWORK = re.compile(
+    r"NewConnectionError|NameResolutionError|Temporary failure in name resolution|getaddrinfo failed"
+    r"|ConnectTimeoutError|ReadTimeoutError|Read timed out|Network is unreachable|Connection refused|ProxyError"
+    r"|SSLError|Connection reset|Connection aborted"
+)
+NO_TORCH = re.compile(r"No matching distribution found for torch\b")
+MANAGED = re.compile(r"externally-managed-environment")
+WORTH_SHOWING = re.compile(
+    r"\s*(?:Downloading .*\((?:\d{2,}\.\d+ MB|\d+ MB|\d+\.\d+ GB)\)|Installing collected|WARNING: Retrying)"
+)
+
+
+def pip(python: Path, *arguments: str, show: bool = True) -> None:
+    """Run pip, and `show` large downloads as they begin; raise Stop with a sentence when it fails."""
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if show and WORTH_SHOWING.match(line):
+            say(f"  {line.strip()[:100]}")
+    if process.wait():
+        sys.stderr.writelines(lines[-12:])
+        raise failure("".join(lines))
+
+
+def failure(words: str) -> Stop:
+    """Return the sentence for what pip printed when it failed."""
+    again = "Then give the same command again: what is already installed is kept."
+    if NO_SPACE.search(words):
+        return no_space()
+    if NO_NETWORK.search(words):
+        return Stop(
+            "The packages could not be fetched: the package index does not answer.",
+            "Look at the network connection (behind a proxy, set HTTPS_PROXY or pip's own settings).",
+            again,
+        )
+    if NO_TORCH.search(words):
+        return no_torch()
+    if MANAGED.search(words):
+        return Stop(
+            "This Python belongs to the operating system, which allows no packages to be installed into it.",
+            f"Leave out --here: {this_command('lab')} makes its own .venv.",
+        )
+    return Stop(
+        "pip could not install the packages; its last words are above.",
+        f"To begin anew: {this_command('clean-venv')}",
+        again,
+    )
+
+
+def no_space() -> Stop:
+    """Return the sentence for a full disk."""
+    temporary = tempfile.gettempdir()
+    return Stop(
+        "The disk is full: there is no room left for the packages.",
+        f"They need about 2.5 GB in {ROOT}, and for a while some of {temporary} (set TMPDIR to use another folder).",
+        "Make room, then give the same command again.",
+    )
+
+
+def no_torch() -> Stop:
+    """Return the sentence for a machine that PyTorch publishes no package for."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    return Stop(
+        f"There is no PyTorch package for Python {version} on {platform.system()} {platform.machine()}.",
+        "Take another Python (3.12 is the safest), or conda: conda env create -f environment.yml",
+        "Or run the course in the browser: the launch badges in README.md.",
+    )

@@ -69,9 +69,19 @@ class Kind(NamedTuple):
     first: int = 0
 
 
-@cache
+_kinds: dict[int, tuple[Any, Kind, int]] = {}  # by id, since an OpOverload's own hash is slow; holding it keeps the id
+
+
 def kind_of(func: Any) -> Kind:
     """Return how `func` (an OpOverload) is costed; decided once for each."""
+    known = _kinds.get(id(func))
+    if known is None:
+        kind = _decide(func)
+        known = _kinds[id(func)] = (func, kind, kind.kernels)
+    return known[1]
+
+
+def _decide(func: Any) -> Kind:
     name = func._schema.name.partition("::")[2]
     kernels = _KERNELS.get(name, 1)
     if name in _NOTHING or any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments):
@@ -100,9 +110,11 @@ def nbytes(value: Any) -> int:
     """Return the bytes of a tensor, or of all tensors in a list or tuple; 0 for anything else."""
     if isinstance(value, Tensor):
         return value.nbytes if value.layout is torch.strided else value._nnz() * value.itemsize
-    if type(value) in (list, tuple):
-        return sum(map(nbytes, value))
-    return 0
+    total = 0
+    if value.__class__ in _MANY:
+        for item in value:
+            total += item.nbytes if item.__class__ is Tensor and item.layout is torch.strided else nbytes(item)
+    return total
 
 
 def traffic(rule: int, args: tuple, out: Any) -> int:
@@ -133,6 +145,8 @@ def flops(kind: Kind, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) 
     return 0.0
 
 
+_PLAIN = {Tensor, torch.nn.Parameter}
+_MANY = {list, tuple}
 _counted: dict[Any, float] = {}
 
 
@@ -155,14 +169,30 @@ def _shapes(value: Any) -> Any:
 
 
 class Cost(NamedTuple):
-    """What one operator costs on a card: kernels, FLOPs, bytes, and the device's seconds."""
+    """What one operator costs on a card.
+
+    `work` is the device's seconds beyond the floor of each kernel, `spread` the factor by which low and high lie away from it.
+    """
 
     kernels: int
     flops: float
     bytes: int
-    device: Span
+    work: float
+    spread: float
+
+    @property
+    def device(self) -> Span:
+        """Return the device's seconds."""
+        return kernel_span(self.kernels, self.work, self.spread)
 
 
+def kernel_span(kernels: int, work: float, spread: float) -> Span:
+    """Return the device's seconds for some kernels that together do `work`."""
+    low, seconds, high = KERNEL
+    return Span(kernels * low + work / spread, kernels * seconds + work, kernels * high + work * spread)
+
+
+_FREE = Cost(0, 0.0, 0, 0.0, 1.0)
 class CardCosts:
     """The costs on one card; what does not change is worked out once, since the clock asks at every operator."""
 
@@ -188,14 +218,30 @@ class CardCosts:
             return self._per_flop_tf32
         return self._per_flop.get(dtype, self._per_flop[torch.float32])
 
-    def seconds(self, flops: float, bytes: float, dtype: torch.dtype = torch.float32, tf32: bool = False) -> Span:
-        """Return the device's seconds for one kernel of so many FLOPs and bytes."""
-        work, spread = bytes * self.per_byte, self.memory_spread
-        if flops:
-            compute = flops * self.per_flop(dtype, tf32)
-            if compute > work:
-                work, spread = compute, self.compute_spread
-        return Span(KERNEL.low + work / spread, KERNEL.seconds + work, KERNEL.high + work * spread)
+    def work(self, func: Any, args: tuple, out: Any) -> tuple[int, float, float]:
+        """Return (kernels, seconds of work beyond the kernels' floors, spread) of one operator.
+
+        The clock asks this at every operator, so the loop over the arguments is written out here.
+        """
+        known = _kinds.get(id(func))
+        kind, kernels = (known[1], known[2]) if known else (kind_of(func), kind_of(func).kernels)
+        rule = kind.rule
+        if rule == NOTHING:
+            return 0, 0.0, 1.0
+        if rule != GENERIC:
+            cost = self.operator(func, args, {}, out)
+            return kernels, cost.work, cost.spread
+        total = 0
+        try:
+            for value in args:
+                if value.__class__ in _PLAIN:
+                    total += value.nbytes
+                elif value.__class__ in _MANY or isinstance(value, Tensor):
+                    total += nbytes(value)
+            total += out.nbytes if out.__class__ is Tensor else nbytes(out)
+        except RuntimeError:  # a sparse tensor has no nbytes
+            total = nbytes(args) + nbytes(out)
+        return kernels, total * self.per_byte, self.memory_spread
 
     def operator(self, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Cost:
         """Return what one operator costs, from the shapes and dtypes of its arguments and results."""
@@ -203,29 +249,21 @@ class CardCosts:
         if kind.rule == NOTHING:
             return _FREE
         count, moved = flops(kind, func, args, kwargs, out), traffic(kind.rule, args, out)
-        if not count:
-            return Cost(kind.kernels, 0.0, moved, _times(self.seconds(0.0, moved), kind.kernels))
-        tf32 = uses_tf32(kind.rule) and self.card.tf32 is not None
-        span = self.seconds(count, moved, dtype_of(args), tf32)
-        steps = args[0].shape[0] if kind.rule == RNN else kind.kernels
-        return Cost(kind.kernels, count, moved, _times(span, steps))
+        work, spread, kernels = moved * self.per_byte, self.memory_spread, kind.kernels
+        if count:
+            tf32 = self.card.tf32 is not None and uses_tf32(kind.rule)
+            compute = count * self.per_flop(dtype_of(args), tf32)
+            if compute > work:
+                work, spread = compute, self.compute_spread
+            if kind.rule == RNN:
+                kernels = args[0].shape[0]
+        return Cost(kernels, count, moved, work, spread)
 
     def copy(self, bytes: int, pinned: bool) -> Span:
         """Return the seconds of one copy over the link between host and card."""
         work = bytes / (self.link * (PINNED if pinned else PAGEABLE))
         spread = PINNED_SPREAD if pinned else PAGEABLE_SPREAD
         return Span(COPY.low + work / spread, COPY.seconds + work, COPY.high + work * spread)
-
-
-_FREE = Cost(0, 0.0, 0, Span(0.0, 0.0, 0.0))
-
-
-def _times(span: Span, kernels: int) -> Span:
-    """Add the floor of the kernels beyond the first."""
-    more = kernels - 1
-    if not more:
-        return span
-    return Span(span.low + more * KERNEL.low, span.seconds + more * KERNEL.seconds, span.high + more * KERNEL.high)
 
 
 def dtype_of(args: tuple) -> torch.dtype:

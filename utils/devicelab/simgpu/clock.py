@@ -15,6 +15,7 @@ from ..gpus import Card
 
 QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
 DEFAULT_STREAM = 0
+KERNEL_LOW, KERNEL, KERNEL_HIGH = costs.KERNEL
 
 
 class Queue:
@@ -53,10 +54,10 @@ class Clock:
 
     def kernel(self, index: int, func: Any, args: tuple, out: Any) -> None:
         """Launch an operator on card `index`: the host pays the launches, the current stream the duration."""
-        cost = self.costs[index].operator(func, args, {}, out)
-        if cost.kernels:
-            self.spend(costs.LAUNCH, cost.kernels)
-            self._enqueue(index, cost.device)
+        kernels, work, spread = self.costs[index].work(func, args, out)
+        if kernels:
+            self.spend(costs.LAUNCH, kernels)
+            self._enqueue(index, kernels * KERNEL_LOW + work / spread, kernels * KERNEL + work, kernels * KERNEL_HIGH + work * spread)
         else:
             self.spend(costs.DISPATCH)
 
@@ -79,7 +80,7 @@ class Clock:
         between_cards = source.type == target.type
         index = (source if source.type == "cuda" else target).index or 0
         self.spend(costs.LAUNCH)
-        self._enqueue(index, self.costs[index].copy(nbytes, pinned or between_cards))
+        self._enqueue(index, *self.costs[index].copy(nbytes, pinned or between_cards))
         if between_cards:
             self.hold(target.index or 0, self.stream[target.index or 0], self.mark(index, self.stream[index]))
         elif not (pinned and non_blocking):
@@ -118,14 +119,15 @@ class Clock:
     def _until(self, low: float, seconds: float, high: float) -> None:
         self._low, self._now, self._high = max(self._low, low), max(self._now, seconds), max(self._high, high)
 
-    def _enqueue(self, index: int, span: costs.Span) -> None:
-        queue = self._queue(index, self.stream[index])
+    def _enqueue(self, index: int, low: float, seconds: float, high: float) -> None:
+        """Add work to the current stream; it starts when the host has launched it and the work before it has ended."""
+        stream = self.stream[index]
+        queue = self._queues[index].get(stream) or self._queue(index, stream)
         ends = queue.ends
         if len(ends) == QUEUE_DEPTH:
             self._until(*ends[0])
-        low, seconds, high = span
-        queue.low = low = max(queue.low, self._low) + low
-        queue.tail = tail = max(queue.tail, self._now) + seconds
-        queue.high = high = max(queue.high, self._high) + high
+        queue.low = low = (queue.low if queue.low > self._low else self._low) + low
+        queue.tail = tail = (queue.tail if queue.tail > self._now else self._now) + seconds
+        queue.high = high = (queue.high if queue.high > self._high else self._high) + high
         ends.append((low, tail, high))
         self.busy[index] += seconds

@@ -88,7 +88,7 @@ class Bindings:
         pass
 
     def _get_device_properties(self, index: int) -> "Properties":
-        return Properties(self.simulation.cards[index].card, index)
+        return Properties(self.simulation.cards[index].spec, index)
 
 
 class Properties:

@@ -1,0 +1,48 @@
+"""What the dispatch mode must know about an operator, worked out once for each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from . import special
+
+PLANS: dict[Any, "Plan"] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run one operator overload: `special` where it needs more than looking and marking."""
+
+    is_view: bool
+    special: Callable[..., Any] | None
+
+
+def plan_of(func: Any) -> Plan:
+    """Return the operator's plan, made at its first call."""
+    plan = PLANS[func] = Plan(bool(getattr(func, "is_view", False)), handler_of(func))
+    return plan
+
+
+def handler_of(func: Any) -> Callable[..., Any] | None:
+    """Return what treats the operator, by name, by its schema's arguments, or by its tags."""
+    if not isinstance(func, torch._ops.OpOverload):
+        return None
+    by_name = special.BY_NAME.get(func._schema.name)
+    if by_name is not None:
+        return by_name
+    names = {argument.name for argument in func._schema.arguments}
+    is_random = torch.Tag.nondeterministic_seeded in func.tags
+    if "device" in names or creates(func):
+        return special.create_random if is_random else special.create
+    if is_random:
+        return special.draw if "generator" in names else special.draw_without_generator
+    if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
+        return special.synchronize
+    return None
+
+
+def creates(func: Any) -> bool:
+    """Say whether the operator has no tensor argument at all."""
+    return not any("Tensor" in str(argument.type) for argument in func._schema.arguments)

@@ -1,0 +1,257 @@
+"""Operators that need more than looking where their operands are: copies, factories, random numbers, synchronizing points."""
+
+import math
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import rng
+from .tags import CPU, Adoptable, SimCard, Tensor, device_of, mark, put, tag_of
+
+if TYPE_CHECKING:
+    from .dispatch import SimulatedDispatch
+
+
+class Request(threading.local):
+    """What the Python function being executed asks of the operators below it: the device of new tensors."""
+
+    target: Any = None  # a SimCard, CPU, or None: as the operands say
+
+
+request = Request()
+
+
+def is_on_card(seen: Any) -> bool:
+    """Say whether all operands seen lie on one card of the running simulation."""
+    return seen.__class__ is SimCard and seen.running
+
+
+def home(tensor: Tensor) -> SimCard | None:
+    """Return the running card that a tensor lies on."""
+    tag = tag_of(tensor)
+    return tag if is_on_card(tag) else None  # type: ignore[return-value]
+
+
+def to_copy(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run `_to_copy`: between devices where `device=` says so."""
+    device = kwargs.pop("device", None) if (kwargs := dict(kwargs)) else None
+    source = home(args[0])
+    if device is not None and device.type not in ("cpu", "cuda"):
+        return func(*args, device=device, **kwargs)
+    target = source
+    if device is not None and device.type == "cuda":
+        target = mode.simulation.card(device)
+    elif device is not None and device.index == 0:
+        target = (
+            None  # moves.HOST: asked for, not merely a composite operator's idea of where its tensors are
+        )
+    non_blocking = kwargs.pop("non_blocking", False)
+    if target is source:
+        out = func(*args, **kwargs)
+        mode.finish(func, args, out, source if source else inherit(args[0]))
+        return out
+    if target is not None:
+        reserve(target, args[0].numel() * (kwargs.get("dtype") or args[0].dtype).itemsize)
+    out = func(*args, **kwargs)
+    if target is not None:
+        put(out, target)
+    mode.copied(args[0], source, target, non_blocking)
+    return out
+
+
+def inherit(tensor: Tensor) -> Adoptable | None:
+    """Return the mark that a copy of a tensor that is on no card gets."""
+    tag = tag_of(tensor)
+    return tag if tag.__class__ is Adoptable else None  # type: ignore[return-value]
+
+
+def copy_(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run `copy_`, which may copy between devices."""
+    if seen is None or is_on_card(seen):
+        return mode.run(func, args, kwargs, seen) if seen is not None else on_host(mode, func, args, kwargs)
+    target, source = home(args[0]), home(args[1])
+    adopt_by_copy(args, target, source)
+    target, source = home(args[0]), home(args[1])
+    non_blocking = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
+    out = func(args[0], args[1])
+    if target is not source:
+        mode.copied(args[1], source, target, non_blocking)
+    else:
+        mode.finish(func, args, out, target)
+    return out
+
+
+def adopt_by_copy(args: Any, target: SimCard | None, source: SimCard | None) -> None:
+    """Let a C++ composite's own intermediate follow the tensor that it is copied from or to."""
+    from .dispatch import current_place
+
+    for tensor, card in ((args[0], source), (args[1], target)):
+        tag = tag_of(tensor)
+        if card is not None and tag.__class__ is Adoptable and tag.place == current_place():  # type: ignore[union-attr]
+            put(tensor, card)
+
+
+def on_host(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator of the CPU."""
+    out = func(*args, **kwargs)
+    mode.clock.host(func, args, out)
+    return out
+
+
+def wanted(mode: "SimulatedDispatch", kwargs: Any, seen: Any) -> Any:
+    """Return where a new tensor belongs: a card, CPU (asked for), or `seen` (as the operands say)."""
+    if request.target is not None:
+        return request.target
+    device = kwargs.get("device")
+    if device is not None and device.type == "cuda":
+        return mode.simulation.card(device)
+    return seen
+
+
+def create(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run a factory: zeros, empty_like, new_full and so on."""
+    kwargs = on_real_device(kwargs)
+    target = wanted(mode, kwargs, seen)
+    kwargs = cpu_device(kwargs)
+    if target is CPU or target is None:
+        return on_host(mode, func, args, kwargs)
+    if is_on_card(target):
+        reserve_for(func, args, kwargs, target)
+        out = func(*args, **kwargs)
+        mode.finish(func, args, out, target)
+        return out
+    return create_unasked(mode, func, args, kwargs, seen)
+
+
+def on_real_device(kwargs: Any) -> Any:
+    """Return the arguments without pinning, which needs a real card."""
+    return {**kwargs, "pin_memory": False} if kwargs.get("pin_memory") else kwargs
+
+
+def cpu_device(kwargs: Any) -> Any:
+    """Return the arguments with the CPU in place of a simulated card."""
+    device = kwargs.get("device")
+    return {**kwargs, "device": CPU} if device is not None and device.type == "cuda" else kwargs
+
+
+def create_unasked(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run a factory for which nobody named a device: it follows its operands, or is adoptable where it has none."""
+    from .dispatch import NOTHING, current_place
+
+    card = mode.settle(func, args, kwargs, seen) if seen is not NOTHING else None
+    out = func(*args, **kwargs)
+    if seen is NOTHING and isinstance(out, Tensor) and out.device.type == "cpu":
+        card = Adoptable(current_place())
+    mode.finish(func, args, out, card)
+    return out
+
+
+def reserve(card: SimCard, nbytes: int) -> None:
+    """Raise CUDA's out-of-memory error before the host's memory is used for what the card could not hold."""
+    if nbytes > 2**24:
+        card.ledger.take(nbytes)
+
+
+def reserve_for(func: Any, args: Any, kwargs: Any, card: SimCard) -> None:
+    """Reserve what a factory with a `size` argument will need."""
+    names = [argument.name for argument in func._schema.arguments]
+    size = args[names.index("size")] if "size" in names and names.index("size") < len(args) else None
+    if isinstance(size, (list, tuple)):
+        reserve(card, math.prod(size) * (kwargs.get("dtype") or torch.get_default_dtype()).itemsize)
+
+
+def create_random(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run a random factory with the generator of the device that it belongs to."""
+    target = wanted(mode, kwargs, seen)
+    card = target if is_on_card(target) else None
+    rng.check(kwargs.get("generator"), card)
+    if card is None:
+        return create(mode, func, args, kwargs, seen)
+    if kwargs.get("generator") is not None:
+        return create(mode, func, args, kwargs, seen)
+    with rng.default_generator_of(card):
+        return create(mode, func, args, kwargs, seen)
+
+
+def draw(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run a random operator that takes a generator: the card's own by default."""
+    if seen is None:
+        rng.check(kwargs.get("generator"), None)
+        return on_host(mode, func, args, kwargs)
+    card = seen if is_on_card(seen) else mode.settle(func, args, kwargs, seen)
+    names = [argument.name for argument in func._schema.arguments]
+    place = names.index("generator")
+    given = args[place] if place < len(args) else kwargs.get("generator")
+    rng.check(given, card if card.__class__ is SimCard else None)
+    if given is not None or card.__class__ is not SimCard:
+        return mode.run(func, args, kwargs, seen)
+    with rng.default_generator_of(card):  # type: ignore[arg-type]
+        return mode.run(func, args, kwargs, seen)
+
+
+def draw_without_generator(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run a random operator that always uses the default generator."""
+    if seen is None:
+        return on_host(mode, func, args, kwargs)
+    card = seen if is_on_card(seen) else mode.settle(func, args, kwargs, seen)
+    if card.__class__ is not SimCard:
+        return mode.run(func, args, kwargs, seen)
+    with rng.default_generator_of(card):  # type: ignore[arg-type]
+        return mode.run(func, args, kwargs, seen)
+
+
+def synchronize(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run an operator whose result's value or shape the host must know, so it waits for the card."""
+    if seen is None:
+        return on_host(mode, func, args, kwargs)
+    out = mode.run(func, args, kwargs, seen)
+    card = seen if is_on_card(seen) else next((c for _, c in located(args) if c), None)
+    if card is not None:
+        mode.clock.wait(card.index)
+    return out
+
+
+def index(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run advanced indexing: a mask makes the host wait, index tensors do not."""
+    has_mask = any(isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1])
+    if has_mask:
+        return synchronize(mode, func, args, kwargs, seen)
+    return on_host(mode, func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+
+
+def located(args: Any) -> list[tuple[Tensor, SimCard | None]]:
+    """Return the tensors among the arguments, each with its card."""
+    return [(value, home(value)) for value in args if isinstance(value, Tensor)]
+
+
+def resize(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run an operator that may change the storage's size, and count its memory again."""
+    out = mode.run(func, args, kwargs, seen) if seen is not None else on_host(mode, func, args, kwargs)
+    card = home(args[0])
+    if card is not None:
+        mark(args[0].untyped_storage(), card)
+    return out
+
+
+BY_NAME = {
+    "aten::_to_copy": to_copy,
+    "aten::copy_": copy_,
+    "aten::index": index,
+    "aten::index_put_": index,
+    "aten::index_put": index,
+    "aten::_index_put_impl_": index,
+    "aten::resize_": resize,
+    "aten::resize_as_": resize,
+}
+
+__all__ = [
+    "BY_NAME",
+    "create",
+    "create_random",
+    "device_of",
+    "draw",
+    "draw_without_generator",
+    "request",
+    "synchronize",
+]

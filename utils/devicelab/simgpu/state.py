@@ -1,0 +1,8 @@
+"""The running simulation, for the functions that stand in for torch's own."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .session import Simulation
+
+current: "Simulation | None" = None

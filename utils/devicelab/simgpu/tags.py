@@ -1,0 +1,149 @@
+"""On which simulated card a tensor lies: an attribute of its storage.
+
+A storage's Python object lives as long as the storage itself, through views, autograd's graph and `.data =`, so the attribute
+says for every tensor on that storage where it is. Nothing is stored on tensors.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from devicelab.gpus import Card
+
+from .memory import Ledger
+
+Tensor = torch.Tensor
+CPU = torch.device("cpu")
+ATTRIBUTE = "_simulated_card"
+real_device = torch._C.TensorBase.device.__get__  # type: ignore[attr-defined]
+_functorch = torch._C._functorch
+COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
+COMPRESSED_COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
+
+
+class SimCard:
+    """One simulated card: what it is, its memory, and whether its simulation runs."""
+
+    __slots__ = ("device", "forked", "generator", "index", "ledger", "running", "spec")
+
+    def __init__(self, spec: Card, index: int):
+        self.spec, self.index = spec, index
+        self.device = torch.device("cuda", index)
+        self.ledger = Ledger(spec, index)
+        self.generator: Any = None
+        self.running = False
+        self.forked = False
+
+    def __deepcopy__(self, memo: Any) -> "SimCard":
+        return self
+
+
+class Adoptable:
+    """The mark of a tensor that C++ made on the way: it becomes a card's at the first contact within the same call.
+
+    CUDA's composite operators make such tensors on the card; here C++ can only make them on the CPU. `place` is the Python
+    instruction being executed: a tensor made by another instruction is the learner's own CPU tensor, and stays one.
+    """
+
+    __slots__ = ("place",)
+    device = CPU
+
+    def __init__(self, place: tuple[int, int]):
+        self.place = place
+
+
+def card_of(tensor: Tensor) -> SimCard | None:
+    """Return the running simulation's card that holds `tensor`, or None."""
+    tag = tag_of(tensor)
+    return tag if tag.__class__ is SimCard and tag.running else None
+
+
+def tag_of(tensor: Tensor) -> SimCard | Adoptable | None:
+    """Return the mark on the tensor's storage, whatever kind of tensor it is."""
+    try:
+        return tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return _tag_of_unusual(tensor)
+
+
+def _tag_of_unusual(tensor: Tensor) -> SimCard | Adoptable | None:
+    """Look through functorch's wrappers, and into the parts of sparse and nested tensors."""
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    part = next(parts(tensor), None)
+    if part is None:
+        return None
+    try:
+        return getattr(part.untyped_storage(), ATTRIBUTE, None)
+    except (RuntimeError, NotImplementedError):
+        return None
+
+
+def parts(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors that hold the values: the tensor itself, or what a sparse one consists of."""
+    layout = tensor.layout
+    if layout is torch.strided or layout is torch.jagged:
+        yield tensor
+    elif layout is torch.sparse_coo:
+        yield tensor._values()
+        yield tensor._indices()
+    elif layout in COMPRESSED_ROWS:
+        yield tensor.values()
+        yield tensor.crow_indices()
+        yield tensor.col_indices()
+    elif layout in COMPRESSED_COLUMNS:
+        yield tensor.values()
+        yield tensor.ccol_indices()
+        yield tensor.row_indices()
+
+
+def device_of(tensor: Tensor) -> torch.device:
+    """Return the tensor's device: the simulated one, else the real one."""
+    try:
+        tag = tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
+    except (RuntimeError, NotImplementedError, AttributeError):
+        tag = _tag_of_unusual(tensor)
+    return tag.device if tag.__class__ is SimCard and tag.running else real_device(tensor)  # type: ignore[union-attr]
+
+
+def index_of(tensor: Tensor) -> int | None:
+    """Return the number of the simulated card that holds `tensor`, or None."""
+    card = card_of(tensor)
+    return None if card is None else card.index
+
+
+def mark(storage: torch.UntypedStorage, card: SimCard) -> None:
+    """Put a storage on `card` and count its memory there; raises torch.OutOfMemoryError when the card is full."""
+    storage._token = card.ledger.take(storage.nbytes())  # type: ignore[attr-defined]
+    storage._simulated_card = card  # type: ignore[attr-defined]
+
+
+def unmark(storage: torch.UntypedStorage) -> None:
+    """Make a storage the CPU's."""
+    storage._simulated_card = storage._token = None  # type: ignore[attr-defined]
+
+
+def put(tensor: Tensor, card: SimCard) -> None:
+    """Put a tensor (all parts of a sparse one) on `card`."""
+    while _functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = _functorch.get_unwrapped(tensor)
+    for part in parts(tensor):
+        storage = part.untyped_storage()
+        if getattr(storage, ATTRIBUTE, None) is not card:
+            mark(storage, card)
+
+
+def tag(where: Tensor | torch.UntypedStorage, device: torch.device) -> None:
+    """Say that a tensor or a storage lies on `device`: a card of the running simulation, or the CPU."""
+    from . import session
+
+    simulation = session.current()
+    card = simulation.card(device) if simulation and device.type == "cuda" else None
+    if isinstance(where, torch.UntypedStorage):
+        mark(where, card) if card else unmark(where)
+    elif card:
+        put(where, card)
+    else:
+        for part in parts(where):
+            unmark(part.untyped_storage())

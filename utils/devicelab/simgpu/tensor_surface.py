@@ -1,0 +1,154 @@
+"""What a tensor says about its device, and what it refuses because of it."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import moves, state
+from .tags import Tensor, card_of, device_of
+
+if TYPE_CHECKING:
+    from .session import Simulation
+
+Base = torch._C.TensorBase
+Storage = torch.UntypedStorage
+_grad = Base.grad  # type: ignore[attr-defined]
+
+
+def is_cuda(tensor: Tensor) -> bool:
+    """Say whether the tensor lies on a card."""
+    return device_of(tensor).type == "cuda"
+
+
+def is_cpu(tensor: Tensor) -> bool:
+    """Say whether the tensor lies on the CPU."""
+    return device_of(tensor).type == "cpu"
+
+
+def get_device(tensor: Tensor) -> int:
+    """Return the card's number, -1 for the CPU."""
+    card = card_of(tensor)
+    return Base.get_device(tensor) if card is None else card.index  # type: ignore[attr-defined]
+
+
+def numpy(tensor: Tensor, *, force: bool = False) -> Any:
+    """Do as Tensor.numpy: refuse a tensor of a card, or copy it first if forced."""
+    card = card_of(tensor)
+    if card is None:
+        return Base.numpy(tensor, force=force)  # type: ignore[attr-defined]
+    if force:
+        return Base.numpy(moves.cpu(tensor.detach()), force=True)  # type: ignore[attr-defined]
+    raise TypeError(
+        f"can't convert {card.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+    )
+
+
+def tolist(tensor: Tensor) -> Any:
+    """Do as Tensor.tolist, which copies to the host first."""
+    if card_of(tensor) is not None:
+        tensor = moves.cpu(tensor.detach())
+    return Base.tolist(tensor)  # type: ignore[attr-defined]
+
+
+def type_(tensor: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
+    """Do as Tensor.type: name the type, or convert."""
+    if dtype is None:
+        name = type_name(tensor)
+        return name if card_of(tensor) is None else name.replace("torch.", "torch.cuda.", 1)
+    if isinstance(dtype, str) and dtype.startswith("torch.cuda."):
+        return moves.cuda(Base.type(tensor, dtype.replace("torch.cuda.", "torch."), non_blocking))  # type: ignore[attr-defined]
+    if card_of(tensor) is not None and not isinstance(dtype, torch.dtype):
+        tensor = moves.cpu(tensor)
+    return Base.type(tensor, dtype, non_blocking, **kwargs)  # type: ignore[attr-defined]
+
+
+def type_name(tensor: Tensor) -> str:
+    """Return the CPU's name of the tensor's type."""
+    return Base.type(tensor)  # type: ignore[attr-defined]
+
+
+def pin_memory(tensor: Tensor, device: Any = None) -> Tensor:
+    """Do as Tensor.pin_memory: a copy in page-locked memory, which here is a mark for the clock."""
+    if card_of(tensor) is not None:
+        raise RuntimeError(f"cannot pin '{type_(tensor)}' only dense CPU tensors can be pinned")
+    if is_pinned(tensor):
+        return tensor
+    copy = tensor.detach().clone() if not tensor.requires_grad else tensor.clone()
+    copy.untyped_storage()._simulated_pinned = True  # type: ignore[attr-defined]
+    return copy
+
+
+def is_pinned(tensor: Tensor, device: Any = None) -> bool:
+    """Say whether the tensor's memory counts as page-locked."""
+    try:
+        return tensor.untyped_storage()._simulated_pinned  # type: ignore[attr-defined]
+    except (RuntimeError, NotImplementedError):
+        return False
+
+
+def set_grad(tensor: Tensor, gradient: Any) -> None:
+    """Do as assigning Tensor.grad: refuse a gradient from another device."""
+    if isinstance(gradient, Tensor) and (found := device_of(gradient)) != (expected := device_of(tensor)):
+        if found.type != expected.type:
+            raise RuntimeError(
+                f"attempting to assign a gradient with device type '{found.type}' to a tensor with device type '{expected.type}'. "
+                "Please ensure that the gradient and the tensor are on the same device"
+            )
+        raise RuntimeError(
+            f"attempting to assign a gradient located on device with index {found.index} to a tensor located on device with index "
+            f"{expected.index}. Please ensure that the gradient and the tensor are on the same device"
+        )
+    _grad.__set__(tensor, gradient)
+
+
+def group_by_device_and_dtype(lists: list[list[Any]], with_indices: bool = False) -> dict[Any, Any]:
+    """Do as torch._C._group_tensors_by_device_and_dtype, which optimizers and clip_grad_norm_ use."""
+    groups: dict[Any, Any] = {}
+    for number, tensor in enumerate(lists[0]):
+        columns, indices = groups.setdefault((device_of(tensor), tensor.dtype), ([[] for _ in lists], []))
+        for column, source in zip(columns, lists, strict=True):
+            if source:
+                column.append(source[number])
+        if with_indices:
+            indices.append(number)
+    return groups
+
+
+def storage_device(storage: torch.UntypedStorage) -> torch.device:
+    """Return the storage's device: the simulated card's, else the real one."""
+    card = storage._simulated_card  # type: ignore[attr-defined]
+    return card.device if card is not None and getattr(card, "running", False) else _storage_device(storage)
+
+
+_storage_device = torch._C.StorageBase.device.__get__  # type: ignore[attr-defined]
+
+ATTRIBUTES = {
+    "device": property(device_of),
+    "is_cuda": property(is_cuda),
+    "is_cpu": property(is_cpu),
+    "grad": property(_grad.__get__, set_grad, _grad.__delete__),
+    "to": moves.to,
+    "cuda": moves.cuda,
+    "cpu": moves.cpu,
+    "copy_": moves.copy_,
+    "get_device": get_device,
+    "numpy": numpy,
+    "tolist": tolist,
+    "type": type_,
+    "pin_memory": pin_memory,
+    "is_pinned": is_pinned,
+}
+
+
+def install(simulation: "Simulation") -> None:
+    """Replace Tensor's attributes that tell or decide its device."""
+    patches = simulation.patches
+    patches.set(Storage, "_simulated_card", None)
+    patches.set(Storage, "_simulated_pinned", False)
+    patches.set(Storage, "device", property(storage_device))
+    for name, value in ATTRIBUTES.items():
+        patches.set(Tensor, name, value)
+    patches.set(torch._C, "_group_tensors_by_device_and_dtype", group_by_device_and_dtype)
+
+
+__all__ = ["install", "state"]

@@ -70,8 +70,13 @@ def _simulated_gpu_of_mark(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _start_for_session(config: pytest.Config, name: str | None) -> None:
-    if name is not None and _simulation_of_session not in config.stash:
+    if name is None or _simulation_of_session in config.stash:
+        return
+    try:
         config.stash[_simulation_of_session] = _start(name)
+    except pytest.UsageError as error:
+        hint = "Write --simulate-gpu=NAME; without a name, --simulate-gpu goes after the paths."
+        raise pytest.UsageError(f"{error}\n{hint}") from None
 
 
 def _start(name: str = DEFAULT, count: int = 1) -> "Simulation":

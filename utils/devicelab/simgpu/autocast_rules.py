@@ -108,9 +108,10 @@ def _float32(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _float32_output(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if eligible(args[0]) and kwargs.get("dtype") is None:
-        kwargs = {**kwargs, "dtype": torch.float32}
-    return op(*args, **kwargs)
+    given = dict(zip((argument.name for argument in op._schema.arguments), args, strict=False)) | kwargs
+    if eligible(args[0]) and given.get("dtype") is None:
+        given["dtype"] = torch.float32
+    return op(**given)
 
 
 def _float32_overload(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -27,9 +27,11 @@ def _us(low: float, seconds: float, high: float) -> Span:
 
 
 # What the host pays, assumed: one eager operator on a full queue costs about 8 us (public measurements on an A100's host),
-# 17 us with a synchronization after each, `.item()` 6 to 12 us on an idle queue.
-LAUNCH = _us(4, 8, 16)
-DISPATCH = _us(0.5, 1.5, 3)  # a view or an allocation: nothing is launched
+# 17 us with a synchronization after each, `.item()` 6 to 12 us on an idle queue. A training step adds Python around each
+# operator (module calls, autograd, the optimizer's bookkeeping): the article's step of 37 operators takes 90 to 200 us on a
+# CPU core, nearly all of it this, and a GPU does not take it off the host. So the guess lies above the bare operator.
+LAUNCH = _us(5, 12, 24)
+DISPATCH = _us(1, 3, 6)  # a view or an allocation: nothing is launched
 SYNCHRONIZE = _us(3, 6, 12)
 HOST_OPERATOR = _us(1, 2, 5)  # an operator that runs on the CPU, before its work
 CONTEXT = Span(0.1, 0.3, 3.0)  # creating the CUDA context: from tenths of a second to seconds

@@ -52,6 +52,7 @@ class Simulation:
             clock=self.clock.now,
             synchronize=self.synchronize,
             undisturbed=threads.undisturbed,
+            bounds=self.clock.bounds,
         )
 
     def card(self, device: torch.device) -> SimCard:

@@ -26,14 +26,12 @@ def _us(low: float, seconds: float, high: float) -> Span:
     return Span(low * 1e-6, seconds * 1e-6, high * 1e-6)
 
 
-# What the host pays, assumed: one eager operator on a full queue costs about 8 us (public measurements on an A100's host),
-# 17 us with a synchronization after each, `.item()` 6 to 12 us on an idle queue. A training step adds Python around each
-# operator (module calls, autograd, the optimizer's bookkeeping): the article's step of 37 operators takes 90 to 200 us on a
-# CPU core, nearly all of it this, and a GPU does not take it off the host. So the guess lies above the bare operator.
-LAUNCH = _us(5, 12, 24)
-DISPATCH = _us(1, 3, 6)  # a view or an allocation: nothing is launched
-SYNCHRONIZE = _us(3, 6, 12)
-HOST_OPERATOR = _us(1, 2, 5)  # an operator that runs on the CPU, before its work
+# What the host pays. A small training step spends 3 to 9 us on every operator that is dispatched, whatever its device: Python, modules,
+# autograd, the optimizer (benchmarks/bench_host_overhead.py). A launch comes on top: an eager operator on a full queue costs 8 us on an
+# A100's host where it costs 2 us on a CPU. With a synchronization after each it is 17 us, and `.item()` 6 to 12 us on an idle queue.
+DISPATCH = _us(1.5, 5, 9)
+LAUNCH = _us(3.5, 6, 11)
+SYNCHRONIZE = _us(2, 4, 8)
 CONTEXT = Span(0.1, 0.3, 3.0)  # creating the CUDA context: from tenths of a second to seconds
 
 # What the card pays.
@@ -284,5 +282,4 @@ def host_seconds(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Sp
     """Return what an operator costs on the nominal host, which waits for it."""
     kind = kind_of(func)
     work = max(traffic(kind.rule, args, out) / HOST_BANDWIDTH, flops(kind, func, args, kwargs, out) / HOST_FLOPS)
-    call = HOST_OPERATOR
-    return Span(call.low + work / HOST_SPREAD, call.seconds + work, call.high + work * HOST_SPREAD)
+    return Span(DISPATCH.low + work / HOST_SPREAD, DISPATCH.seconds + work, DISPATCH.high + work * HOST_SPREAD)

@@ -16,6 +16,8 @@ from ..gpus import Card
 QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
 DEFAULT_STREAM = 0
 KERNEL_LOW, KERNEL, KERNEL_HIGH = costs.KERNEL
+LAUNCH_LOW, LAUNCH, LAUNCH_HIGH = costs.LAUNCH
+DISPATCH_LOW, DISPATCH, DISPATCH_HIGH = costs.DISPATCH
 
 
 class Queue:
@@ -46,20 +48,21 @@ class Clock:
         """Return the simulated host time in seconds with all costs low, and with all costs high."""
         return self._low, self._high
 
-    def spend(self, span: costs.Span, times: int = 1) -> None:
+    def spend(self, span: costs.Span) -> None:
         """Let the host be busy."""
-        self._low += span.low * times
-        self._now += span.seconds * times
-        self._high += span.high * times
+        low, seconds, high = span
+        self._low += low
+        self._now += seconds
+        self._high += high
 
     def kernel(self, index: int, func: Any, args: tuple, out: Any) -> None:
         """Launch an operator on card `index`: the host pays the launches, the current stream the duration."""
         kernels, work, spread = self.costs[index].work(func, args, out)
+        self._low += DISPATCH_LOW + kernels * LAUNCH_LOW
+        self._now += DISPATCH + kernels * LAUNCH
+        self._high += DISPATCH_HIGH + kernels * LAUNCH_HIGH
         if kernels:
-            self.spend(costs.LAUNCH, kernels)
             self._enqueue(index, kernels * KERNEL_LOW + work / spread, kernels * KERNEL + work, kernels * KERNEL_HIGH + work * spread)
-        else:
-            self.spend(costs.DISPATCH)
 
     def host(self, func: Any, args: tuple, out: Any) -> None:
         """Run an operator on the nominal host, which waits for it."""
@@ -79,6 +82,7 @@ class Clock:
         """
         between_cards = source.type == target.type
         index = (source if source.type == "cuda" else target).index or 0
+        self.spend(costs.DISPATCH)
         self.spend(costs.LAUNCH)
         self._enqueue(index, *self.costs[index].copy(nbytes, pinned or between_cards))
         if between_cards:

@@ -20,12 +20,14 @@ class Kernel:
     """The CUDA side of one operator overload.
 
     `wrapper` is the name that the generated check prints; `checked` are the arguments that it looks at, in its order, and None
-    where it looks at nothing; `native` is False where CUDA has no kernel of its own and a composite one runs.
+    where it looks at nothing; `native` is False where CUDA has no kernel of its own and a composite one runs; `iterator` says
+    that the kernel is driven by TensorIterator.
     """
 
     wrapper: str
     checked: tuple[str, ...] | None
     native: bool
+    structured: bool
     iterator: bool
 
 
@@ -69,11 +71,22 @@ def kernel(func: torch._ops.OpOverload, key: str = "CUDA") -> Kernel:
     name = overload_name(func)
     entry = published().get(name)
     if entry is None or func.namespace != "aten":
-        return Kernel(f"wrapper_{key}_{name}", None, False, False)
+        return Kernel(f"wrapper_{key}_{name}", None, False, False, False)
     out = published()[entry["structured_delegate"]] if "structured_delegate" in entry else entry
     structured = bool(out.get("structured")) and key == "CUDA"
     native = key in dispatch_keys(entry) or (structured and key in dispatch_keys(out))
     is_out = any(argument.is_out for argument in func._schema.arguments)
     checked = tensor_arguments(func._schema) if native and entry.get("device_check") != "NoCheck" else None
     wrapper = wrapper_name(name, is_out, structured, key)
-    return Kernel(wrapper, checked, native, out.get("structured_inherits") == "TensorIteratorBase")
+    iterator = out.get("structured_inherits") == "TensorIteratorBase"
+    return Kernel(wrapper, checked, native, structured, iterator)
+
+
+def dispatch_key(tensors: list[torch.Tensor]) -> str:
+    """Return the dispatch key to which CUDA's build would send a call with these operands."""
+    layouts = {tensor.layout for tensor in tensors}
+    if layouts & {torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}:
+        return "SparseCsrCUDA"
+    if torch.sparse_coo in layouts:
+        return "SparseCUDA"
+    return "QuantizedCUDA" if any(tensor.is_quantized for tensor in tensors) else "CUDA"

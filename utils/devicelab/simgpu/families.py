@@ -1,0 +1,132 @@
+"""The ways in which CUDA PyTorch refuses operands on different devices, word for word.
+
+Sources: `c10::impl::common_device_check_failure` (ATen/core/adaption.cpp) for the generated check,
+`TensorIteratorBase::compute_types` (ATen/TensorIterator.cpp) for TensorIterator, `resize_out` as torchgen writes it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+
+Operand = tuple[torch.Tensor, torch.device]
+CPU = torch.device("cpu")
+
+
+@dataclass
+class Call:
+    """One operator call: its tensors by argument name, in schema order, and all of its arguments."""
+
+    func: torch._ops.OpOverload
+    tensors: dict[str, list[Operand]]
+    arguments: dict[str, Any]
+    run: Callable[[], Any]
+
+    def all(self) -> list[Operand]:
+        """Return every tensor with its device, in schema order."""
+        return [operand for operands in self.tensors.values() for operand in operands]
+
+    def of(self, *names: str) -> list[Operand]:
+        """Return the tensors of these arguments, in this order."""
+        return [operand for name in names for operand in self.tensors.get(name, [])]
+
+    def device(self, name: str) -> torch.device | None:
+        """Return the device of the argument's first tensor, or None where it holds none."""
+        operands = self.tensors.get(name)
+        return operands[0][1] if operands else None
+
+    def named(self, *names: str) -> list[tuple[str, torch.device]]:
+        """Return (argument, device) for each tensor of these arguments."""
+        return [(name, device) for name in names for _, device in self.tensors.get(name, [])]
+
+
+def accelerator(operands: Iterable[Operand]) -> torch.device:
+    """Return the first device that is not the CPU, else the CPU."""
+    return next((device for _, device in operands if device.type != "cpu"), CPU)
+
+
+def refuse(message: str) -> NoReturn:
+    """Raise what TORCH_CHECK raises."""
+    raise RuntimeError(message)
+
+
+def generated(wrapper: str, checked: Iterable[tuple[str, torch.device]]) -> torch.device | None:
+    """Do as torchgen's generated check: refuse the first argument that is not where the first tensor is."""
+    common = None
+    for name, device in checked:
+        common = common or device
+        if device != common:
+            refuse(
+                f"Expected all tensors to be on the same device, but got {name} is on {device}, different from other "
+                f"tensors on {common} (when checking argument in method {wrapper})"
+            )
+    return common
+
+
+def iterate(outputs: Sequence[Operand], inputs: Sequence[Operand], scalars: bool = True) -> torch.device:
+    """Do as TensorIterator: one common device, save for one 0-dim CPU input where the operator allows `scalars`."""
+    operands = [*outputs, *inputs]
+    common = accelerator(operands)
+    allowed = 1
+    for number, (tensor, device) in enumerate(operands):
+        is_input = number >= len(outputs)
+        if scalars and is_input and common != CPU and device.type == "cpu" and tensor.dim() == 0:
+            if not allowed:
+                refuse("Trying to pass too many CPU scalars to non-CPU kernel!")
+            allowed = 0
+        elif device != common:
+            refuse(
+                "Expected all tensors to be on the same device, but found at least two devices, "
+                f"{common} and {device}!"
+            )
+    return common
+
+
+def resize_out(outputs: Sequence[Operand], common: torch.device) -> torch.device:
+    """Do as torchgen's `resize_out`: refuse an out= tensor that is not where the result is computed."""
+    for _, device in outputs:
+        if device != common:
+            refuse(f"Expected out tensor to have device {common}, but got {device} instead")
+    return common
+
+
+def shapes_first(call: Call, inputs: Sequence[Operand], inplace: Sequence[Operand] = ()) -> None:
+    """Let the operator itself raise its shape error, which CUDA finds before it looks at devices.
+
+    It is run only where it is bound to fail, so that nothing is written.
+    """
+    try:
+        shape = torch.broadcast_shapes(*(tensor.shape for tensor, _ in inputs))
+    except RuntimeError:
+        call.run()
+        return
+    if any(tensor.shape != shape for tensor, _ in inplace):
+        call.run()
+
+
+def legacy_type(tensor: torch.Tensor, device: torch.device) -> str:
+    """Return the tensor's type as PyTorch's older checks write it, e.g. "torch.cuda.FloatTensor"."""
+    dtype = tensor.dtype
+    if dtype in LEGACY_NAMES:
+        return f"torch.{'cuda.' if device.type == 'cuda' else ''}{LEGACY_NAMES[dtype]}Tensor"
+    return f"{device.type.upper()}{SCALAR_TYPES.get(dtype, str(dtype).removeprefix('torch.'))}Type"
+
+
+LEGACY_NAMES = {
+    torch.float32: "Float",
+    torch.float64: "Double",
+    torch.float16: "Half",
+    torch.uint8: "Byte",
+    torch.int8: "Char",
+    torch.int16: "Short",
+    torch.int32: "Int",
+    torch.int64: "Long",
+}
+SCALAR_TYPES = {
+    torch.bfloat16: "BFloat16",
+    torch.bool: "Bool",
+    torch.complex32: "ComplexHalf",
+    torch.complex64: "ComplexFloat",
+    torch.complex128: "ComplexDouble",
+}

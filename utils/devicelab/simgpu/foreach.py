@@ -1,0 +1,45 @@
+"""The `_foreach_*` operators, which have no device check: operands on different devices go one by one to the plain operator.
+
+Source: ForeachUtils.h (can_use_fast_route) and ForeachOpsKernels.cpp, the `foreach_tensor_*_slow` functions.
+"""
+
+import torch
+
+from .families import CPU, Call, Operand, accelerator, iterate, refuse
+
+NO_SCALARS = ("_foreach_addcdiv",)
+SCALARS_ON_CPU = ("_foreach_addcdiv", "_foreach_addcmul")
+
+
+def judge(call: Call) -> torch.device:
+    """Judge each element of the lists as the plain operator would."""
+    name = call.func._schema.name.split("::")[1]
+    if name.startswith("_foreach_copy"):
+        return call.all()[0][1]
+    if name.rstrip("_") in SCALARS_ON_CPU and any(device.type != "cpu" for _, device in call.of("scalars")):
+        refuse(f"Expected scalars to be on CPU, got {accelerator(call.of('scalars'))} instead.")
+    lists = listed(call)
+    written = lists[0] if name.endswith("_") and lists else []
+    singles = [
+        operand
+        for argument in call.tensors
+        if argument in ("other", "weight")
+        for operand in one(call, argument)
+    ]
+    scalars = name.rstrip("_") not in NO_SCALARS
+    devices = []
+    for number in range(len(lists[0]) if lists else 0):
+        inputs = [operands[number] for operands in lists if number < len(operands)] + singles
+        devices.append(iterate(written[number : number + 1], inputs, scalars=scalars))
+    return devices[0] if devices else CPU
+
+
+def listed(call: Call) -> list[list[Operand]]:
+    """Return the lists of tensors among the arguments."""
+    is_list = {name for name, value in call.arguments.items() if isinstance(value, (list, tuple))}
+    return [operands for name, operands in call.tensors.items() if name in is_list]
+
+
+def one(call: Call, argument: str) -> list[Operand]:
+    """Return an argument that is a single tensor, to be combined with each element."""
+    return call.tensors[argument] if isinstance(call.arguments.get(argument), torch.Tensor) else []

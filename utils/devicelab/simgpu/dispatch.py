@@ -21,10 +21,16 @@ MIXED = object()  # tensors with different marks
 class SimulatedDispatch(TorchDispatchMode):
     """Sees every operator of one thread while the simulation runs."""
 
+    _mode_key = torch._C._TorchDispatchModeKey.FAKE
+
     def __init__(self, simulation: "Simulation"):
         super().__init__()
         self.simulation = simulation
         self.clock = simulation.clock
+
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        return True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

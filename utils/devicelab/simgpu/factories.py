@@ -1,7 +1,7 @@
-"""Functions that make tensors: `torch.zeros(3, device="cuda")` and its kin.
+"""Functions that make tensors where C++ needs a real card, or cannot know what the learner said.
 
-C++ must never see "cuda" in an argument: it would initialize CUDA, and fail. So the Python names are replaced, and the functions
-behind them are called for the CPU, while `special.request` tells the dispatch mode where the result belongs.
+`torch.zeros(3, device="cuda")` and most others reach the dispatch mode as they are. Those that take data would have C++ copy it
+to a card itself, and for `zeros_like(x, device="cpu")` C++ hides whether the CPU was named by the learner: these get stand-ins.
 """
 
 import functools
@@ -11,129 +11,143 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _device
 
-from . import moves, rng, state
+from . import moves, state
 from .special import request
-from .tags import CPU, SimCard, Tensor, card_of, put
+from .tags import CPU, SimCard, Tensor, card_of, device_of
 
 if TYPE_CHECKING:
     from .session import Simulation
 
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
-OTHERS = ("complex", "from_file", "normal")
-METHODS = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros", "new")
-FROM_DATA = ("as_tensor", "asarray", "tensor", "new_tensor")
+NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
+SPARSE = ("coo", "compressed", "csr", "csc", "bsr", "bsc")
 
 
-def stand_in(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that does as `original` does on a machine with the simulated cards."""
-    name = original.__name__
+def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for torch.tensor and its kin: make the tensor on the CPU, then copy it to the card."""
 
     @functools.wraps(original)
     def factory(*args: Any, **kwargs: Any) -> Any:
         if state.current is None:
             return original(*args, **kwargs)
-        device = kwargs.get("device")
-        if device is None:
-            if len(args) > 2 and name in ("as_tensor", "new_tensor"):
-                args, kwargs["device"] = args[:2], args[2]
-                return factory(*args, **kwargs)
-            if (
-                name in FROM_DATA
-                and args
-                and isinstance(args[-1] if name == "new_tensor" else args[0], Tensor)
-            ):
-                return from_tensor(original, args, kwargs)
-            return (
-                original(*args, **kwargs) if not kwargs.get("pin_memory") else pinned(original, args, kwargs)
-            )
-        target, card = moves.target_of(device)
-        if card is None and (target.type != "cpu" or not any_on_card(args)):
-            return (
-                original(*args, **kwargs) if not kwargs.get("pin_memory") else pinned(original, args, kwargs)
-            )
-        return make(original, args, kwargs, card)
+        args, kwargs, device = device_among(original.__name__, args, kwargs)
+        source = args[0] if args else kwargs.get("data", kwargs.get("obj"))
+        if isinstance(source, Tensor) and original.__name__ in ("tensor", "as_tensor", "asarray"):
+            return from_tensor(original.__name__, source, args, kwargs, device)
+        target, card = moves.target_of(device) if device is not None else (None, None)
+        if card is None:
+            return pinned(original, args, kwargs if target is None else {**kwargs, "device": target})
+        return to_card(original, args, kwargs, card)
 
     return factory
 
 
-def any_on_card(args: Any) -> bool:
-    """Say whether one of the arguments lies on a card."""
-    return any(isinstance(value, Tensor) and card_of(value) for value in args)
+def device_among(name: str, args: Any, kwargs: Any) -> tuple[Any, dict[str, Any], Any]:
+    """Take the device out of the arguments: as_tensor and new_tensor also accept it by position."""
+    kwargs = dict(kwargs)
+    if name == "as_tensor" and len(args) > 2:
+        return args[:2], kwargs, args[2]
+    return args, kwargs, kwargs.pop("device", None)
 
 
-def make(original: Callable[..., Any], args: Any, kwargs: Any, card: SimCard | None) -> Any:
-    """Call the function for the CPU and put the result on `card`, or on the CPU where that is None."""
-    name = original.__name__
-    if name in FROM_DATA:
-        at = 1 if name == "new_tensor" else 0
-        if len(args) > at and isinstance(args[at], Tensor):
-            return from_tensor(original, args, kwargs, card.device if card else CPU)
-    if kwargs.pop("pin_memory", False) and card:
+def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], card: SimCard) -> Tensor:
+    """Call the function for the CPU and copy its result to `card`."""
+    if kwargs.pop("pin_memory", False):
         raise RuntimeError("Only dense CPU tensors can be pinned")
-    rng.check(kwargs.get("generator"), card)
-    before, request.target = request.target, card or CPU
-    try:
-        out = original(*args, **(kwargs | {"device": CPU}))
-    finally:
-        request.target = before
-    if card:
-        put(out, card)
+    requires_grad = kwargs.pop("requires_grad", False)
+    with torch._C._DisableFuncTorch(), torch.no_grad():
+        out = original(*args, **kwargs, device=CPU)
+    out = moves.move(out, card.device) if card_of(out) is not card else out
+    return out.requires_grad_() if requires_grad else out
+
+
+def pinned(original: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call the function; a tensor asked for in page-locked memory is marked as such."""
+    wanted = kwargs.pop("pin_memory", False)
+    out = original(*args, **kwargs)
+    if wanted:
+        out.untyped_storage()._simulated_pinned = True
     return out
 
 
-def from_tensor(
-    original: Callable[..., Any], args: Any, kwargs: Any, device: torch.device | None = None
-) -> Any:
-    """Do as torch.tensor(tensor), as_tensor and asarray: move, and copy where the function promises a new tensor."""
-    name = original.__name__
-    source = args[1] if name == "new_tensor" else args[0]
-    if device is None:
-        device = moves.device_of(args[0])
-    dtype = kwargs.get("dtype") or (
-        args[2 if name == "new_tensor" else 1] if len(args) > (2 if name == "new_tensor" else 1) else None
-    )
+def from_tensor(name: str, source: Tensor, args: Any, kwargs: dict[str, Any], device: Any) -> Tensor:
+    """Do as torch.tensor, as_tensor and asarray of a tensor: a move, and a copy where a new tensor is promised."""
+    target = device_of(source) if device is None else moves.target_of(device)[0]
+    dtype = kwargs.get("dtype") or (args[1] if len(args) > 1 else None) or source.dtype
     if name == "as_tensor" or (name == "asarray" and not kwargs.get("copy")):
-        return moves.to(source, device, dtype or source.dtype)
-    out = moves.to(source.detach(), device, dtype or source.dtype, copy=True)
+        return moves.to(source, target, dtype)
+    out = moves.to(source.detach(), target, dtype, copy=True)
     return out.requires_grad_() if kwargs.get("requires_grad") else out
 
 
-def pinned(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Make a CPU tensor that counts as page-locked."""
-    kwargs = dict(kwargs)
-    kwargs.pop("pin_memory")
-    out = original(*args, **kwargs)
-    out.untyped_storage()._simulated_pinned = True
-    return out
+def like(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for zeros_like, new_zeros and so on: `device="cpu"` said by the learner is meant."""
+
+    @functools.wraps(original)
+    def factory(*args: Any, **kwargs: Any) -> Any:
+        device = kwargs.get("device")
+        if device is None or state.current is None:
+            return original(*args, **kwargs)
+        target, card = moves.target_of(device)
+        before, request.target = request.target, card or target
+        try:
+            return original(*args, **{**kwargs, "device": target})
+        finally:
+            request.target = before
+
+    return factory
+
+
+def new_tensor(
+    tensor: Tensor,
+    data: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    """Do as Tensor.new_tensor: by default on the device of `tensor`."""
+    target = device_of(tensor) if device is None else moves.target_of(device)[0]
+    if isinstance(data, Tensor):
+        out = moves.to(data.detach(), target, dtype or data.dtype, copy=True)
+    else:
+        out = moves.to(_new_tensor(tensor.detach(), data, dtype=dtype, device=CPU, **kwargs), target)
+    return out.requires_grad_() if requires_grad else out
+
+
+_new_tensor = Tensor.new_tensor
 
 
 @functools.cache
-def originals() -> dict[Any, Any]:
-    """Return torch's functions that make tensors, each with what stands in for it."""
-    functions = set(_device._device_constructors())
-    functions |= {getattr(torch, name) for name in (*LIKE, *OTHERS) if hasattr(torch, name)}
-    return {function: stand_in(function) for function in functions}
+def replacements() -> dict[Any, Any]:
+    """Return torch's functions that need one, each with its stand-in."""
+    _device._device_constructors()  # keeps the functions that it finds at its first call
+    data = [torch.tensor, torch.as_tensor, torch.asarray, torch.nested.nested_tensor]
+    data += [getattr(torch, f"sparse_{layout}_tensor") for layout in SPARSE]
+    functions = {function: from_data(function) for function in data}
+    return functions | {getattr(torch, name): like(getattr(torch, name)) for name in LIKE}
 
 
-def install(simulation: "Simulation") -> None:
-    """Replace the functions everywhere, the methods of Tensor, and the default device's way of naming a device."""
-    replacements = originals()
-    simulation.patches.everywhere(replacements)
-    for name in METHODS:
-        simulation.patches.set(Tensor, name, stand_in(getattr(Tensor, name)))
-    unmodified = _device.DeviceContext.__torch_function__
-    simulation.patches.set(
-        _device.DeviceContext, "__torch_function__", device_context(unmodified, replacements)
-    )
-
-
-def device_context(original: Any, replacements: dict[Any, Any]) -> Callable[..., Any]:
-    """Return DeviceContext's method that keeps a simulated card's name away from C++."""
+def device_context(original: Any) -> Callable[..., Any]:
+    """Return DeviceContext's method with the stand-ins in the place of the functions that it knows."""
 
     def __torch_function__(self: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self.device.type == "cuda" and func in replacements and (kwargs or {}).get("device") is None:
-            if func in _device._device_constructors():
-                return replacements[func](*args, **{**(kwargs or {}), "device": self.device})
+        if (
+            func in replacements()
+            and func in _device._device_constructors()
+            and (kwargs or {}).get("device") is None
+        ):
+            return replacements()[func](*args, **{**(kwargs or {}), "device": self.device})
         return original(self, func, types, args, kwargs)
 
     return __torch_function__
+
+
+def install(simulation: "Simulation") -> None:
+    """Replace the functions under every name that a module has for them, and the methods of Tensor."""
+    simulation.patches.everywhere(replacements())
+    for name in NEW:
+        simulation.patches.set(Tensor, name, like(getattr(Tensor, name)))
+    simulation.patches.set(Tensor, "new_tensor", new_tensor)
+    context = _device.DeviceContext
+    simulation.patches.set(context, "__torch_function__", device_context(context.__torch_function__))

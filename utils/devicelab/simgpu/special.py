@@ -111,8 +111,9 @@ def wanted(mode: "SimulatedDispatch", kwargs: Any, seen: Any) -> Any:
 
 def create(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run a factory: zeros, empty_like, new_full and so on."""
-    kwargs = on_real_device(kwargs)
     target = wanted(mode, kwargs, seen)
+    if kwargs.get("pin_memory"):
+        return create_pinned(mode, func, args, kwargs, target)
     kwargs = cpu_device(kwargs)
     if target is CPU or target is None:
         return on_host(mode, func, args, kwargs)
@@ -124,9 +125,13 @@ def create(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: A
     return create_unasked(mode, func, args, kwargs, seen)
 
 
-def on_real_device(kwargs: Any) -> Any:
-    """Return the arguments without pinning, which needs a real card."""
-    return {**kwargs, "pin_memory": False} if kwargs.get("pin_memory") else kwargs
+def create_pinned(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, target: Any) -> Any:
+    """Run a factory for page-locked memory, which here is a mark for the clock."""
+    if is_on_card(target):
+        raise RuntimeError("Only dense CPU tensors can be pinned")
+    out = on_host(mode, func, args, {**kwargs, "pin_memory": False})
+    out.untyped_storage()._simulated_pinned = True
+    return out
 
 
 def cpu_device(kwargs: Any) -> Any:

@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
+
+from devicelab.errors import SimulationError
 
 from . import state
 from .dispatch import SimulatedDispatch
@@ -13,35 +15,28 @@ from .dispatch import SimulatedDispatch
 if TYPE_CHECKING:
     from .session import Simulation
 
-_push = torch._C._push_on_torch_dispatch_stack
-_pop = torch._C._pop_torch_dispatch_stack
+# Modes under this key lie below all others, as a device does, and keep C++ from initializing CUDA when it reads "cuda".
+KEY = torch._C._TorchDispatchModeKey.FAKE
 
 
 def enter(mode: SimulatedDispatch) -> None:
-    """Put the mode below all others of this thread, where a device belongs."""
-    others = _take_all()
-    _push(mode)
-    for other in others:
-        _push(other)
+    """Put the mode on this thread, below all other modes."""
+    if torch._C._get_dispatch_mode(KEY) is not None:
+        raise SimulationError(
+            "A FakeTensorMode is active on this thread, and the simulated GPU takes its place. Leave it before you start the simulation."
+        )
+    torch._C._set_dispatch_mode(mode)
 
 
 def leave(mode: SimulatedDispatch) -> None:
     """Take exactly this mode off this thread, whatever lies above it."""
-    for other in _take_all():
-        if other is not mode:
-            _push(other)
-
-
-def _take_all() -> list[Any]:
-    """Take all modes off this thread; return them lowest first."""
-    return [_pop(None) for _ in range(torch._C._len_torch_dispatch_stack())][::-1]
+    if on_this_thread(mode):
+        torch._C._unset_dispatch_mode(KEY)
 
 
 def on_this_thread(mode: SimulatedDispatch) -> bool:
     """Say whether the mode is on this thread."""
-    return any(
-        torch._C._get_dispatch_stack_at(i) is mode for i in range(torch._C._len_torch_dispatch_stack())
-    )
+    return torch._C._get_dispatch_mode(KEY) is mode
 
 
 @contextmanager

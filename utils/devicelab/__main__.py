@@ -53,8 +53,10 @@ def _compare(options: argparse.Namespace) -> int:
     sizes = {name: getattr(options, name) for name, _, _ in _SIZES}
     variants.Setting(**sizes)  # an unusable size is said before anything is simulated
     sentence = session.prepare(options.gpu, use_mps=True)
+    if not options.json:
+        print(sentence, end="\n\n", flush=True)
     result = variants.compare(sizes.pop("rows"), sizes.pop("width"), **sizes)
-    print(result.to_json() if options.json else f"{sentence}\n\n{result}")
+    print(result.to_json() if options.json else result)
     return 0
 
 

@@ -17,7 +17,7 @@ def digits(value: float) -> str:
 
 def seconds(value: float) -> str:
     """Return a duration, given in seconds, in the unit that suits it: 9.8e-5 becomes "98.0 µs"."""
-    scale, unit = next((scale, unit) for scale, unit in _TIME if abs(value) >= scale)
+    scale, unit = next((pair for pair in _TIME if abs(value) >= pair[0]), _TIME[-1])
     return f"{digits(value / (scale or 1e-9))} {unit}"
 
 

@@ -5,7 +5,6 @@ import math
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from traceback import extract_tb
 
 import torch
@@ -163,8 +162,11 @@ def _speed(comparison: Comparison) -> list[str]:
     cpu, gpu = comparison["cpu"].timing, comparison["gpu"].timing
     if not cpu or not gpu:
         return []
-    faster, slower = (gpu, cpu) if gpu.median < cpu.median else (cpu, gpu)
-    where = "GPU" if faster is gpu else "CPU"
+    if gpu.low is not None and gpu.high is not None and gpu.low <= cpu.median <= gpu.high:
+        return [
+            "At this size there is no clear winner: the CPU's time lies within the range of the simulated one."
+        ]
+    faster, slower, where = (gpu, cpu, "GPU") if gpu.median < cpu.median else (cpu, gpu, "CPU")
     kind = (
         "measured on both"
         if gpu.origin == "measured"
@@ -231,9 +233,10 @@ def _trained(name: str, setting: Setting, model_device: str, data_device: str) -
 
 
 def _failing_line(error: BaseException) -> str:
-    """Return the source line of this module in which the error arose."""
-    own = [frame for frame in extract_tb(error.__traceback__) if Path(frame.filename) == Path(__file__)]
-    return (own[-1].line or "") if own else ""
+    """Return the source line of the training step in which the error arose."""
+    return next(
+        (frame.line or "" for frame in extract_tb(error.__traceback__) if frame.name == "step"), "the set-up"
+    )
 
 
 def _prepared(setting: Setting, model_device: str, data_device: str) -> Callable[[], torch.Tensor]:

@@ -1,0 +1,45 @@
+"""The surface of the package, and its lightness."""
+
+import subprocess
+import sys
+
+import pytest
+
+import devicelab
+
+HEAVY = ("torch", "matplotlib", "ipywidgets", "IPython")
+
+
+def loaded_after(statement: str) -> set[str]:
+    """Return which heavy packages a fresh Python has loaded after `statement`."""
+    code = f"{statement}\nimport sys\nprint(' '.join(name for name in {HEAVY} if name in sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def test_every_exported_name_exists_and_the_list_is_sorted():
+    assert devicelab.__all__ == sorted(devicelab.__all__)
+    for name in devicelab.__all__:
+        assert getattr(devicelab, name) is not None
+
+
+def test_an_unknown_name_is_refused_with_the_names_there_are():
+    with pytest.raises(AttributeError, match=r"no 'timit'.*timeit"):
+        _ = devicelab.timit
+
+
+def test_importing_devicelab_loads_nothing_heavy():
+    assert loaded_after("import devicelab") == set()
+
+
+def test_using_it_loads_torch_but_neither_pictures_nor_widgets():
+    assert loaded_after("import devicelab; devicelab.timeit; devicelab.compare; devicelab.start") == {"torch"}
+
+
+def test_the_proof_of_lightness_can_fail():
+    assert "ipywidgets" in loaded_after("import devicelab.widgets")
+
+
+def test_importing_everything_starts_no_cuda():
+    code = "import devicelab; devicelab.start; devicelab.compare\nimport torch\nassert not torch.cuda.is_initialized()"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,98 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from devicelab.course.question import NotYet, Question
+
+
+def question() -> Question:
+    def judge(answer):
+        if callable(answer):
+            answer = answer()
+        if answer != 4:
+            raise NotYet(f"{answer} is not 4.")
+
+    return Question(judge, "Start here.", "Right.", ("Which?", "Name it."), "four = 4")
+
+
+def test_the_three_outcomes():
+    q = question()
+    assert q.check(...).state == "not attempted" and str(q.check(...)) == "Not attempted. Start here."
+    assert str(q.check(3)) == "Not yet. 3 is not 4."
+    assert str(q.check(4)) == "Passed. Right."
+
+
+def test_a_check_without_an_answer_was_not_attempted():
+    assert question().check().state == "not attempted"
+
+
+def test_hints_go_step_by_step_and_stay_at_the_last():
+    q = question()
+    assert [q.hint().text for _ in range(3)] == ["(1 of 2) Which?", "(2 of 2) Name it.", "(2 of 2) Name it."]
+
+
+def test_the_solution_waits_for_a_second_request():
+    q = question()
+    assert "four = 4" not in q.solution().text
+    assert "four = 4" in q.solution().text
+
+
+def test_the_solution_is_shown_after_three_tries_or_a_pass():
+    tried, passed = question(), question()
+    for _ in range(3):
+        tried.check(1)
+    passed.check(4)
+    assert "four = 4" in tried.solution().text and "four = 4" in passed.solution().text
+
+
+def test_untouched_checks_do_not_count_as_tries():
+    q = question()
+    for _ in range(5):
+        q.check(...)
+    assert q.tries == 0
+
+
+def test_the_learners_own_error_is_shown_as_theirs():
+    def broken():
+        return 1 / 0
+
+    outcome = question().check(broken)
+    assert outcome.state == "not yet"
+    assert "return 1 / 0" in outcome.text and "ZeroDivisionError: division by zero" in outcome.text
+
+
+def test_a_check_changes_nothing_of_the_learners():
+    def meddler():
+        torch.manual_seed(1)
+        np.random.seed(1)
+        random.seed(1)
+        torch.set_grad_enabled(False)
+        torch.set_default_device("meta")
+        torch.set_default_dtype(torch.float64)
+        return 4
+
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+    assert question().check(meddler).state == "passed"
+    assert torch.equal(before[0], torch.get_rng_state())
+    assert (np.random.get_state()[1].tolist(), random.getstate()) == before[1:]
+    assert (
+        torch.is_grad_enabled()
+        and torch.ones(1).device.type == "cpu"
+        and torch.ones(1).dtype == torch.float32
+    )
+
+
+def test_an_outcome_is_escaped_in_html():
+    page = question().check("<script>")._repr_html_()
+    assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_is_not_taken_for_an_answer(error):
+    def stops():
+        raise error
+
+    with pytest.raises(error):
+        question().check(stops)

@@ -1,0 +1,107 @@
+import pytest
+import torch
+
+from devicelab import devices, session, start
+from devicelab.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def leave_no_simulation():
+    yield
+    from devicelab.simgpu.session import current
+
+    while (running := current()) is not None:
+        running.stop()
+
+
+def test_start_simulates_where_asked_and_says_so_in_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("DEVICELAB_GPU", "simulated")
+    start()
+    assert capsys.readouterr().out == (
+        "cuda:0 is a simulated Tesla T4, in this kernel only: values are real, times are estimates.\n"
+    )
+    assert torch.ones(2, device="cuda").is_cuda
+
+
+def test_starting_twice_says_the_same_and_changes_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("DEVICELAB_GPU", "simulated")
+    start()
+    kept = torch.ones(2, device="cuda")
+    first = capsys.readouterr().out
+    start()
+    assert capsys.readouterr().out == first
+    assert (kept + 1).is_cuda
+
+
+def test_off_simulates_nothing(monkeypatch, capsys):
+    monkeypatch.setenv("DEVICELAB_GPU", "off")
+    start()
+    assert "No GPU is used" in capsys.readouterr().out
+    assert devices.simulated() is None
+
+
+def test_real_without_a_gpu_is_refused(monkeypatch):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has an NVIDIA GPU")
+    monkeypatch.setenv("DEVICELAB_GPU", "real")
+    with pytest.raises(InputError, match="needs an NVIDIA GPU, but none was found"):
+        start()
+
+
+def test_an_unknown_mode_is_refused_with_the_allowed_ones(monkeypatch):
+    monkeypatch.setenv("DEVICELAB_GPU", "yes")
+    with pytest.raises(InputError, match="must be auto, real, simulated or off, but it is 'yes'"):
+        start()
+
+
+def test_the_mode_cannot_change_under_a_running_simulation(monkeypatch):
+    monkeypatch.setenv("DEVICELAB_GPU", "simulated")
+    start()
+    monkeypatch.setenv("DEVICELAB_GPU", "off")
+    with pytest.raises(InputError, match="Restart the kernel"):
+        start()
+
+
+def test_a_driver_with_a_cpu_only_torch_is_said_before_anything_is_simulated(monkeypatch, capsys):
+    monkeypatch.setenv("DEVICELAB_GPU", "auto")
+    monkeypatch.setattr(session, "nvidia_driver", lambda: "/proc/driver/nvidia/version")
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    start()
+    warned = capsys.readouterr().err
+    assert (
+        "ATTENTION" in warned
+        and "built for the CPU" in warned
+        and "pip install --force-reinstall torch" in warned
+    )
+
+
+def test_a_cuda_torch_that_finds_no_card_is_said_too(monkeypatch):
+    monkeypatch.setattr(session, "nvidia_driver", lambda: "nvidia-smi")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    [warning] = session.obstacles()
+    assert "built for CUDA 13.0" in warning and "finds no usable GPU" in warning
+
+
+def test_a_mac_is_told_where_its_own_gpu_waits(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    [warning] = session.obstacles()
+    assert "mps" in warning and "lesson 08" in warning
+
+
+def test_a_plain_machine_has_no_obstacles(monkeypatch):
+    monkeypatch.setattr(session, "nvidia_driver", lambda: None)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert session.obstacles() == []
+
+
+def test_an_unknown_card_is_refused_with_the_names_there_are():
+    with pytest.raises(InputError, match="Tesla T4"):
+        session.prepare("gpu")
+
+
+def test_a_card_by_name_conflicts_with_off(monkeypatch):
+    monkeypatch.setenv("DEVICELAB_GPU", "off")
+    with pytest.raises(InputError, match="Unset one of them"):
+        session.prepare("Tesla T4")

@@ -60,7 +60,9 @@ class Simulation:
         index = self.current if device.index is None else device.index
         if not 0 <= index < len(self.cards):
             raise torch.AcceleratorError(INVALID_ORDINAL)
-        self.initialized = True
+        if not self.initialized:
+            self.initialized = True
+            torch.cuda._lazy_init()
         return self.cards[index]
 
     def device_of(self, tensor: torch.Tensor) -> torch.device:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .. import costs
+
 if TYPE_CHECKING:
     from devicelab.simgpu.session import Simulation
 
@@ -30,7 +32,8 @@ class Bindings:
         self.pid = os.getpid()
 
     def _cuda_init(self) -> None:
-        pass
+        self.simulation.initialized = True
+        self.simulation.clock.spend(costs.CONTEXT)
 
     def _cuda_getDeviceCount(self) -> int:
         return len(self.simulation.cards)

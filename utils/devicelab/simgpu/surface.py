@@ -78,7 +78,7 @@ class Bindings:
         return self.simulation.cards[index].ledger.stats()
 
     def _cuda_resetPeakMemoryStats(self, index: int) -> None:
-        self.simulation.cards[index].ledger.reset_peak()
+        self.simulation.cards[index].ledger.reset_peaks()
 
     def _cuda_resetAccumulatedMemoryStats(self, index: int) -> None:
         self.simulation.cards[index].ledger.reset_accumulated()

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import check
 from .plans import PLANS, plan_of
-from .tags import CPU, Adoptable, SimCard, Tensor, mark, put, tag_of
+from .tags import CPU, Adoptable, SimCard, Tensor, mark, parts, put, tag_of
 
 if TYPE_CHECKING:
     from .session import Simulation
@@ -89,7 +89,7 @@ class SimulatedDispatch(TorchDispatchMode):
         self.clock.copy(
             source.device if source else CPU,
             target.device if target else CPU,
-            tensor.nbytes,
+            sum(part.nbytes for part in parts(tensor)),
             pinned,
             bool(non_blocking),
         )

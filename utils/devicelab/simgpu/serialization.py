@@ -40,7 +40,8 @@ def _new(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> _Storage:
 
 def _copy(target: _Storage, source: Any, non_blocking: bool | None = None) -> _Storage:
     """Stand for UntypedStorage.copy_, and let a copy that touches a card take its time on the simulated clock."""
-    _BASE.copy_(target, source, bool(non_blocking))  # type: ignore[attr-defined]
+    with torch._C._DisableTorchDispatch():  # C++ copies through tensors that are nobody's
+        _BASE.copy_(target, source, bool(non_blocking))  # type: ignore[attr-defined]
     origin, destination = device_of(source), device_of(target)
     simulation = session.current()
     if simulation and "cuda" in (origin.type, destination.type):

@@ -79,6 +79,18 @@ def test_wide_samples_are_called_unstable():
     assert not close.unstable and "measure again" not in str(close)
 
 
+def test_a_busy_machine_is_said_beside_a_measured_time():
+    def close(origin, load):
+        return str(Timing((1.0, 1.01, 1.02), 1, "cpu", "CPU", origin, 1, load=load))
+
+    assert "busy (load 3.0 per core)" in close("measured", 3.0)
+    assert (
+        "busy" not in close("measured", 0.5)
+        and "busy" not in close("simulated", 3.0)
+        and "busy" not in close("measured", None)
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -7,6 +7,7 @@ from . import html, units
 from .devices import Origin
 
 WIDE = 0.15  # an interquartile range above this share of the median is called unstable
+BUSY = 1.25  # programs ready to run per core; above it a measured time holds waiting for the CPU
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Timing:
     threads: int
     low: float | None = None
     high: float | None = None
+    load: float | None = None  # programs that were ready to run per core, where the system tells
 
     @property
     def median(self) -> float:
@@ -50,6 +52,11 @@ class Timing:
         return self.spread > WIDE * self.median
 
     @property
+    def busy(self) -> bool:
+        """Whether other programs competed for the CPU while a time was measured."""
+        return self.origin == "measured" and self.load is not None and self.load > BUSY
+
+    @property
     def label(self) -> str:
         """The one word that says how the number came about, with the device."""
         return f"{self.origin}, {self.device}" + (f" ({self.name})" if self.name not in ("", "CPU") else "")
@@ -65,6 +72,8 @@ class Timing:
         line = f"{self.text} a call, {units.rate(self.per_second)} [{self.label}]"
         if self.unstable:
             line += "\nThe samples differ widely: close other programs and measure again before you compare."
+        elif self.busy:
+            line += f"\nThis machine is busy (load {self.load:.1f} per core): on an idle one the time may be much shorter."
         return line
 
     __repr__ = __str__
@@ -77,5 +86,5 @@ class Timing:
         return {
             "median": self.median, "spread": self.spread, "low": self.low, "high": self.high,
             "per_second": self.per_second, "origin": self.origin, "device": self.device, "name": self.name,
-            "calls_per_sample": self.calls, "threads": self.threads, "samples": list(self.samples),
+            "calls_per_sample": self.calls, "threads": self.threads, "load": self.load, "samples": list(self.samples),
         }  # fmt: skip

@@ -1,5 +1,6 @@
 """How long a call takes on the device it really runs on: warm, synchronized, with raw samples."""
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -58,9 +59,8 @@ def timeit(
     with present.undisturbed() if device is devices.CPU else nullcontext():
         samples, calls, bounds = _samples(fn, device, seconds, repeats, threads)
     low, high = bounds if bounds else (None, None)
-    return Timing(
-        samples, calls, " and ".join(used) or "no device", device.name, device.origin, threads, low, high
-    )
+    where = " and ".join(used) or "no device"
+    return Timing(samples, calls, where, device.name, device.origin, threads, low, high, _load())
 
 
 def _check(fn: object, seconds: float, repeats: int | None, threads: int | None) -> None:
@@ -89,6 +89,14 @@ def _samples(fn, device: devices.Device, seconds: float, repeats: int | None, th
         return _counted(timer, repeats), 1, None
     measurement = timer.adaptive_autorange(threshold=0.05, min_run_time=seconds / 3, max_run_time=seconds)
     return tuple(measurement.times), measurement.number_per_run, None
+
+
+def _load() -> float | None:
+    """Return how many programs were ready to run per core during the last minute, or None where nobody counts."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):
+        return None
 
 
 def _counted(timer: Timer, repeats: int) -> tuple[float, ...]:

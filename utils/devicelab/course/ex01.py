@@ -66,11 +66,11 @@ q1 = Question(
 
 _TRUTH = {"a": "cpu", "b": "cuda", "c": "cuda", "d": "cuda", "e": "cpu"}
 _WHY = {
-    "a": "a was made without a device. A GPU that is present attracts nothing",
-    "b": "b was made with device='cuda'. There it was born",
-    "c": "c is what .to('cuda') returned. Which tensor does the call give back",
-    "d": "d was made like c. What does ones_like take over from its model",
-    "e": "e.to('cuda') returned a copy, and nobody kept it. Where is the tensor that is called e",
+    "a": "it was made without a device, and a GPU that is present attracts nothing.",
+    "b": "its line names the device on which it is made.",
+    "c": "which tensor does .to('cuda') give back, and which one is kept?",
+    "d": "it is made like c. What does ones_like take over from its model?",
+    "e": "e.to('cuda') gave back a copy, and nobody kept it. Which tensor is called e?",
 }
 
 
@@ -83,7 +83,7 @@ def _judge_places(places) -> None:
         if str(places[name]).removesuffix(":0") not in ("cpu", "cuda"):
             raise NotYet(f"For {name} you wrote {places[name]!r}; 'cpu' or 'cuda' was asked for.")
         if str(places[name]).removesuffix(":0") != wanted:
-            raise NotYet(f"Look at {name} again: {_WHY[name]}?")
+            raise NotYet(f"Look at {name} again: {_WHY[name]}")
 
 
 q2 = Question(

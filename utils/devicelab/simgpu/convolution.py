@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from .families import CPU, Call, Operand, generated, iterate, legacy_type, refuse
+from .families import CPU, Call, Operand, generated, iterate, legacy_type, missing, refuse
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def judge(call: Call) -> torch.device:
         same_types(given, weight, bias, " or input should be a MKLDNN tensor and {} is a dense tensor")
     name = slow_kernel(shape)
     if name is None:
-        raise NotImplementedError(MISSING)
+        missing("slow_conv3d_forward")
     checked = [("self", given[1]), ("weight", weight[1]), *(("bias", device) for _, device in bias)]
     return generated(name, checked) or CPU
 
@@ -109,11 +109,3 @@ def slow_kernel(shape: Shape) -> str | None:
     if shape.dilated:
         return f"wrapper_CUDA__slow_conv_dilated{2 if flat else 3}d"
     return "wrapper_CUDA___slow_conv2d_forward" if flat else None
-
-
-MISSING = (
-    "Could not run 'aten::slow_conv3d_forward' with arguments from the 'CUDA' backend. This could be because the operator "
-    "doesn't exist for this backend, or was omitted during the selective/custom build process (if using custom build). If "
-    "you are a Facebook employee using PyTorch on mobile, please visit https://fburl.com/ptmfixes for possible resolutions. "
-    "'aten::slow_conv3d_forward' is only available for these backends: [CPU]."
-)

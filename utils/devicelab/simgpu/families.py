@@ -51,6 +51,16 @@ def refuse(message: str) -> NoReturn:
     raise RuntimeError(message)
 
 
+def missing(name: str) -> NoReturn:
+    """Raise the dispatcher's error for an operator that CUDA's build lacks (ATen/core/dispatch/OperatorEntry.cpp)."""
+    raise NotImplementedError(
+        f"Could not run 'aten::{name}' with arguments from the 'CUDA' backend. This could be because the operator doesn't "
+        "exist for this backend, or was omitted during the selective/custom build process (if using custom build). If you "
+        "are a Facebook employee using PyTorch on mobile, please visit https://fburl.com/ptmfixes for possible "
+        f"resolutions. 'aten::{name}' is only available for these backends: [CPU]."
+    )
+
+
 def generated(wrapper: str, checked: Iterable[tuple[str, torch.device]]) -> torch.device | None:
     """Do as torchgen's generated check: refuse the first argument that is not where the first tensor is."""
     common = None

@@ -9,7 +9,17 @@ from collections.abc import Callable
 import torch
 
 from . import convolution, foreach
-from .families import CPU, Call, Operand, accelerator, generated, iterate, refuse, shapes_first
+from .families import (
+    CPU,
+    LEGACY_NAMES,
+    Call,
+    Operand,
+    accelerator,
+    generated,
+    iterate,
+    refuse,
+    shapes_first,
+)
 
 Judge = Callable[[Call], torch.device]
 BY_NAME: dict[str, Judge] = {}
@@ -308,17 +318,33 @@ def check_rnn(given: torch.device, hidden: list[torch.device], parameters: list[
 def pack_padded_sequence(call: Call) -> torch.device:
     """PackedSequence.cpp: lengths must be on the CPU, wherever the input is."""
     [(lengths, device)] = call.of("lengths")
-    if device.type != "cpu" or lengths.dim() != 1 or lengths.dtype != torch.int64:
-        dtype = legacy_type(lengths.dtype)
-        refuse(
-            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {device} {dtype} tensor"
-        )
+    check_lengths(lengths, device)
     return first(call)
 
 
-def legacy_type(dtype: torch.dtype) -> str:
-    """Return a dtype as c10 prints it: "Long"."""
-    return torch.tensor([], dtype=dtype).type().removeprefix("torch.").removesuffix("Tensor")
+def check_lengths(lengths: torch.Tensor, device: torch.device) -> None:
+    """Raise packing's own error unless the lengths are a list in the CPU's memory."""
+    if device.type != "cpu" or lengths.dim() != 1 or lengths.dtype != torch.int64:
+        kind = LEGACY_NAMES.get(lengths.dtype, "BFloat16")
+        refuse(
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {device} {kind} tensor"
+        )
+
+
+@path("_trilinear")
+def trilinear(call: Call) -> torch.device:
+    """Linear.cpp, _trilinear: two batched matrix products (sumproduct_pair), the first two tensors first."""
+    device = generated("wrapper_CUDA_bmm", renamed(call, i1="self", i2="mat2"))
+    return generated("wrapper_CUDA_bmm", [("self", device or CPU), *renamed(call, i3="mat2")]) or CPU
+
+
+@path("cholesky_solve", "_cholesky_solve_helper")
+def cholesky_solve(call: Call) -> torch.device:
+    """LinearAlgebraUtils.h, linearSolveCheckInputs."""
+    [(_, b)], [(_, a)] = call.of("self"), call.of("input2", "A")
+    if a != b:
+        refuse(f"Expected b and A to be on the same device, but found b on {b} and A on {a} instead.")
+    return b
 
 
 @path("set_.source_Tensor")

@@ -8,6 +8,7 @@ import torch
 
 from . import special
 
+BUILTIN = ("aten", "prims", "quantized", "mkldnn", "profiler")
 PLANS: dict[Any, "Plan"] = {}
 
 
@@ -32,6 +33,10 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
     by_name = special.BY_NAME.get(func._schema.name)
     if by_name is not None:
         return by_name
+    if is_composite(func):
+        return special.decompose
+    if func.namespace not in BUILTIN:
+        return special.custom
     names = {argument.name for argument in func._schema.arguments}
     is_random = torch.Tag.nondeterministic_seeded in func.tags
     if "device" in names or creates(func):
@@ -41,6 +46,12 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
     if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
         return special.synchronize
     return None
+
+
+def is_composite(func: Any) -> bool:
+    """Say whether PyTorch would take the operator apart; in inference mode it comes to the dispatch mode whole."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "CPU")
 
 
 def creates(func: Any) -> bool:

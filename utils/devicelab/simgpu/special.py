@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from . import rng
+from .operands import NOTHING, adoptable, place
 from .tags import CPU, Adoptable, SimCard, Tensor, device_of, mark, put, tag_of
 
 if TYPE_CHECKING:
@@ -84,11 +85,10 @@ def copy_(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: An
 
 def adopt_by_copy(args: Any, target: SimCard | None, source: SimCard | None) -> None:
     """Let a C++ composite's own intermediate follow the tensor that it is copied from or to."""
-    from .dispatch import current_place
-
+    here = adoptable().place
     for tensor, card in ((args[0], source), (args[1], target)):
         tag = tag_of(tensor)
-        if card is not None and tag.__class__ is Adoptable and tag.place == current_place():  # type: ignore[union-attr]
+        if card is not None and tag.__class__ is Adoptable and (tag.place == here or tag.hint):  # type: ignore[union-attr]
             put(tensor, card)
 
 
@@ -142,14 +142,20 @@ def cpu_device(kwargs: Any) -> Any:
 
 def create_unasked(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run a factory for which nobody named a device: it follows its operands, or is adoptable where it has none."""
-    from .dispatch import NOTHING, current_place
-
     card = mode.settle(func, args, kwargs, seen) if seen is not NOTHING else None
     out = func(*args, **kwargs)
     if seen is NOTHING and isinstance(out, Tensor) and out.device.type == "cpu":
-        card = Adoptable(current_place())
+        card = adoptable()
     mode.finish(func, args, out, card)
     return out
+
+
+def decompose(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Take a composite operator apart, so that each of its operators is looked at."""
+    if seen is None:
+        return on_host(mode, func, args, kwargs)
+    with mode:
+        return func.decompose(*args, **kwargs)
 
 
 def reserve(card: SimCard, nbytes: int) -> None:
@@ -186,8 +192,8 @@ def draw(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any
         return on_host(mode, func, args, kwargs)
     card = seen if is_on_card(seen) else mode.settle(func, args, kwargs, seen)
     names = [argument.name for argument in func._schema.arguments]
-    place = names.index("generator")
-    given = args[place] if place < len(args) else kwargs.get("generator")
+    at = names.index("generator")
+    given = args[at] if at < len(args) else kwargs.get("generator")
     rng.check(given, card if card.__class__ is SimCard else None)
     if given is not None or card.__class__ is not SimCard:
         return mode.run(func, args, kwargs, seen)
@@ -249,6 +255,24 @@ BY_NAME = {
     "aten::resize_": resize,
     "aten::resize_as_": resize,
 }
+
+
+def custom(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run an operator that somebody wrote in Python: what it does inside must be seen as well."""
+    card = seen if is_on_card(seen) else None
+    if card is None and seen is not None and seen is not NOTHING:
+        card = mode.settle(func, args, kwargs, seen)
+    torch._C._set_dispatch_mode(mode)
+    try:
+        out = func.redispatch(BELOW_PYTHON, *args, **kwargs)
+    finally:
+        torch._C._unset_dispatch_mode(mode._mode_key)
+    if card is not None:
+        place(out, card)
+    return out
+
+
+BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 
 __all__ = [
     "BY_NAME",

@@ -27,12 +27,16 @@ from tools.nbfiles import (
 )
 
 
-def nbval_command(paths: list[Path], workers: int = 2, lax: bool = False) -> list[str]:
+def nbval_command(
+    paths: list[Path], workers: int = 2, lax: bool = False, seconds: float = CELL_SECONDS
+) -> list[str]:
     """Return the pytest command for these notebooks; a notebook's cells stay together on one worker."""
+    count = min(workers, len(paths))
     return [
         *(sys.executable, "-m", "pytest", "--nbval-lax" if lax else "--nbval", "--nbval-current-env", "-q"),
-        *(f"--nbval-cell-timeout={CELL_SECONDS}", f"--nbval-sanitize-with={SANITIZE}"),
-        *("-n", str(min(workers, len(paths))), "--dist", "loadfile", "-p", "no:cacheprovider"),
+        *(f"--nbval-cell-timeout={seconds}", f"--nbval-sanitize-with={SANITIZE}"),
+        *(("-n", str(count), "--dist", "loadfile") if count > 1 else ()),
+        *("-p", "tools.nbval_folders", "-p", "no:cacheprovider"),
         *map(str, paths),
     ]
 

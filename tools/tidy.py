@@ -11,6 +11,7 @@ from nbformat import NotebookNode
 from tools.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WIDGET_NOTE = "(Run this cell: what appears here needs a running kernel.)"
 STAMPS = (
     "papermill",
     "execution",
@@ -38,8 +39,9 @@ def tidy_output(output: NotebookNode) -> NotebookNode:
     if "text" in output:
         output.text = without_paths(output.text)
     for kind, value in list(output.get("data", {}).items()):
-        if kind == WIDGET_VIEW:
-            del output.data[kind]  # the model behind it is gone when the notebook is opened again
+        if kind == WIDGET_VIEW:  # the model behind it is gone when the notebook is opened again
+            output.data = NotebookNode({"text/plain": WIDGET_NOTE})
+            break
         elif kind.startswith("text/") and isinstance(value, str):
             output.data[kind] = without_paths(value)
     if "traceback" in output:

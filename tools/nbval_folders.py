@@ -1,4 +1,4 @@
-"""For `pytest --nbval`: each notebook gets a learner's progress folder of its own, and the simulated GPU."""
+"""A pytest plugin for nbval: each notebook gets a progress folder of its own, and the simulated GPU."""
 
 import os
 

@@ -1,0 +1,192 @@
+"""Re-making outputs: what is stored, what is kept, and what is refused."""
+
+import os
+from pathlib import Path
+
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from tools import notebooks
+from tools.nbfiles import ROOT, NoNotebooks, find, named, read, sanitize_rules, write
+from tools.tidy import WIDGET_NOTE, WIDGET_VIEW, differences, keep_ignored, tidy, without_paths
+
+PRIVATE = "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "DEVICELAB_HOME"
+
+
+@pytest.fixture(autouse=True)
+def restored_environment():
+    """Put the environment back: the tool gives its whole process private folders."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def stored(folder: Path, *sources: str, tag: str | None = None, name: str = "00_a.ipynb") -> Path:
+    """Store a notebook of these code cells and return its path."""
+    metadata = {"tags": [tag]} if tag else {}
+    cells = [new_code_cell(s, id=f"cell-{n}", metadata=metadata) for n, s in enumerate(sources)]
+    write(folder / name, new_notebook(cells=cells))
+    return folder / name
+
+
+def texts(path: Path) -> list[str]:
+    """Return what each cell printed."""
+    return ["".join(output.text for output in cell.outputs) for cell in read(path).cells]
+
+
+def test_a_run_is_private_simulated_and_stored_once(tmp_path):
+    show = f"import os\nfor name in {PRIVATE}:\n    print(os.environ[name] != {str(Path.home())!r}, name)"
+    path = stored(
+        tmp_path, show, "print(os.environ['DEVICELAB_GPU'], os.getcwd() == " + repr(str(tmp_path)) + ")"
+    )
+    assert notebooks.main([str(path)]) == 0
+    assert texts(path) == ["".join(f"True {name}\n" for name in PRIVATE), "simulated True\n"]
+    assert [cell.execution_count for cell in read(path).cells] == [1, 2]
+    first = path.read_bytes()
+    assert notebooks.main([str(path)]) == 0
+    assert path.read_bytes() == first
+
+
+def test_ignored_outputs_are_kept_unless_refreshed(tmp_path, monkeypatch):
+    path = stored(tmp_path, "import time\nprint(time.perf_counter_ns())", tag="nbval-ignore-output")
+    notebooks.main([str(path)])
+    first = texts(path)
+    notebooks.main([str(path)])
+    assert texts(path) == first
+    monkeypatch.setenv("REFRESH", "1")
+    notebooks.main([str(path)])
+    assert texts(path) != first
+
+
+def test_check_writes_nothing_and_finds_an_outdated_output(tmp_path, capsys):
+    path = stored(tmp_path, "print(1)")
+    before = path.read_bytes()
+    assert notebooks.main(["--check", str(path)]) == 1
+    assert "differs in cell-0" in capsys.readouterr().out
+    assert path.read_bytes() == before
+    notebooks.main([str(path)])
+    assert notebooks.main(["--check", str(path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        ("import os\nos._exit(1)", "kernel died"),
+        ("import time\ntime.sleep(60)", "longer than"),
+    ],
+)
+def test_a_failing_notebook_is_reported_and_left_alone(source, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(notebooks, "CELL_SECONDS", 3)
+    path = stored(tmp_path, source)
+    before = path.read_bytes()
+    assert notebooks.main([str(path)]) == 1
+    assert words in capsys.readouterr().out
+    assert path.read_bytes() == before
+
+
+def test_one_failure_among_several_is_a_failure(tmp_path):
+    stored(tmp_path, "1 / 0", name="00_a.ipynb")
+    good = stored(tmp_path, "print(1)", name="01_b.ipynb")
+    assert notebooks.main([str(tmp_path)]) == 1
+    assert texts(good) == ["1\n"]
+
+
+def test_no_notebook_is_a_failure(tmp_path, capsys):
+    assert notebooks.main([str(tmp_path)]) == 1
+    assert "no notebook" in capsys.readouterr().out
+    with pytest.raises(NoNotebooks):
+        find(tmp_path)
+    with pytest.raises(NoNotebooks):
+        named([str(tmp_path / "missing.ipynb")])
+
+
+def test_no_path_of_this_machine_is_stored():
+    text = f"{ROOT}/data.csv {Path.home()}/x.py {ROOT}/utils/devicelab/timing.py"
+    assert without_paths(text) == "course/data.csv ~/x.py utils/devicelab/timing.py"
+    assert without_paths('File "/tmp/ipykernel_12/34.py", line 1') == 'File "notebook cell", line 1'
+    assert without_paths("/a/b/site-packages/torch/nn/x.py") == "site-packages/torch/nn/x.py"
+    assert without_paths("no path, and/or either one") == "no path, and/or either one"
+
+
+def cell_with(*outputs: NotebookNode, **metadata: object) -> NotebookNode:
+    """Return a notebook of one cell with these outputs."""
+    return new_notebook(cells=[new_code_cell("x", id="a", outputs=list(outputs), metadata=metadata)])
+
+
+def test_what_a_run_leaves_behind_is_removed():
+    view = {WIDGET_VIEW: {"model_id": "0"}, "text/plain": "VBox(children=())"}
+    stream = [new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
+    notebook = cell_with(*stream, new_output("display_data", data=view), execution={"iopub.status.idle": "2026"}, papermill={})
+    notebook.metadata.update(papermill={}, widgets={}, language_info={"name": "python", "version": "3.11.7"})
+    tidied = tidy(notebook)
+    cell = tidied.cells[0]
+    assert [dict(o.get("data", {})) or o.text for o in cell.outputs] == [
+        "a\nb\n",
+        {"text/plain": WIDGET_NOTE},
+    ]
+    assert cell.id == "a" and not cell.metadata
+    assert tidied.metadata == {"language_info": {"name": "python"}}
+
+
+def test_a_kept_result_has_the_number_of_its_cell():
+    old = cell_with(
+        new_output("execute_result", data={"text/plain": "1"}, execution_count=7),
+        tags=["nbval-ignore-output"],
+    )
+    new = cell_with(
+        new_output("execute_result", data={"text/plain": "2"}, execution_count=3),
+        tags=["nbval-ignore-output"],
+    )
+    new.cells[0].execution_count = 3
+    keep_ignored(new, old)
+    assert new.cells[0].outputs[0].data["text/plain"] == "1"
+    assert new.cells[0].outputs[0].execution_count == 3
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("loss 1.2391716241836548", "loss 1.2391798", True),
+        ("loss 1.2391", "loss 1.2401", False),
+        ("<x at 0x7f3a5c001d90>", "<x at 0x7f00aa001d90>", True),
+        ("<Figure size 640x480 with 1 Axes>", "<Figure size 320x240 with 1 Axes>", True),
+        (
+            'File "/a/site-packages/torch/nn/x.py", line 12',
+            'File "/b/c/site-packages/torch/nn/x.py", line 99',
+            True,
+        ),
+        (
+            'File "/a/site-packages/torch/nn/x.py", line 12',
+            'File "/a/site-packages/torch/nn/y.py", line 12',
+            False,
+        ),
+        (
+            '<img alt="x" src="data:image/png;base64,AAAA">',
+            '<img alt="x" src="data:image/png;base64,BB+/">',
+            True,
+        ),
+        (
+            '<img alt="x" src="data:image/png;base64,AAAA">',
+            '<img alt="y" src="data:image/png;base64,AAAA">',
+            False,
+        ),
+        ("<svg a>1\n2</svg>", "<svg b>3</svg>", True),
+        ("cuda:0", "cuda:1", False),
+    ],
+)
+def test_what_is_taken_for_the_same_output(one, other, same):
+    pages = [cell_with(new_output("stream", name="stdout", text=text)) for text in (one, other)]
+    assert (differences(*pages) == []) is same
+
+
+def test_the_rules_are_those_that_nbval_reads():
+    from nbval.plugin import get_sanitize_patterns
+
+    from tools.nbfiles import SANITIZE
+
+    ours = [(rule.pattern, replacement) for rule, replacement in sanitize_rules()]
+    assert ours == get_sanitize_patterns(SANITIZE.read_text()) and len(ours) >= 8
+    assert sanitize_rules("written") + sanitize_rules("compared") == sanitize_rules()

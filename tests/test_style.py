@@ -1,0 +1,274 @@
+"""The style of every notebook, and a made-up bad notebook for every rule, so that no rule is empty."""
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lesson_rules import EXERCISE, LESSON, SOLUTION, judged_three_ways, untouched
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from notebook_rules import Page, Rule, long_prose, order_faults
+
+from tools.nbfiles import EXERCISES, LESSONS, SOLUTIONS, find, short
+
+
+def faults(page: Page, rules: tuple[Rule, ...]) -> list[str]:
+    """Return every fault that the rules find."""
+    return [f"{rule.__name__}: {fault}" for rule in rules for fault in rule(page)]
+
+
+@pytest.mark.parametrize("path", find(LESSONS), ids=short)
+def test_lesson(path):
+    assert faults(Page.load(path), LESSON) == []
+
+
+@pytest.mark.parametrize("path", find(SOLUTIONS), ids=short)
+def test_solution(path):
+    assert faults(Page.load(path), SOLUTION) == []
+
+
+@pytest.mark.parametrize("path", find(EXERCISES), ids=short)
+def test_exercise(path):
+    assert faults(Page.load(path), EXERCISE) == []
+
+
+@pytest.mark.parametrize("path", find(LESSONS, SOLUTIONS), ids=short)
+def test_long_prose_is_warned_about(path):
+    found = list(long_prose(Page.load(path)))
+    if found:
+        warnings.warn(f"{short(path)}: {', '.join(found)}", stacklevel=1)
+
+
+def test_lessons_are_in_order():
+    assert list(order_faults([path.name for path in find(LESSONS)])) == []
+
+
+def test_each_solution_belongs_to_a_lesson():
+    lessons = {path.name[:2] for path in find(LESSONS)}
+    assert [short(path) for path in find(SOLUTIONS) if path.name[:2] not in lessons] == []
+
+
+# --- the proof that each rule can fail ------------------------------------------------------------------------------
+
+BOOTSTRAP = 'import sys\n\nif "google.colab" in sys.modules:\n    %pip install -q --no-deps git+https://a.org/b/c@main'
+BADGES = "".join(
+    f"[![go]({site}/badge.svg)](https://{site}/gh/a/b?{name}) "
+    for site, name in [("mybinder.org", "00_good.ipynb"), ("colab.research.google.com", "00_good.ipynb")]
+)
+PICTURE = '<figure><img alt="The loss falls in every epoch" src="data:image/png;base64,AAAA"></figure>'
+
+
+def code(source: str, *tags: str, out: str | None = None, **data: str) -> NotebookNode:
+    """Return a code cell with printed text, or with the data of a display."""
+    cell = new_code_cell(source, metadata={"tags": list(tags)} if tags else {})
+    if out is not None:
+        cell.outputs.append(new_output("stream", name="stdout", text=out))
+    if data:
+        kinds = {"html": "text/html", "plain": "text/plain", "png": "image/png"}
+        cell.outputs.append(new_output("display_data", data={kinds[k]: v for k, v in data.items()}))
+    return cell
+
+
+def good_lesson() -> NotebookNode:
+    """Return a small notebook that keeps all the rules of a lesson."""
+    cells = [
+        new_markdown_cell(BADGES),
+        code(BOOTSTRAP),
+        new_markdown_cell(
+            "# Does it?\n\nYou see [the next](00_good.ipynb#does-it). ![A diagram of it](x.png)"
+        ),
+        code("epochs = 5", "parameters"),
+        code("show()", html=PICTURE, plain="The loss of five epochs falls from 1 to 0.5"),
+        code("print(1)", "nbval-ignore-output", out="0.1 s"),
+        code("print(2)", out="cpu"),
+    ]
+    return numbered(new_notebook(cells=cells))
+
+
+def numbered(notebook: NotebookNode) -> NotebookNode:
+    """Return the notebook as if it had been run once, with ids that do not change."""
+    code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code_cells, start=1):
+        cell.execution_count = number
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+    notebook.nbformat_minor = 5
+    return notebook
+
+
+def page_of(notebook: NotebookNode, folder: Path, name: str = "00_good.ipynb") -> Page:
+    """Store a made-up notebook and return it as the rules see it."""
+    (folder / "x.png").touch()
+    (folder / name).write_text(json.dumps(notebook))  # nbformat would refuse some of the bad ones
+    return Page(folder / name, notebook)
+
+
+def test_the_good_lesson_has_no_fault(tmp_path):
+    assert faults(page_of(good_lesson(), tmp_path), LESSON) == []
+
+
+def text(source: str) -> Callable[[NotebookNode], object]:
+    """Return a change that appends a prose cell."""
+    return lambda nb: nb.cells.append(new_markdown_cell(source, id="new"))
+
+
+def append(cell: NotebookNode) -> Callable[[NotebookNode], object]:
+    """Return a change that appends a code cell that was run."""
+
+    def change(notebook: NotebookNode) -> None:
+        notebook.cells.append(cell)
+        numbered(notebook)
+
+    return change
+
+
+def put(place: int, source: str) -> Callable[[NotebookNode], object]:
+    """Return a change that gives a cell another source."""
+    return lambda nb: nb.cells[place].update(source=source)
+
+
+BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
+    "second title": ("one_title", text("# Another")),
+    "title missing": ("one_title", put(2, "## Only a section")),
+    "level left out": ("one_title", text("### Deep")),
+    "empty cell": ("no_empty_cells", text(" ")),
+    "same id": ("stable_ids", lambda nb: nb.cells[5].update(id="cell-6")),
+    "missing id": ("stable_ids", lambda nb: nb.cells[5].pop("id")),
+    "old format": ("stable_ids", lambda nb: nb.update(nbformat_minor=4)),
+    "unknown tag": ("known_tags", append(code("1", "nbval-ignore-outputs", out="1"))),
+    "long cell": ("short_cells", append(code("x = 1\n" * 21, out="1"))),
+    "large file": ("small_file", append(code("1", out="x" * 400_000))),
+    "exclamation": ("sober", text("It works!")),
+    "sys.path": ("plain_imports", append(code("import sys\nsys.path.insert(0, '..')"))),
+    "folder import": ("plain_imports", append(code("from utils.devicelab import start"))),
+    "no alt text": ("alt_text", text("![](x.png)")),
+    "no alt text in HTML": (
+        "alt_text",
+        append(code("1", html='<img src="x.png">', plain="five words are in here")),
+    ),
+    "thin alt text": ("alt_text", append(code("1", html='<img alt="plot">', plain="five words are in here"))),
+    "bare picture": ("alt_text", append(code("1", png="AAAA", plain="<Figure size 640x480 with 1 Axes>"))),
+    "picture without words": ("picture_with_sentence", append(code("1", html=PICTURE))),
+    "dead link": ("links_resolve", text("[next](01_missing.ipynb)")),
+    "dead heading": ("links_resolve", text("[up](#no-such-heading)")),
+    "dead HTML link": ("links_resolve", text('<a href="nowhere.md">there</a>')),
+    "stripped": ("was_run", lambda nb: [c.update(execution_count=None, outputs=[]) for c in nb.cells[1:2]]),
+    "out of order": ("was_run", lambda nb: nb.cells[6].update(execution_count=9)),
+    "nothing compared": ("something_compared", lambda nb: nb.update(cells=nb.cells[:4] + nb.cells[5:6])),
+    "ignored at the end": ("something_compared", append(code("1", "nbval-ignore-output", out="0.2 s"))),
+    "stored error": (
+        "no_errors",
+        lambda nb: nb.cells[6].outputs.append(new_output("error", ename="E", evalue="v")),
+    ),
+    "home": ("no_machine_paths", append(code("1", out="/home/ada/course/x.py"))),
+    "root": ("no_machine_paths", append(code("1", html="<pre>/root/x</pre>"))),
+    "windows": ("no_machine_paths", append(code("1", out=r"C:\Users\ada"))),
+    "raw widget": ("no_raw_widgets", append(code("1", plain="interactive(children=(IntSlider(value=3),))"))),
+    "papermill stamp": ("no_stamps", lambda nb: nb.metadata.update(papermill={"duration": 1})),
+    "cell stamp": ("no_stamps", lambda nb: nb.cells[6].metadata.update(execution={"iopub.status.idle": "2026"})),
+    "no parameters": ("parameters_cell", lambda nb: nb.cells[3].metadata.clear()),
+    "computed parameter": ("parameters_cell", put(3, "epochs = 5 * 2 + int(3)")),
+    "no badge": ("badges_on_top", put(0, "[binder](https://mybinder.org/v2/x?00_good.ipynb)")),
+    "another's badge": ("badges_on_top", put(0, BADGES.replace("00_good", "01_other"))),
+    "no bootstrap": ("guarded_bootstrap", put(1, "import sys")),
+    "unguarded": ("guarded_bootstrap", put(1, "%pip install --no-deps git+https://a.org/b")),
+    "with dependencies": ("guarded_bootstrap", put(1, BOOTSTRAP.replace("--no-deps ", ""))),
+    "torch too": ("guarded_bootstrap", put(1, BOOTSTRAP + "\n    %pip install --no-deps torch")),
+    "import first": ("guarded_bootstrap", lambda nb: nb.cells.insert(1, code("import devicelab as lab"))),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Non-unique cell id")
+@pytest.mark.parametrize("name", BAD_LESSONS)
+def test_a_bad_lesson_is_found(name, tmp_path):
+    rule, change = BAD_LESSONS[name]
+    notebook = good_lesson()
+    change(notebook)
+    assert rule in {fault.partition(":")[0] for fault in faults(page_of(notebook, tmp_path), LESSON)}
+
+
+def test_every_rule_is_proven():
+    proven = {rule for rule, _ in BAD_LESSONS.values()} | {"not_run", "no_answers", "judged_three_ways"}
+    assert {rule.__name__ for rule in (*LESSON, *SOLUTION, *EXERCISE)} <= proven
+
+
+@pytest.mark.parametrize(
+    ("rule", "cell"),
+    [
+        ("not_run", code("print(1)", out="1")),
+        ("no_answers", code("### BEGIN SOLUTION\nx = 1")),
+        ("no_answers", code("q1.check(1)", "wrong-answer")),
+    ],
+)
+def test_a_bad_exercise_is_found(rule, cell, tmp_path):
+    good = new_notebook(
+        cells=[new_markdown_cell("# Exercise", id="a"), new_code_cell("q1.check(...)", id="b")]
+    )
+    assert faults(page_of(good, tmp_path), EXERCISE) == []
+    good.cells.append(cell)
+    assert rule in {fault.partition(":")[0] for fault in faults(page_of(good, tmp_path), EXERCISE)}
+
+
+def test_an_exercise_without_checks_is_found(tmp_path):
+    page = page_of(new_notebook(cells=[new_markdown_cell("# Exercise", id="a")]), tmp_path)
+    assert faults(page, EXERCISE) == ["no_answers: no question is checked"]
+
+
+def answers(said: dict[str, str]) -> NotebookNode:
+    """Return a solution in which the check of q1 said this to the answers with these names."""
+    tag = {"w": "wrong-answer", "o": "other-right-answer"}
+    cells = [code(f"q1.check({n})", *filter(None, [tag.get(n[0])]), plain=said[n]) for n in said]
+    return numbered(new_notebook(cells=[new_markdown_cell("# Solution"), *cells]))
+
+
+GOOD = {"r": "Passed. Yes.", "w1": "Not yet. A", "w2": "Not yet. B", "w3": "Not yet. C", "o": "Passed. Yes."}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"r": "Not yet. A"}, "reference"),
+        ({"w1": "Passed. Yes."}, "not rejected"),
+        ({"w1": "Not yet. B"}, "three wrong answers"),
+        ({"o": "Not yet. A"}, "other right answer"),
+    ],
+)
+def test_a_bad_solution_is_found(changes, word, tmp_path):
+    assert faults(page_of(answers(GOOD), tmp_path), SOLUTION) == []
+    found = faults(page_of(answers(GOOD | changes), tmp_path), SOLUTION)
+    assert len(found) == 1 and word in found[0]
+
+
+@pytest.mark.parametrize("missing", GOOD)
+def test_a_missing_answer_is_found(missing, tmp_path):
+    some = {name: text for name, text in GOOD.items() if name != missing}
+    assert len(faults(page_of(answers(some), tmp_path), SOLUTION)) == 1
+
+
+def test_a_solution_without_checks_is_found(tmp_path):
+    assert faults(page_of(answers({}), tmp_path), (judged_three_ways,)) == [
+        "judged_three_ways: no question is checked"
+    ]
+
+
+def test_an_exercise_that_already_passes_is_found(tmp_path):
+    page = page_of(answers({"r": "Passed. Yes."}), tmp_path)
+    assert faults(page, (untouched,)) == ["untouched: q1 says 'Passed. Yes.' to an untouched exercise"]
+    silent = page_of(answers({"r": ""}), tmp_path)
+    assert faults(silent, (untouched,)) == ["untouched: q1 says '' to an untouched exercise"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["01_a.ipynb"], ["00_a.ipynb", "02_b.ipynb"], ["00_a.ipynb", "00_b.ipynb"], ["00_A.ipynb"]],
+)
+def test_wrong_order_is_found(names):
+    assert list(order_faults(names))
+
+
+def test_long_prose_is_found(tmp_path):
+    prose = ["word " * 46, "word " * 45, "- word\n" * 46, "| word |\n" * 46]
+    notebook = new_notebook(cells=[new_markdown_cell(source) for source in prose])
+    assert len(list(long_prose(page_of(notebook, tmp_path)))) == 1

@@ -18,8 +18,11 @@ def resolve(
     operands: list[tuple[str, torch.Tensor, torch.device]],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-) -> torch.device:
-    """Raise CUDA's error for a call whose operands are on different devices, or return the device of its result."""
+) -> torch.device | list[torch.device]:
+    """Raise CUDA's error for a call whose operands are on different devices, or return the device of its result.
+
+    Operators on lists of tensors (`_foreach_add`) return a device for each result.
+    """
     return judge(call_of(func, operands, args, kwargs))
 
 
@@ -39,7 +42,7 @@ def call_of(
     return Call(func, tensors, arguments, lambda: func(*args, **kwargs))
 
 
-def judge(call: Call) -> torch.device:
+def judge(call: Call) -> torch.device | list[torch.device]:
     """Judge a call by hand where CUDA does, else by what is published about its kernel."""
     by_hand = paths.find(kernels.overload_name(call.func))
     if by_hand is not None:

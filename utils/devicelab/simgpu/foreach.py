@@ -11,8 +11,8 @@ NO_SCALARS = ("_foreach_addcdiv",)
 SCALARS_ON_CPU = ("_foreach_addcdiv", "_foreach_addcmul")
 
 
-def judge(call: Call) -> torch.device:
-    """Judge each element of the lists as the plain operator would."""
+def judge(call: Call) -> torch.device | list[torch.device]:
+    """Judge each element of the lists as the plain operator would; returns a device for each result."""
     name = call.func._schema.name.split("::")[1]
     if name.startswith("_foreach_copy"):
         return call.all()[0][1]
@@ -31,7 +31,7 @@ def judge(call: Call) -> torch.device:
     for number in range(len(lists[0]) if lists else 0):
         inputs = [operands[number] for operands in lists if number < len(operands)] + singles
         devices.append(iterate(written[number : number + 1], inputs, scalars=scalars))
-    return devices[0] if devices else CPU
+    return devices or CPU
 
 
 def listed(call: Call) -> list[list[Operand]]:

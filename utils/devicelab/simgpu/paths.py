@@ -21,7 +21,7 @@ from .families import (
     shapes_first,
 )
 
-Judge = Callable[[Call], torch.device]
+Judge = Callable[[Call], torch.device | list[torch.device]]
 BY_NAME: dict[str, Judge] = {}
 
 

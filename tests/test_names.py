@@ -23,6 +23,12 @@ def test_every_exported_name_exists_and_the_list_is_sorted():
         assert getattr(devicelab, name) is not None
 
 
+@pytest.mark.parametrize("first", ["import devicelab.gpus", "import devicelab.simgpu", "pass"])
+def test_a_function_is_not_hidden_by_the_module_of_its_name(first):
+    code = f"{first}\nimport devicelab as lab\nassert callable(lab.gpus), lab.gpus\nimport devicelab.gpus\nassert callable(lab.gpus)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_an_unknown_name_is_refused_with_the_names_there_are():
     with pytest.raises(AttributeError, match=r"no 'timit'.*timeit"):
         _ = devicelab.timit

@@ -3,7 +3,9 @@
 Names are loaded when they are first used, so that importing the package costs nothing and starts no CUDA.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from ._version import __version__
@@ -40,6 +42,17 @@ __all__ = [
     "start",
     "timeit",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps a function such as `gpus` in front of the module of the same name that it comes from."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> object:

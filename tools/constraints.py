@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from tools import requirements
 from tools.say import Stop, say
 
 EXTRAS = ("lab", "test", "browser", "interop")
+OLDEST_PYTHON = "3.11.0"
 UNPINNED = {
     "devicelab",
     "pip",
@@ -24,7 +26,7 @@ PLATFORM_ONLY = ("nvidia-", "cuda-", "triton")  # torch itself pins what it need
 def main() -> None:
     """Write constraints.txt."""
     versions = closure(requirements.requirements(EXTRAS))
-    lines = [f"{name}=={version}" for name, version in sorted(versions.items()) if _pinned(name)]
+    lines = [pin(name, version) for name, version in sorted(versions.items()) if _pinned(name)]
     system = (
         f"Python {'.'.join(platform.python_version_tuple()[:2])}, {platform.system()} {platform.machine()}"
     )
@@ -53,7 +55,7 @@ def closure(wanted: Iterable[str]) -> dict[str, str]:
             raise Stop(
                 f"{asked.name} is not installed here.", "Run test-all first, then this again."
             ) from None
-        versions[key[0]] = found.version.partition("+")[0]
+        versions[key[0]] = found.version.partition("+")[0]  # torch 2.13.0+cpu is 2.13.0
         todo += [need for line in found.requires or () if applies(need := Requirement(line), asked.extras)]
     return versions
 
@@ -61,6 +63,15 @@ def closure(wanted: Iterable[str]) -> dict[str, str]:
 def applies(need: Requirement, extras: Iterable[str]) -> bool:
     """Whether a requirement counts here, given the extras that were asked for."""
     return need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def pin(name: str, version: str) -> str:
+    """Return the pin of an installed package; one that needs a later Python 3.11.x than the course does not bind the earlier."""
+    needs = SpecifierSet(distribution(name).metadata["Requires-Python"] or "")
+    if needs.contains(OLDEST_PYTHON):
+        return f"{name}=={version}"
+    lowest = next(spec.version for spec in needs if spec.operator in (">=", ">"))
+    return f'{name}=={version}; python_full_version >= "{lowest}"'
 
 
 def _pinned(name: str) -> bool:

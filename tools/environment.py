@@ -34,7 +34,7 @@ def ready(extras: Collection[str], options: Options) -> Path:
     if not stamped(extras):
         venv.make()
         wanted = {*extras, *_stamped_extras()}
-        _install(venv.venv_python(), wanted, options, requirements.CONSTRAINTS)
+        _install(venv.venv_python(), wanted, options, pin_all=True)
         write_stamp(wanted)
     return venv.venv_python()
 
@@ -63,21 +63,22 @@ def _ready_here(extras: Collection[str], options: Options) -> Path:
     lacking = missing(extras)
     if lacking or not installed_in_this_python():
         say(f"It lacks {', '.join([*lacking, 'devicelab'])}.")
-        _install(python, extras, options, None)
+        _install(python, extras, options, pin_all=False)
     return python
 
 
-def _install(python: Path, extras: Collection[str], options: Options, pinned: Path | None) -> None:
+def _install(python: Path, extras: Collection[str], options: Options, pin_all: bool) -> None:
     """Install the package and its extras; a torch that is already there keeps its version."""
+    present = torch_choice.installed_torch(python)
+    torch = requirements.torch_pin(present)
+    further: list[str] = []
+    if torch != (present or "").partition("+")[0]:
+        torch, further = torch_choice.choose(python, torch, options.torch, options.command)
     STATE.mkdir(exist_ok=True)
     constraints = STATE / "constraints.txt"
-    present = torch_choice.installed_torch(python)
-    constraints.write_text(requirements.pins(present) if pinned else f"torch=={present}" if present else "")
-    further: list[str] = []
-    if not present:
-        further = torch_choice.pip_options(python, constraints, options.torch, options.command)
-    say(f"Installing devicelab[{','.join(sorted(extras))}], once; this takes a few minutes ...")
+    constraints.write_text(requirements.pins(torch, torch_only=not pin_all), encoding="utf-8")
     target = f".[{','.join(sorted(extras))}]"
+    say(f"Installing devicelab{target[1:]} and what it needs: once, and for a few minutes ...")
     pip(python, "install", "--editable", target, "--constraint", str(constraints), *further)
 
 

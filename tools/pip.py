@@ -22,8 +22,8 @@ WORTH_SHOWING = re.compile(
 )
 
 
-def pip(python: Path, *arguments: str, show: bool = True) -> None:
-    """Run pip, and `show` large downloads as they begin; raise Stop with a sentence when it fails."""
+def pip(python: Path, *arguments: str, show: bool = True) -> str:
+    """Run pip, `show` large downloads as they begin, and return all it printed; raise Stop with a sentence when it fails."""
     command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -37,6 +37,7 @@ def pip(python: Path, *arguments: str, show: bool = True) -> None:
     if process.wait():
         sys.stderr.writelines(lines[-12:])
         raise failure("".join(lines))
+    return "".join(lines)
 
 
 def failure(words: str) -> Stop:

@@ -37,12 +37,21 @@ def new_enough(torch_version: str) -> bool:
     return _numbers(torch_version) >= _numbers(torch_requirement())
 
 
-def pins(present_torch: str | None) -> str:
-    """Return the text of constraints.txt; a new enough torch that is already there is pinned to what it is."""
-    text = CONSTRAINTS.read_text(encoding="utf-8")
-    if not present_torch or not new_enough(present_torch):
-        return text
-    return re.sub(r"(?m)^torch==.*$", f"torch=={present_torch.partition('+')[0]}", text)
+def torch_pin(present_torch: str | None) -> str:
+    """Return the version of torch to install: a new enough one that is already there stays, else the tested one."""
+    if present_torch and new_enough(present_torch):
+        return present_torch.partition("+")[0]
+    found = re.search(r"(?m)^torch==(\S+)$", CONSTRAINTS.read_text(encoding="utf-8"))
+    assert found, "constraints.txt pins torch"
+    return found[1]
+
+
+def pins(torch: str, torch_only: bool) -> str:
+    """Return the text of constraints.txt with this version of torch, or the line of torch alone."""
+    line = f"torch=={torch}"
+    if torch_only:
+        return line + "\n"
+    return re.sub(r"(?m)^torch==.*$", line, CONSTRAINTS.read_text(encoding="utf-8"))
 
 
 def _numbers(version: str) -> tuple[int, ...]:

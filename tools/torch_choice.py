@@ -1,51 +1,27 @@
 """Which PyTorch to install: the one that is there, else what pip would take, and a question before gigabytes of CUDA libraries.
 
-On Linux, plain `pip install torch` brings NVIDIA's libraries with it, also to a machine without an NVIDIA GPU.
+On Linux, plain `pip install torch` brings NVIDIA's libraries with it, also to a machine without an NVIDIA GPU. pip is asked
+for the list of versions and not for a dry run: a dry run downloads the packages from an index that serves no separate metadata.
 """
 
-import json
+import re
 import shutil
 import subprocess
 import sys
-import tempfile
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 from tools.pip import pip
-from tools.requirements import torch_requirement
 from tools.say import Stop, say, this_command
+from tools.venv import check_space
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index of CPU packages
 SELECTOR = "https://pytorch.org/get-started/locally/"
-CUDA_PREFIXES = ("nvidia-", "cuda-", "triton")
+CUDA_DOWNLOAD = (
+    "2.7 GB"  # recorded: torch 2.13.0 and what it needs, Linux x86-64, as the package index states it
+)
+CPU_DOWNLOAD = "0.2 GB"  # recorded: torch 2.13.0+cpu
+CUDA_BYTES = 8_000_000_000  # ours: three times the download
 CHOICES = ("ask", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What pip would install for torch: names, and the addresses they would come from."""
-
-    packages: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def brings_cuda(self) -> bool:
-        """Whether CUDA libraries are among the packages."""
-        return any(name.lower().startswith(CUDA_PREFIXES) for name, _ in self.packages)
-
-    def download_bytes(self) -> int | None:
-        """Return the size of the packages that come over the network, as their servers state it, or None."""
-        try:
-            return sum(_size(url) for _, url in self.packages if url.startswith("http"))
-        except (OSError, ValueError, urllib.error.URLError):
-            return None
-
-
-def _size(url: str) -> int:
-    request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=5) as answer:
-        return int(answer.headers["Content-Length"])
 
 
 def installed_torch(python: Path) -> str | None:
@@ -55,34 +31,55 @@ def installed_torch(python: Path) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def pip_options(python: Path, constraints: Path, choice: str, command: str) -> list[str]:
-    """Return the further pip options that torch needs; ask, or stop with the two commands, before CUDA is downloaded.
+def choose(python: Path, pinned: str, choice: str, command: str) -> tuple[str, list[str]]:
+    """Return the exact version of torch to install, and pip's options for it; ask, or stop, before CUDA is downloaded.
 
-    `choice` is one of CHOICES, `command` is the course.py command that the person gave.
+    `pinned` is the version that was tested, `choice` one of CHOICES, `command` the course.py command that was given.
     """
-    if choice == "cuda":
-        return _cuda_options()
     if sys.platform != "linux":
-        return []  # elsewhere plain torch brings no CUDA
-    planned = plan(python, constraints)
-    if planned.brings_cuda and (choice == "cpu" or _asked_for_cpu(planned, command)):
-        say(f"Taking the CPU version of PyTorch from {CPU_INDEX}")
-        return ["--extra-index-url", CPU_INDEX]
-    return []
+        return pinned, _options_elsewhere(choice)
+    found = candidate(python, pinned)
+    if not brings_cuda(found):
+        if choice == "cuda":
+            raise Stop(f"Your pip settings lead to torch {found}.", "Change them, or leave out --torch cuda.")
+        return found, []
+    if choice == "cpu" or (choice == "ask" and _asked_for_cpu(command)):
+        return _cpu_version(python, pinned)
+    check_space(CUDA_BYTES)
+    return found, []
 
 
-def plan(python: Path, constraints: Path) -> Plan:
-    """Ask pip what it would install for torch, with all of the user's pip settings, and install nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        arguments = ["install", "--dry-run", "--report", str(report), "--constraint", str(constraints)]
-        pip(python, *arguments, torch_requirement(), show=False)
-        entries = json.loads(report.read_text(encoding="utf-8"))["install"]
-    return Plan(tuple((entry["metadata"]["name"], entry["download_info"]["url"]) for entry in entries))
+def candidate(python: Path, pinned: str, *options: str) -> str:
+    """Return the torch that pip would take for the pinned version, with the user's pip settings: "2.13.0" or "2.13.0+cpu"."""
+    words = pip(python, "index", "versions", "torch", *options, show=False)
+    versions = re.search(r"Available versions: (.*)", words)
+    same = [
+        found
+        for found in re.split(r",\s*", versions[1].strip() if versions else "")
+        if found.startswith(pinned)
+    ]
+    return max((found for found in same if found.partition("+")[0] == pinned), default=pinned)
 
 
-def _cuda_options() -> list[str]:
-    if sys.platform == "linux":
+def brings_cuda(version: str) -> bool:
+    """Whether a torch of this version brings CUDA libraries on Linux: all do that are not labelled otherwise."""
+    return not re.search(r"\+(cpu|xpu|rocm)", version)
+
+
+def _cpu_version(python: Path, pinned: str) -> tuple[str, list[str]]:
+    options = ["--extra-index-url", CPU_INDEX]
+    say(f"Taking the CPU version of PyTorch from {CPU_INDEX}")
+    found = candidate(python, pinned, *options, "--retries", "1")
+    if brings_cuda(found):  # pip passes over an index that does not answer
+        raise Stop(
+            f"{CPU_INDEX} does not answer, or has no torch {pinned} for this Python: only the CUDA version is to be had.",
+            "Look at the network connection and give the same command again, or choose --torch cuda.",
+        )
+    return found, options
+
+
+def _options_elsewhere(choice: str) -> list[str]:
+    if choice != "cuda":
         return []
     raise Stop(
         "Only on Linux does plain `pip install torch` bring CUDA; elsewhere PyTorch's own page names the command.",
@@ -95,20 +92,18 @@ def has_nvidia_driver() -> bool:
     return shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia/version").exists()
 
 
-def _asked_for_cpu(planned: Plan, command: str) -> bool:
+def _asked_for_cpu(command: str) -> bool:
     nvidia = has_nvidia_driver()
     machine = "has an NVIDIA driver" if nvidia else "shows no NVIDIA driver"
-    size = planned.download_bytes()
-    amount = f"{size / 1e9:.1f} GB" if size else "several gigabytes"
     say(
-        f"PyTorch for Linux brings NVIDIA's CUDA libraries: {amount} to download, and this machine {machine}."
+        f"PyTorch for Linux brings NVIDIA's CUDA libraries: about {CUDA_DOWNLOAD} to download; this machine {machine}."
     )
-    say("The CPU version takes 0.2 GB, and the course simulates a GPU where there is none.")
-    if not sys.stdin.isatty():
+    say(f"The CPU version takes about {CPU_DOWNLOAD}, and the course simulates a GPU where there is none.")
+    if not sys.stdin or not sys.stdin.isatty():
         raise Stop(
             "Nobody can be asked here, so choose one of the two and give the command again:",
-            f"{this_command(command, '--torch', 'cpu')}",
-            f"{this_command(command, '--torch', 'cuda')}",
+            this_command(command, "--torch", "cpu"),
+            this_command(command, "--torch", "cuda"),
         )
     default = "cuda" if nvidia else "cpu"
     answer = input(f"Which one, cpu or cuda? [{default}] ").strip().lower() or default

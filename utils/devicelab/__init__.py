@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .devices import clock
     from .expect import expect_error
     from .gpus import gpus
+    from .placement import placement
     from .session import start
     from .simgpu import simulate_gpu
     from .timing import timeit
@@ -26,6 +27,7 @@ _HOME = {
     "expect_error": "expect",
     "gpus": "gpus",
     "guess": "course.guess",
+    "placement": "placement",
     "simulate_gpu": "simgpu",
     "start": "session",
     "timeit": "timing",
@@ -38,6 +40,7 @@ __all__ = [
     "expect_error",
     "gpus",
     "guess",
+    "placement",
     "simulate_gpu",
     "start",
     "timeit",

@@ -1,8 +1,9 @@
 """What an operator costs on a card: launches for the host, seconds for the device, each with low and high.
 
-The device's time is a roofline: a floor for every kernel, then arithmetic or memory traffic, whichever is slower, at the fraction of the
-datasheet that PyTorch was seen to reach. FLOPs come from torch's own registry of formulas, bytes from the sizes of what goes in and out.
-It runs nothing and reads no values. All of it is an estimate; docs/sources.md says where each constant comes from.
+The device's time is a roofline: a floor for every kernel, then arithmetic or memory traffic, whichever is
+slower, at the fraction of the datasheet that PyTorch was seen to reach. FLOPs come from torch's own registry
+of formulas, bytes from the sizes of what goes in and out. It runs nothing and reads no values. All of it is
+an estimate; docs/sources.md says where each constant comes from.
 """
 
 from functools import cache
@@ -26,9 +27,10 @@ def _us(low: float, seconds: float, high: float) -> Span:
     return Span(low * 1e-6, seconds * 1e-6, high * 1e-6)
 
 
-# What the host pays. A small training step spends 3 to 9 us on every operator that is dispatched, whatever its device: Python, modules,
-# autograd, the optimizer (benchmarks/bench_host_overhead.py). A launch comes on top: an eager operator on a full queue costs 8 us on an
-# A100's host where it costs 2 us on a CPU. With a synchronization after each it is 17 us, and `.item()` 6 to 12 us on an idle queue.
+# What the host pays. A small training step spends 3 to 9 us on every operator that is dispatched, whatever
+# its device: Python, modules, autograd, the optimizer (benchmarks/bench_host_overhead.py). A launch comes on
+# top: an eager operator on a full queue costs 8 us on an A100's host where it costs 2 us on a CPU. With a
+# synchronization after each it is 17 us, and `.item()` 6 to 12 us on an idle queue.
 DISPATCH = _us(1.5, 5, 9)
 LAUNCH = _us(3.5, 6, 11)
 SYNCHRONIZE = _us(2, 4, 8)
@@ -38,7 +40,8 @@ CONTEXT = Span(0.1, 0.3, 3.0)  # creating the CUDA context: from tenths of a sec
 KERNEL = _us(1.5, 2.5, 5)
 COPY = _us(4, 8, 16)
 
-# Fractions of the datasheet where nobody measured the card, and how far low and high lie from the guess (factors).
+# Fractions of the datasheet where nobody measured the card, and how far low and high lie from the guess
+# (factors).
 UNKNOWN_FP32, UNKNOWN_MEMORY, UNKNOWN_LINK = 0.65, 0.80, 15.8e9
 COMPUTE_SPREAD, MEMORY_SPREAD, UNKNOWN_SPREAD = 1.35, 1.2, 1.8
 PINNED = 0.80  # of the link, 24.7 of 31.5 GB/s on an RTX 4090
@@ -50,15 +53,84 @@ DOUBLE = 1 / 64  # of fp32, where the card has no figure for fp64
 HOST_BANDWIDTH, HOST_FLOPS, HOST_SPREAD = 10e9, 50e9, 2.0
 
 NOTHING, GENERIC, WRITE, COPY_INTO, GATHER, MATMUL, FORMULA, RNN = range(8)
-_NOTHING = {"_unsafe_view", "set_", "resize_", "lift", "lift_fresh", "is_same_size", "record_stream", "_local_scalar_dense"}
-_NOTHING |= {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "resize_as_", "_has_same_storage_numel"}
-_WRITE = {"zero_", "fill_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "log_normal_", "geometric_", "cauchy_"}
-_WRITE |= {"zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like", "new_zeros", "new_ones", "new_full"}
-_GATHER = {"embedding", "index_select", "gather", "index", "take", "masked_select", "index_put", "index_put_", "_index_put_impl_"}
-_GATHER |= {"scatter_", "scatter_add_", "index_add_", "index_copy_", "index_fill_", "slice_backward", "select_backward"}
+_NOTHING = {
+    "_unsafe_view",
+    "set_",
+    "resize_",
+    "lift",
+    "lift_fresh",
+    "is_same_size",
+    "record_stream",
+    "_local_scalar_dense",
+}
+_NOTHING |= {
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "new_empty",
+    "new_empty_strided",
+    "resize_as_",
+    "_has_same_storage_numel",
+}
+_WRITE = {
+    "zero_",
+    "fill_",
+    "normal_",
+    "uniform_",
+    "random_",
+    "bernoulli_",
+    "exponential_",
+    "log_normal_",
+    "geometric_",
+    "cauchy_",
+}
+_WRITE |= {
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "rand_like",
+    "randn_like",
+    "randint_like",
+    "new_zeros",
+    "new_ones",
+    "new_full",
+}
+_GATHER = {
+    "embedding",
+    "index_select",
+    "gather",
+    "index",
+    "take",
+    "masked_select",
+    "index_put",
+    "index_put_",
+    "_index_put_impl_",
+}
+_GATHER |= {
+    "scatter_",
+    "scatter_add_",
+    "index_add_",
+    "index_copy_",
+    "index_fill_",
+    "slice_backward",
+    "select_backward",
+}
 _MATMUL = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # name -> where the first factor stands
-_KERNELS = {"mse_loss": 2, "l1_loss": 2, "native_layer_norm_backward": 2, "native_batch_norm": 2, "native_batch_norm_backward": 2}
-_KERNELS |= {"nll_loss_backward": 2, "embedding_dense_backward": 3, "sort": 4, "topk": 2, "nonzero": 3, "native_group_norm_backward": 3}
+_KERNELS = {
+    "mse_loss": 2,
+    "l1_loss": 2,
+    "native_layer_norm_backward": 2,
+    "native_batch_norm": 2,
+    "native_batch_norm_backward": 2,
+}
+_KERNELS |= {
+    "nll_loss_backward": 2,
+    "embedding_dense_backward": 3,
+    "sort": 4,
+    "topk": 2,
+    "nonzero": 3,
+    "native_group_norm_backward": 3,
+}
 
 
 class Kind(NamedTuple):
@@ -69,7 +141,9 @@ class Kind(NamedTuple):
     first: int = 0
 
 
-_kinds: dict[int, tuple[Any, Kind, int]] = {}  # by id, since an OpOverload's own hash is slow; holding it keeps the id
+_kinds: dict[
+    int, tuple[Any, Kind, int]
+] = {}  # by id, since an OpOverload's own hash is slow; holding it keeps the id
 
 
 def kind_of(func: Any) -> Kind:
@@ -84,7 +158,9 @@ def kind_of(func: Any) -> Kind:
 def _decide(func: Any) -> Kind:
     name = func._schema.name.partition("::")[2]
     kernels = _KERNELS.get(name, 1)
-    if name in _NOTHING or any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments):
+    if name in _NOTHING or any(
+        a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments
+    ):
         return Kind(NOTHING, 0)
     if name in _MATMUL:
         return Kind(MATMUL, kernels, _MATMUL[name])
@@ -113,7 +189,9 @@ def nbytes(value: Any) -> int:
     total = 0
     if value.__class__ in _MANY:
         for item in value:
-            total += item.nbytes if item.__class__ is Tensor and item.layout is torch.strided else nbytes(item)
+            total += (
+                item.nbytes if item.__class__ is Tensor and item.layout is torch.strided else nbytes(item)
+            )
     return total
 
 
@@ -141,7 +219,11 @@ def flops(kind: Kind, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) 
         return _by_formula(func, args, kwargs, out)
     if kind.rule == RNN:
         steps = args[0].shape[0] * args[0].shape[1]
-        return 2.0 * steps * sum(weight.numel() for weight in args[1:] if isinstance(weight, Tensor) and weight.dim() == 2)
+        return (
+            2.0
+            * steps
+            * sum(weight.numel() for weight in args[1:] if isinstance(weight, Tensor) and weight.dim() == 2)
+        )
     return 0.0
 
 
@@ -158,7 +240,9 @@ def _by_formula(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> flo
             _counted.clear()
         formula = _formulas().get(func.overloadpacket)
         query, key_tensor = args[0], args[1]
-        _counted[key] = float(formula(*args, **kwargs, out_val=out) if formula else 4 * query.numel() * key_tensor.shape[-2])
+        _counted[key] = float(
+            formula(*args, **kwargs, out_val=out) if formula else 4 * query.numel() * key_tensor.shape[-2]
+        )
     return _counted[key]
 
 
@@ -171,7 +255,8 @@ def _shapes(value: Any) -> Any:
 class Cost(NamedTuple):
     """What one operator costs on a card.
 
-    `work` is the device's seconds beyond the floor of each kernel, `spread` the factor by which low and high lie away from it.
+    `work` is the device's seconds beyond the floor of each kernel, `spread` the factor by which low and high
+    lie away from it.
     """
 
     kernels: int
@@ -193,6 +278,8 @@ def kernel_span(kernels: int, work: float, spread: float) -> Span:
 
 
 _FREE = Cost(0, 0.0, 0, 0.0, 1.0)
+
+
 class CardCosts:
     """The costs on one card; what does not change is worked out once, since the clock asks at every operator."""
 
@@ -273,7 +360,9 @@ def dtype_of(args: tuple) -> torch.dtype:
 
 def uses_tf32(rule: int) -> bool:
     """Return whether torch's flags let a float32 product use TF32: convolutions may by default, matrix products may not."""
-    if hasattr(torch._C, "_get_fp32_precision_getter"):  # torch 2.9 and later; the older flags raise once the newer ones were used
+    if hasattr(
+        torch._C, "_get_fp32_precision_getter"
+    ):  # torch 2.9 and later; the older flags raise once the newer ones were used
         return torch._C._get_fp32_precision_getter("cuda", "matmul" if rule == MATMUL else "conv") == "tf32"
     return torch.backends.cuda.matmul.allow_tf32 if rule == MATMUL else torch.backends.cudnn.allow_tf32
 
@@ -281,5 +370,9 @@ def uses_tf32(rule: int) -> bool:
 def host_seconds(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Span:
     """Return what an operator costs on the nominal host, which waits for it."""
     kind = kind_of(func)
-    work = max(traffic(kind.rule, args, out) / HOST_BANDWIDTH, flops(kind, func, args, kwargs, out) / HOST_FLOPS)
-    return Span(DISPATCH.low + work / HOST_SPREAD, DISPATCH.seconds + work, DISPATCH.high + work * HOST_SPREAD)
+    work = max(
+        traffic(kind.rule, args, out) / HOST_BANDWIDTH, flops(kind, func, args, kwargs, out) / HOST_FLOPS
+    )
+    return Span(
+        DISPATCH.low + work / HOST_SPREAD, DISPATCH.seconds + work, DISPATCH.high + work * HOST_SPREAD
+    )

@@ -1,6 +1,7 @@
 """The catalogue of cards: what each can do on paper, and what PyTorch was seen to reach of it.
 
-Every figure has its source in docs/sources.md, section "Cards". A figure nobody could name a source for is None, never invented.
+Every figure has its source in docs/sources.md, section "Cards". A figure nobody could name a source for is
+None, never invented.
 """
 
 import re
@@ -16,8 +17,9 @@ TERA, GIGA, GIB = 1e12, 1e9, 2**30
 class Card:
     """One card under the name that torch.cuda.get_device_name() gives it.
 
-    Peaks in FLOP/s (dense, without sparsity), bandwidth and link in bytes/s (one direction), watts as the vendor limits the
-    board, total_memory in bytes as torch reports it. `reached_*` is the fraction of a peak that PyTorch reached in a public benchmark.
+    Peaks in FLOP/s (dense, without sparsity), bandwidth and link in bytes/s (one direction), watts as the
+    vendor limits the board, total_memory in bytes as torch reports it. `reached_*` is the fraction of a peak
+    that PyTorch reached in a public benchmark.
     """
 
     name: str
@@ -67,7 +69,9 @@ class Catalogue:
         if len(fits) == 1:
             return fits[0]
         if fits:
-            raise InputError(f'"{name}" fits {listed(card.name for card in fits)}. Give the full name of one.')
+            raise InputError(
+                f'"{name}" fits {listed(card.name for card in fits)}. Give the full name of one.'
+            )
         raise InputError(f'No card is called "{name}". Known are {listed(self.names)}.')
 
 
@@ -75,7 +79,15 @@ def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z0-9]+", name.lower()))
 
 
-def _card(name: str, capability: tuple[int, int], gib: float, multiprocessors: int, fp32: float, gbytes: float, **rest) -> Card:
+def _card(
+    name: str,
+    capability: tuple[int, int],
+    gib: float,
+    multiprocessors: int,
+    fp32: float,
+    gbytes: float,
+    **rest,
+) -> Card:
     """Build a Card from the units of data sheets: GiB, TFLOP/s, GB/s."""
     peaks = {key: value * TERA for key, value in rest.items() if key in ("fp64", "tf32", "fp16", "bf16")}
     link = {"link": rest.pop("link_gbytes") * GIGA} if "link_gbytes" in rest else {}

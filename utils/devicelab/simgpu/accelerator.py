@@ -9,6 +9,12 @@ from devicelab.simgpu.surface import Bindings
 if TYPE_CHECKING:
     from devicelab.simgpu.session import Simulation
 
+# What CUDA allocates and converts on every card of the catalogue.
+DTYPES = (
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float32,
+    torch.float64, torch.complex64, torch.complex128,
+)  # fmt: skip
+
 
 def install(simulation: "Simulation") -> None:
     """Let torch.accelerator find the simulated cards."""
@@ -39,12 +45,17 @@ def install(simulation: "Simulation") -> None:
         "_accelerator_getStream": stream,
         "_accelerator_setStream": set_stream,
         "_accelerator_synchronizeDevice": wait,
-        "_accelerator_isAllocatorInitialized": lambda: True,
+        "_accelerator_isAllocatorInitialized": lambda: simulation.initialized,
         "_accelerator_emptyCache": cuda._cuda_emptyCache,
         "_accelerator_getDeviceStats": cuda._cuda_memoryStats,
         "_accelerator_resetAccumulatedStats": cuda._cuda_resetAccumulatedMemoryStats,
         "_accelerator_resetPeakStats": cuda._cuda_resetPeakMemoryStats,
         "_accelerator_getMemoryInfo": info,
+        "_accelerator_emptyHostCache": lambda: None,
+        "_accelerator_getDeviceCapability": lambda index: {"supported_dtypes": set(DTYPES)},
     }
     for name, answer in answers.items():
         simulation.patches.set(torch._C, name, answer)
+    capability: Any = getattr(torch.accelerator, "get_device_capability", None)
+    if hasattr(capability, "__wrapped__"):  # remembers its answers
+        simulation.patches.set(torch.accelerator, "get_device_capability", capability.__wrapped__)

@@ -55,10 +55,16 @@ class Figure:
     def entry(self, which: int) -> dict[str, int]:
         """Return pieces (0), bytes (1) or requested bytes (2) in the form of memory_stats."""
         now, came = (self.count, self.bytes, self.requested)[which], self._came[which]
-        return {"current": now, "peak": self._peak[which], "allocated": came, "freed": came - (now - self._base[which])}
+        return {
+            "current": now,
+            "peak": self._peak[which],
+            "allocated": came,
+            "freed": came - (now - self._base[which]),
+        }
 
 
-# name in memory_stats -> (which figure, pieces or bytes or requested bytes); blocks wait for no other stream, so active = allocated
+# name in memory_stats -> (which figure, pieces or bytes or requested bytes); blocks wait for no other stream,
+# so active = allocated
 NAMES = {
     "allocation": ("used", 0), "allocated_bytes": ("used", 1), "requested_bytes": ("used", 2),
     "active": ("used", 0), "active_bytes": ("used", 1), "segment": ("segments", 0), "reserved_bytes": ("segments", 1),

@@ -1,7 +1,8 @@
 """The simulated card's memory: who holds how much, as PyTorch's caching allocator counts it.
 
-Sizes and rules follow c10/cuda/CUDACachingAllocator.cpp: blocks in steps of 512 bytes, segments of 2 MiB for small and 20 MiB for middling
-requests, best fit, split, merged again when freed. Only the numbers are kept; the values lie in the host's memory.
+Sizes and rules follow c10/cuda/CUDACachingAllocator.cpp: blocks in steps of 512 bytes, segments of 2 MiB for
+small and 20 MiB for middling requests, best fit, split, merged again when freed. Only the numbers are kept;
+the values lie in the host's memory.
 """
 
 from bisect import bisect_left, insort
@@ -11,8 +12,9 @@ from typing import Any
 
 import torch
 
-from ..errors import check_range
-from ..gpus import Card
+from devicelab.errors import check_range
+from devicelab.gpus import Card
+
 from .figures import Figure, nested
 
 MIB = 2**20
@@ -20,7 +22,9 @@ STEP = 512  # every request is rounded up to a multiple of this
 SMALL = MIB  # requests up to this come from the pool of small blocks
 SMALL_SEGMENT, MIDDLE_SEGMENT = 2 * MIB, 20 * MIB
 LARGE, LARGE_STEP = 10 * MIB, 2 * MIB  # requests from here on get a segment of their own, in such steps
-CONTEXT = 386 * MIB  # the CUDA context of a process, outside of PyTorch's memory (seen on an RTX 4090, docs/sources.md)
+CONTEXT = (
+    386 * MIB
+)  # the CUDA context of a process, outside of PyTorch's memory (seen on an RTX 4090, docs/sources.md)
 
 
 def rounded(nbytes: int) -> int:
@@ -50,7 +54,14 @@ class Block:
 
     __slots__ = ("address", "after", "before", "free", "pool", "requested", "size")
 
-    def __init__(self, pool: "Pool", address: int, size: int, before: "Block | None" = None, after: "Block | None" = None):
+    def __init__(
+        self,
+        pool: "Pool",
+        address: int,
+        size: int,
+        before: "Block | None" = None,
+        after: "Block | None" = None,
+    ):
         self.pool, self.address, self.size, self.before, self.after = pool, address, size, before, after
         self.requested, self.free = 0, True
 
@@ -241,7 +252,11 @@ class Ledger:
             self._collect()
             parts = {"all": self, "small_pool": self.small, "large_pool": self.large}
             more = {"num_alloc_retries": self.retries, "num_ooms": self.ooms, "num_sync_all_streams": 0}
-            return nested(parts) | more | {"num_device_alloc": self.segments.came, "num_device_free": self.segments.gone}
+            return (
+                nested(parts)
+                | more
+                | {"num_device_alloc": self.segments.came, "num_device_free": self.segments.gone}
+            )
 
     def reset_peaks(self) -> None:
         """Forget the peaks."""
@@ -261,14 +276,15 @@ class Ledger:
                     figure.reset_accumulated()
 
     def _words(self, wanted: int) -> str:
+        total, reserved, used = self.card.total_memory, self.segments.bytes, self.used.bytes
         allowed = "" if self.allowed is None else f"{words(self.allowed)} allowed; "
         return (
             f"CUDA out of memory. Tried to allocate {words(wanted)}. GPU {self.index} has a total capacity of "
-            f"{words(self.card.total_memory)} of which {words(max(0, self.card.total_memory - CONTEXT - self.segments.bytes))} is free. "
-            f"Including non-PyTorch memory, this process has {words(self.segments.bytes + CONTEXT)} memory in use. {allowed}"
-            f"Of the allocated memory {words(self.used.bytes)} is allocated by PyTorch, and "
-            f"{words(self.segments.bytes - self.used.bytes)} is reserved by PyTorch but unallocated. If reserved but unallocated memory is "
-            f"large try setting {VARIABLE}=expandable_segments:True to avoid fragmentation.  See documentation for Memory Management  "
+            f"{words(total)} of which {words(max(0, total - CONTEXT - reserved))} is free. "
+            f"Including non-PyTorch memory, this process has {words(reserved + CONTEXT)} memory in use. {allowed}"
+            f"Of the allocated memory {words(used)} is allocated by PyTorch, and {words(reserved - used)} is reserved "
+            "by PyTorch but unallocated. If reserved but unallocated memory is large try setting "
+            f"{VARIABLE}=expandable_segments:True to avoid fragmentation.  See documentation for Memory Management  "
             "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
         )
 

@@ -1,12 +1,15 @@
 """torch.cuda.Stream and torch.cuda.Event over the simulated clock.
 
-The CPU build's own classes cannot be made, so these derive from torch.Stream and torch.Event, which can: isinstance works with both.
+The CPU build's own classes cannot be made, so these derive from torch.Stream and torch.Event, which can:
+isinstance works with both.
 """
 
 import itertools
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from devicelab.costs import Span
 
 if TYPE_CHECKING:
     from devicelab.simgpu.session import Simulation
@@ -19,6 +22,7 @@ class Stream(torch.Stream):
     """A queue of its own on one simulated card; work in different streams overlaps."""
 
     simulation: "Simulation"
+    priority: int
 
     def __new__(cls, device: Any = None, priority: int = 0, **kwargs: Any) -> "Stream":
         torch.cuda._lazy_init()
@@ -52,17 +56,17 @@ class Stream(torch.Stream):
         """Return whether all work of this stream is done at the present host time."""
         return self.simulation.clock.idle(self.device_index, self.stream_id)
 
-    def record_event(self, event: "Event | None" = None) -> "Event":
+    def record_event(self, event: Any = None) -> "Event":
         """Record an event here, a new one by default, and return it."""
         event = event if event is not None else Event()
         event.record(self)
         return event
 
-    def wait_event(self, event: "Event") -> None:
+    def wait_event(self, event: Any) -> None:
         """Let all later work of this stream wait for the event."""
         event.wait(self)
 
-    def wait_stream(self, stream: "Stream") -> None:
+    def wait_stream(self, stream: Any) -> None:
         """Let all later work of this stream wait for what is queued in `stream` now."""
         self.wait_event(stream.record_event())
 
@@ -71,7 +75,10 @@ class Stream(torch.Stream):
         return False
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stream) and (self.stream_id, self.device_index) == (other.stream_id, other.device_index)
+        return isinstance(other, Stream) and (self.stream_id, self.device_index) == (
+            other.stream_id,
+            other.device_index,
+        )
 
     def __hash__(self) -> int:
         return hash((self.stream_id, self.device))
@@ -80,7 +87,7 @@ class Stream(torch.Stream):
         return f"<torch.cuda.Stream device={self.device} cuda_stream={self.cuda_stream:#x}>"
 
     def __enter__(self) -> "Stream":
-        self._context = torch.cuda.StreamContext(self)
+        self._context = torch.cuda.StreamContext(self)  # type: ignore[arg-type]
         self._context.__enter__()
         return self
 
@@ -92,8 +99,17 @@ class Event(torch.Event):
     """A marker in a simulated queue; elapsed_time gives simulated milliseconds."""
 
     simulation: "Simulation"
+    _timing: bool
+    _index: int | None
+    _time: Span | None
 
-    def __new__(cls, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False, external: bool = False) -> "Event":
+    def __new__(
+        cls,
+        enable_timing: bool = False,
+        blocking: bool = False,
+        interprocess: bool = False,
+        external: bool = False,
+    ) -> "Event":
         self = super().__new__(cls, "cpu", enable_timing=enable_timing)
         self._timing, self._index, self._time = enable_timing, None, None
         return self
@@ -101,7 +117,7 @@ class Event(torch.Event):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    def record(self, stream: Stream | None = None) -> None:
+    def record(self, stream: Any = None) -> None:
         """Put the marker behind everything queued in `stream`, by default the current one."""
         stream = stream if stream is not None else torch.cuda.current_stream()
         if self._index not in (None, stream.device_index):
@@ -111,7 +127,7 @@ class Event(torch.Event):
         self._index = stream.device_index
         self._time = self.simulation.clock.mark(stream.device_index, stream.stream_id)
 
-    def wait(self, stream: Stream | None = None) -> None:
+    def wait(self, stream: Any = None) -> None:
         """Let all later work of `stream`, by default the current one, wait for this event; nothing where it was not recorded."""
         stream = stream if stream is not None else torch.cuda.current_stream()
         if self._time is not None:
@@ -126,7 +142,7 @@ class Event(torch.Event):
         if self._time is not None:
             self.simulation.clock.reach(self._time)
 
-    def elapsed_time(self, end_event: "Event") -> float:
+    def elapsed_time(self, end_event: Any) -> float:
         """Return the simulated milliseconds between this event and `end_event`."""
         if not (self._timing and end_event._timing):
             raise ValueError("Both events must be created with argument 'enable_timing=True'.")
@@ -142,7 +158,11 @@ class Event(torch.Event):
         return 0 if self._time is None else id(self)
 
     def __repr__(self) -> str:
-        return f"<torch.cuda.Event {self.cuda_event:#x}>" if self.cuda_event else "<torch.cuda.Event uninitialized>"
+        return (
+            f"<torch.cuda.Event {self.cuda_event:#x}>"
+            if self.cuda_event
+            else "<torch.cuda.Event uninitialized>"
+        )
 
 
 def install(simulation: "Simulation") -> None:

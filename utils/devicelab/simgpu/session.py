@@ -21,6 +21,7 @@ from .tags import SimCard, device_of
 INSTALLERS = (
     "tensor_surface",
     "factories",
+    "device_numbers",
     "composites",
     "rng",
     "surface",

@@ -1,21 +1,17 @@
 """The dispatch mode: looks where the operands of every operator are, refuses what CUDA refuses, and says where the result is."""
 
-import sys
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import check
+from .operands import MIXED, NOTHING, adoptable, merge, named_tensors, place
 from .plans import PLANS, plan_of
-from .tags import CPU, Adoptable, SimCard, Tensor, mark, parts, put, tag_of
+from .tags import CPU, Adoptable, SimCard, Tensor, device_of, parts, put, tag_of
 
 if TYPE_CHECKING:
     from .session import Simulation
-
-NOTHING = object()  # no tensor seen yet
-MIXED = object()  # tensors with different marks
 
 
 class SimulatedDispatch(TorchDispatchMode):
@@ -94,24 +90,31 @@ class SimulatedDispatch(TorchDispatchMode):
             bool(non_blocking),
         )
 
-    def settle(self, func: Any, args: Any, kwargs: Any, seen: Any) -> SimCard | Adoptable | None:
+    def settle(self, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         """Return where the result of a call with unlike operands will be, or raise CUDA's error."""
         operands = list(named_tensors(func, args, kwargs))
-        here = current_place()
         tags = [tag_of(tensor) for _, tensor in operands]
         cards = {tag for tag in tags if tag.__class__ is SimCard and self.usable(tag)}
-        fresh = [tag.__class__ is Adoptable and tag.place == here for tag in tags]  # type: ignore[union-attr]
+        here = adoptable()
+        loose = [
+            tag.__class__ is Adoptable and (tag.place == here.place or tag.hint is not None) for tag in tags
+        ]  # type: ignore[union-attr]
         if not cards:
-            return Adoptable(here) if any(fresh) and all(fresh) else None
+            here.hint = here.hint or next(
+                (tag.hint for tag in tags if tag.__class__ is Adoptable and tag.hint), None
+            )  # type: ignore[union-attr]
+            return here if operands and all(loose) else None
         if len(cards) == 1:
-            card = next(iter(cards))
-            for (_, tensor), is_fresh in zip(operands, fresh, strict=True):
-                if is_fresh:
+            card: SimCard = next(iter(cards))  # type: ignore[assignment]
+            for (_, tensor), is_loose in zip(operands, loose, strict=True):
+                if is_loose:
                     put(tensor, card)
-            if all(tag is card or is_fresh for tag, is_fresh in zip(tags, fresh, strict=True)):
+            if all(tag is card or is_loose for tag, is_loose in zip(tags, loose, strict=True)):
                 return card
-        located = [(name, tensor, self.simulation.device_of(tensor)) for name, tensor in operands]
+        located = [(name, tensor, device_of(tensor)) for name, tensor in operands]
         device = check.resolve(func, located, args, kwargs)
+        if isinstance(device, list):  # one for each result
+            return [self.simulation.card(one) if one.type == "cuda" else None for one in device]
         return self.simulation.card(device) if device.type == "cuda" else None
 
     def usable(self, card: Any) -> bool:
@@ -122,67 +125,3 @@ class SimulatedDispatch(TorchDispatchMode):
                 "'spawn' start method"
             )
         return card.running
-
-
-def merge(seen: Any, values: Any) -> Any:
-    """Fold the marks of the tensors among `values` (one level deep) into `seen`."""
-    for value in values:
-        if isinstance(value, Tensor):
-            tag = tag_of(value)
-            if tag is not seen:
-                seen = tag if seen is NOTHING else MIXED
-        elif value.__class__ is list or value.__class__ is tuple:
-            seen = merge(seen, value)
-    return seen
-
-
-def place(out: Any, card: Any) -> None:
-    """Mark the results of an operator, save for those that lie on a card already."""
-    if isinstance(out, Tensor):
-        try:
-            storage = out.untyped_storage()
-            tag = storage._simulated_card  # type: ignore[attr-defined]
-        except (RuntimeError, NotImplementedError, AttributeError):
-            if card.__class__ is SimCard:
-                put(out, card)
-            return
-        if tag is None or (tag is not card and (tag.__class__ is Adoptable or not tag.running)):
-            if card.__class__ is SimCard:
-                mark(storage, card)
-            else:
-                storage._simulated_card = card  # type: ignore[attr-defined]
-    elif out.__class__ is tuple or out.__class__ is list:
-        for item in out:
-            place(item, card)
-
-
-def named_tensors(func: Any, args: Any, kwargs: Any) -> Any:
-    """Yield (argument name, tensor) for all tensors of a call, in the order of the operator's schema."""
-    arguments = func._schema.arguments
-    for number, argument in enumerate(arguments):
-        value = args[number] if number < len(args) else kwargs.get(argument.name)
-        if isinstance(value, Tensor):
-            yield argument.name, value
-        elif isinstance(value, (list, tuple)):
-            for item in value:
-                if isinstance(item, Tensor):
-                    yield argument.name, item
-
-
-def current_place() -> tuple[int, int]:
-    """Return the Python instruction that is calling torch: its frame and position.
-
-    Below another dispatch mode it is the instruction that made the outermost call.
-    """
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("devicelab.simgpu"):
-        frame = frame.f_back
-    found = frame
-    while frame is not None:
-        if frame.f_code.co_name == "__torch_dispatch__" and frame.f_back is not None:
-            found = frame.f_back
-        frame = frame.f_back
-    return (id(found), found.f_lasti) if found is not None else (0, 0)
-
-
-__all__ = ["CPU", "MIXED", "NOTHING", "SimulatedDispatch", "current_place", "named_tensors", "place"]

@@ -125,6 +125,11 @@ def create(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: A
     return create_unasked(mode, func, args, kwargs, seen)
 
 
+def zeros(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Make real zeros where autograd wants a tensor without memory: below any dispatch mode, 2 * such a tensor crashes torch."""
+    return create(mode, torch.ops.aten.zeros.default, args, kwargs, seen)
+
+
 def create_pinned(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, target: Any) -> Any:
     """Run a factory for page-locked memory, which here is a mark for the clock."""
     if is_on_card(target):
@@ -252,6 +257,7 @@ BY_NAME = {
     "aten::index_put_": index,
     "aten::index_put": index,
     "aten::_index_put_impl_": index,
+    "aten::_efficientzerotensor": zeros,
     "aten::resize_": resize,
     "aten::resize_as_": resize,
 }

@@ -46,16 +46,22 @@ class Adoptable:
     instruction being executed: a tensor made by another instruction is the learner's own CPU tensor, and stays one.
     """
 
-    __slots__ = ("place",)
+    __slots__ = ("hint", "place")
     device = CPU
 
-    def __init__(self, place: tuple[int, int]):
+    def __init__(self, place: tuple[int, int], hint: SimCard | None):
         self.place = place
+        self.hint = (
+            hint  # the card of the loss, in a backward pass: where a gradient made from nothing belongs
+        )
 
 
 def card_of(tensor: Tensor) -> SimCard | None:
     """Return the running simulation's card that holds `tensor`, or None."""
     tag = tag_of(tensor)
+    if tag.__class__ is Adoptable and tag.hint is not None:
+        put(tensor, tag.hint)
+        tag = tag.hint
     return tag if tag.__class__ is SimCard and tag.running else None
 
 
@@ -104,7 +110,9 @@ def device_of(tensor: Tensor) -> torch.device:
         tag = tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
     except (RuntimeError, NotImplementedError, AttributeError):
         tag = _tag_of_unusual(tensor)
-    return tag.device if tag.__class__ is SimCard and tag.running else real_device(tensor)  # type: ignore[union-attr]
+    if tag.__class__ is Adoptable:
+        tag = card_of(tensor)
+    return tag.device if tag is not None and tag.running else real_device(tensor)
 
 
 def index_of(tensor: Tensor) -> int | None:

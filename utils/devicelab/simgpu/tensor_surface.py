@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import moves, state
+from . import foreach, moves, state
 from .tags import Tensor, card_of, device_of
 
 if TYPE_CHECKING:
@@ -105,7 +105,10 @@ def group_by_device_and_dtype(lists: list[list[Any]], with_indices: bool = False
     """Do as torch._C._group_tensors_by_device_and_dtype, which optimizers and clip_grad_norm_ use."""
     groups: dict[Any, Any] = {}
     for number, tensor in enumerate(lists[0]):
-        columns, indices = groups.setdefault((device_of(tensor), tensor.dtype), ([[] for _ in lists], []))
+        key = (device_of(tensor), tensor.dtype)
+        others = [source[number] for source in lists if source and source[number] is not None]
+        foreach.check_same_index(key, [(device_of(other), other.dtype) for other in others])
+        columns, indices = groups.setdefault(key, ([[] for _ in lists], []))
         for column, source in zip(columns, lists, strict=True):
             if source:
                 column.append(source[number])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import kernels, state, tags
 from .families import CPU, generated, iterate, missing, refuse
@@ -172,6 +173,38 @@ def gradient(given: dict[str, Any]) -> None:
             )
 
 
+@before("x1 x2", "torch.cosine_similarity")
+def cosine_similarity(given: dict[str, Any]) -> None:
+    """Distance.cpp: both norms are limited by a tensor that is made where `x1` is (by a number in older versions)."""
+    first, second = given["x1"], given["x2"]
+    if place(first) != place(second) and limits_by_tensor() and broadcast(first, second):
+        generated("wrapper_CUDA_clamp_min__Tensor", [("self", place(second)), ("min", place(first))])
+
+
+@functools.cache
+def limits_by_tensor() -> bool:
+    """Say which cosine_similarity this PyTorch has, by trying it."""
+    seen: list[str] = []
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(kernels.overload_name(func))
+            return func(*args, **(kwargs or {}))
+
+    with Record():
+        torch._C._VariableFunctions.cosine_similarity(torch.ones(1, 1), torch.ones(1, 1))  # type: ignore[attr-defined]
+    return "clamp_min_.Tensor" in seen
+
+
+def broadcast(first: Tensor, second: Tensor) -> bool:
+    """Say whether two shapes fit; where they do not, that error comes first."""
+    try:
+        torch.broadcast_shapes(first.shape, second.shape)
+    except RuntimeError:
+        return False
+    return True
+
+
 @before("input lengths", "torch._VF._pack_padded_sequence")
 def pack_padded_sequence(given: dict[str, Any]) -> None:
     """PackedSequence.cpp, checkLongTensor: lengths must be on the CPU, wherever the input is."""
@@ -228,6 +261,24 @@ def with_moved_targets(original: Callable[..., Any], args: Any, kwargs: Any) -> 
 CALLS = {"_pack_padded_sequence": with_batch_sizes_on_cpu, "ctc_loss": with_moved_targets}
 
 
+def with_gradients_in_place(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call autograd's `_make_grads`, then do as the engine (torch/csrc/autograd/engine.cpp, validate_outputs).
+
+    A 0-dim gradient is moved to its tensor's device; any other on another device is refused.
+    """
+    gradients = []
+    for number, (output, gradient) in enumerate(zip(args[0], original(*args, **kwargs), strict=True)):
+        elsewhere = (
+            isinstance(gradient, Tensor) and isinstance(output, Tensor) and place(gradient) != place(output)
+        )
+        if elsewhere and gradient.dim() > 0:
+            refuse(
+                f"invalid gradient at index {number} - expected device {place(output)} but got {place(gradient)}"
+            )
+        gradients.append(gradient.to(place(output)) if elsewhere else gradient)
+    return tuple(gradients)
+
+
 def install(simulation: "Simulation") -> None:
     """Put the stand-ins in the place of the functions, under every name that a module has for them."""
     originals: dict[Any, Any] = {}
@@ -242,6 +293,9 @@ def install(simulation: "Simulation") -> None:
                 simulation.patches.set(place_of_it, attribute, function)
         builtin(simulation, original, function)
     simulation.patches.everywhere(originals)
+    make = torch.autograd._make_grads
+    grads = functools.wraps(make)(lambda *args, **kwargs: with_gradients_in_place(make, args, kwargs))
+    simulation.patches.set(torch.autograd, "_make_grads", grads)
 
 
 def builtin(simulation: "Simulation", original: Any, function: Any) -> None:

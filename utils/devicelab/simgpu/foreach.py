@@ -3,6 +3,8 @@
 Source: ForeachUtils.h (can_use_fast_route) and ForeachOpsKernels.cpp, the `foreach_tensor_*_slow` functions.
 """
 
+from collections.abc import Iterable
+
 import torch
 
 from .families import CPU, Call, Operand, accelerator, iterate, refuse
@@ -43,3 +45,20 @@ def listed(call: Call) -> list[list[Operand]]:
 def one(call: Call, argument: str) -> list[Operand]:
     """Return an argument that is a single tensor, to be combined with each element."""
     return call.tensors[argument] if isinstance(call.arguments.get(argument), torch.Tensor) else []
+
+
+def check_same_index(
+    first: tuple[torch.device, torch.dtype], others: Iterable[tuple[torch.device, torch.dtype]]
+) -> None:
+    """Do as _group_tensors_by_first_tensors_device_and_dtype: a state on another card is refused.
+
+    A float32 state on the CPU is let through, since it may be a step count: it fails later, in the operator itself.
+    """
+    for device, dtype in others:
+        is_float = dtype in (torch.float32, torch.float64)
+        fits = (dtype == first[1] or is_float) if device == first[0] else (device.type == "cpu" and is_float)
+        if not fits:
+            refuse(
+                "Tensors of the same index must be on the same device and the same dtype except `step` tensors that can be "
+                "CPU and float32/64 notwithstanding"
+            )

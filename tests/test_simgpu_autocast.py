@@ -465,3 +465,67 @@ def test_the_scalers_state_travels_through_a_checkpoint(tmp_path):
     other = torch.amp.GradScaler("cuda")
     other.load_state_dict(torch.load(tmp_path / "scaler.pt"))
     assert other.get_scale() == 8.0
+
+
+class ManyLayers(torch.nn.Module):
+    """Layers whose autocast rules differ, in one network."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(11, 16)
+        self.conv = torch.nn.Sequential(
+            torch.nn.Conv1d(16, 16, 3, padding=1), torch.nn.BatchNorm1d(16), torch.nn.GroupNorm(4, 16)
+        )
+        self.back = torch.nn.ConvTranspose1d(16, 16, 3, padding=1)
+        self.attention = torch.nn.MultiheadAttention(16, 2, batch_first=True)
+        self.norm = torch.nn.LayerNorm(16)
+        self.recurrent = torch.nn.LSTM(16, 16, batch_first=True)
+        self.image = torch.nn.Sequential(
+            torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.MaxPool2d(2)
+        )
+        self.join, self.out = torch.nn.Linear(4, 16), torch.nn.Linear(16, 5)
+
+    def forward(self, words, image):
+        x = self.back(F.gelu(self.conv(self.words(words).transpose(1, 2)))).transpose(1, 2)
+        x = self.recurrent(self.norm(self.attention(x, x, x)[0]))[0]
+        y = F.interpolate(self.image(image), scale_factor=2, mode="bilinear").mean((2, 3))
+        return self.out(x + self.join(y)[:, None])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_of_many_layers_trains_and_stays_near_full_precision(dtype):
+    torch.manual_seed(0)
+    words, image, target = torch.randint(0, 11, (4, 6)), torch.randn(4, 1, 8, 8), torch.randint(0, 5, (24,))
+    weights, finals = ManyLayers().state_dict(), []
+    for enabled in (True, False):
+        model = ManyLayers()
+        model.load_state_dict(weights)
+        model.cuda()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        scaler = torch.amp.GradScaler("cuda", enabled=enabled and dtype is torch.float16, init_scale=1024.0)
+        losses = []
+        for _ in range(6):
+            optimizer.zero_grad()
+            with torch.autocast("cuda", dtype=dtype, enabled=enabled):
+                out = model(words.cuda(), image.cuda())
+                loss = F.cross_entropy(out.flatten(0, 1), target.cuda())
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            losses.append(loss.item())
+        assert out.dtype is (dtype if enabled else torch.float32) and loss.dtype is torch.float32
+        assert losses[-1] < losses[0]
+        finals.append(losses)
+    assert finals[0] == pytest.approx(finals[1], abs=0.05)
+    assert finals[0] != finals[1]  # the cast did happen
+
+
+def test_function_transforms_and_inference_mode():
+    w, batch = torch.randn(3, 3, device="cuda"), torch.randn(5, 3, device="cuda")
+    with torch.autocast("cuda"):
+        assert torch.func.vmap(lambda v: torch.mv(w, v))(batch).dtype is torch.float16
+        gradient = torch.func.grad(lambda w: torch.mm(w, w).float().sum())(w)
+        with torch.inference_mode():
+            inferred = torch.mm(w, w)
+    assert (gradient.dtype, gradient.device.type) == (torch.float32, "cuda")
+    assert (inferred.dtype, inferred.device.type) == (torch.float16, "cuda")

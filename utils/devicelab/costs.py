@@ -48,6 +48,7 @@ PINNED = 0.80  # of the link, 24.7 of 31.5 GB/s on an RTX 4090
 PAGEABLE = PINNED * 1.4 / 12.6  # 1.4 GB/s where pinned memory gave 12.6, on an A100
 PAGEABLE_SPREAD, PINNED_SPREAD = 3.0, 1.25
 DOUBLE = 1 / 64  # of fp32, where the card has no figure for fp64
+EMULATED_BF16 = 0.6  # of fp32, on a card without bf16: 2.25 of 4 TFLOP/s on a T4, 9.4 of 13 on a V100
 
 # A nominal host for operators on the CPU, so that simulated time depends on no machine.
 HOST_BANDWIDTH, HOST_FLOPS, HOST_SPREAD = 10e9, 50e9, 2.0
@@ -290,14 +291,15 @@ class CardCosts:
         self.per_byte = 1 / (card.bandwidth * (card.reached_memory or UNKNOWN_MEMORY))
         self.link = card.link or UNKNOWN_LINK
         reached = card.reached_fp32 or UNKNOWN_FP32
-        peaks = {
-            torch.float32: card.fp32,
-            torch.float16: card.fp16,
-            torch.bfloat16: card.bf16,
-            torch.float64: card.fp64 or card.fp32 * DOUBLE,
+        half = card.reached_half or reached
+        single = card.fp32 * reached
+        self._per_flop = {
+            torch.float32: 1 / single,
+            torch.float64: 1 / (card.fp64 * reached if card.fp64 else single * DOUBLE),
+            torch.float16: 1 / (card.fp16 * half if card.fp16 else single),
+            torch.bfloat16: 1 / (card.bf16 * half if card.bf16 else single * EMULATED_BF16),
         }
-        self._per_flop = {dtype: 1 / ((peak or card.fp32) * reached) for dtype, peak in peaks.items()}
-        self._per_flop_tf32 = 1 / ((card.tf32 or card.fp32) * reached)
+        self._per_flop_tf32 = 1 / (card.tf32 * half if card.tf32 else single)
 
     def per_flop(self, dtype: torch.dtype, tf32: bool = False) -> float:
         """Return the seconds per FLOP of a large matrix product in `dtype`."""

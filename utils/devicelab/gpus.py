@@ -7,10 +7,9 @@ None, never invented.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from devicelab.errors import InputError, listed
-
-TERA, GIGA, GIB = 1e12, 1e9, 2**30
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Card:
 
     Peaks in FLOP/s (dense, without sparsity), bandwidth and link in bytes/s (one direction), watts as the
     vendor limits the board, total_memory in bytes as torch reports it. `reached_*` is the fraction of a peak
-    that PyTorch reached in a public benchmark.
+    that PyTorch reached in public benchmarks: of fp32, of the bandwidth, of fp16 or bf16.
     """
 
     name: str
@@ -38,6 +37,7 @@ class Card:
     l2_bytes: int | None = None
     reached_fp32: float | None = None
     reached_memory: float | None = None
+    reached_half: float | None = None
 
 
 class Catalogue:
@@ -51,6 +51,18 @@ class Catalogue:
 
     def __len__(self) -> int:
         return len(self._cards)
+
+    def __str__(self) -> str:
+        lines = [f"{'card':27}{'memory':>11}{'fp32':>14}{'fp16':>14}{'bandwidth':>12}  link to the host"]
+        for card in self:
+            half = f"{card.fp16 / TERA:,.1f} TFLOP/s" if card.fp16 else ""
+            lines.append(
+                f"{card.name:27}{card.total_memory / 2**30:7.1f} GiB{card.fp32 / TERA:6.1f} TFLOP/s{half:>14}"
+                f"{card.bandwidth / GIGA:7,.0f} GB/s  {card.link_name or ''}".rstrip()
+            )
+        return "\n".join([*lines, "Peaks of the data sheets; sources: docs/sources.md, section Cards."])
+
+    __repr__ = __str__
 
     @property
     def names(self) -> list[str]:
@@ -82,31 +94,63 @@ def _words(name: str) -> set[str]:
 def _card(
     name: str,
     capability: tuple[int, int],
-    gib: float,
-    multiprocessors: int,
+    mib: int,
+    processors: int,
     fp32: float,
-    gbytes: float,
-    **rest,
+    bandwidth: float,
+    **rest: Any,
 ) -> Card:
-    """Build a Card from the units of data sheets: GiB, TFLOP/s, GB/s."""
-    peaks = {key: value * TERA for key, value in rest.items() if key in ("fp64", "tf32", "fp16", "bf16")}
-    link = {"link": rest.pop("link_gbytes") * GIGA} if "link_gbytes" in rest else {}
-    total = int(gib * GIB) // 65536 * 65536
-    return Card(name, capability, total, multiprocessors, gbytes * GIGA, fp32 * TERA, **(rest | peaks | link))
+    """Build a Card from the units of data sheets: MiB, TFLOP/s, GB/s, watts, MiB of level-2 cache."""
+    peaks = {key: rest.pop(key) * TERA for key in ("fp64", "tf32", "fp16", "bf16") if key in rest}
+    if "l2" in rest:
+        rest["l2_bytes"] = rest.pop("l2") * MIB
+    return Card(name, capability, mib * MIB, processors, bandwidth * GIGA, fp32 * TERA, **peaks, **rest)
 
 
-PCIE3 = {"link_name": "PCIe 3.0 x16", "link_gbytes": 15.8}
-PCIE4 = {"link_name": "PCIe 4.0 x16", "link_gbytes": 31.5}
-PCIE5 = {"link_name": "PCIe 5.0 x16", "link_gbytes": 63.0}
-MIB = 2**20
+def _half(tflops: float) -> dict[str, Any]:
+    """Float16 and bfloat16 run equally fast on tensor cores from Ampere on."""
+    return {"fp16": tflops, "bf16": tflops}
+
+
+TERA, GIGA, MIB = 1e12, 1e9, 2**20
+PCIE3: dict[str, Any] = {"link": 15.8e9, "link_name": "PCIe 3.0 x16"}
+PCIE4: dict[str, Any] = {"link": 31.5e9, "link_name": "PCIe 4.0 x16"}
+PCIE5: dict[str, Any] = {"link": 63.0e9, "link_name": "PCIe 5.0 x16"}
+A100 = {"fp64": 9.7, "tf32": 156, **_half(312), "l2": 40, "reached_fp32": 0.97, "reached_half": 0.76, **PCIE4}
+HOPPER = {
+    "fp64": 33.5,
+    "tf32": 494.7,
+    **_half(989.4),
+    "watts": 700,
+    "reached_fp32": 0.75,
+    "reached_half": 0.59,
+    **PCIE5,
+}
 
 _catalogue = Catalogue(
     [
-        _card("Tesla T4", (7, 5), 14.7413, 40, 8.1, 320, fp16=65, watts=70, reached_fp32=0.48, reached_memory=0.74, **PCIE3),
-        _card("NVIDIA L4", (8, 9), 22.03, 58, 30.3, 300, tf32=60, fp16=121, bf16=121, watts=72, reached_fp32=0.40, reached_memory=0.78, **PCIE4),
-        _card("NVIDIA A100-PCIE-40GB", (8, 0), 39.39, 108, 19.5, 1555, tf32=156, fp16=312, bf16=312, watts=250, reached_fp32=0.97, reached_memory=0.77, **PCIE4),
-        _card("NVIDIA A100 80GB PCIe", (8, 0), 79.15, 108, 19.5, 1935, tf32=156, fp16=312, bf16=312, watts=300, reached_fp32=0.97, reached_memory=0.77, **PCIE4),
-        _card("NVIDIA H100 80GB HBM3", (9, 0), 79.11, 132, 67, 3350, tf32=494.5, fp16=989, bf16=989, watts=700, reached_fp32=0.75, reached_memory=0.82, **PCIE5),
+        _card("Tesla T4", (7, 5), 15095, 40, 8.1, 320, fp64=0.254, fp16=65, watts=70, l2=4,
+              reached_fp32=0.48, reached_memory=0.74, **PCIE3),
+        _card("Tesla V100-SXM2-16GB", (7, 0), 16160, 80, 15.7, 900, fp64=7.85, fp16=125, watts=300, l2=6,
+              reached_fp32=0.94, reached_memory=0.88, reached_half=0.75, **PCIE3),
+        _card("Tesla V100-PCIE-32GB", (7, 0), 32510, 80, 14.0, 900, fp64=7.0, fp16=112, watts=250, l2=6,
+              reached_fp32=0.94, reached_memory=0.88, reached_half=0.75, **PCIE3),
+        _card("NVIDIA A100-PCIE-40GB", (8, 0), 40326, 108, 19.5, 1555, watts=250, reached_memory=0.77, **A100),
+        _card("NVIDIA A100-SXM4-40GB", (8, 0), 40448, 108, 19.5, 1555, watts=400, reached_memory=0.77, **A100),
+        _card("NVIDIA A100 80GB PCIe", (8, 0), 81152, 108, 19.5, 1935, watts=300, reached_memory=0.77, **A100),
+        _card("NVIDIA A100-SXM4-80GB", (8, 0), 81152, 108, 19.5, 2039, watts=400, reached_memory=0.77, **A100),
+        _card("NVIDIA A10", (8, 6), 22589, 72, 31.2, 600, fp64=0.976, tf32=62.5, **_half(125), watts=150, l2=6,
+              reached_fp32=0.45, reached_memory=0.78, reached_half=0.45, **PCIE4),
+        _card("NVIDIA GeForce RTX 3060", (8, 6), 11931, 28, 12.7, 360, watts=170,
+              reached_fp32=0.58, reached_memory=0.92, **PCIE4),
+        _card("NVIDIA L4", (8, 9), 22559, 58, 30.3, 300, fp64=0.473, tf32=60, **_half(121), watts=72, l2=48,
+              reached_fp32=0.40, reached_memory=0.78, **PCIE4),
+        _card("NVIDIA GeForce RTX 4090", (8, 9), 24084, 128, 82.6, 1008, fp64=1.29, tf32=82.6, **_half(165.2),
+              watts=450, l2=72, reached_fp32=0.70, reached_memory=0.90, reached_half=0.97, **PCIE4),
+        _card("NVIDIA GeForce RTX 5090", (12, 0), 32123, 170, 104.8, 1792, fp64=1.637, watts=575, l2=96, **PCIE5),
+        _card("NVIDIA H100 80GB HBM3", (9, 0), 81089, 132, 66.9, 3350, l2=50, reached_memory=0.82, **HOPPER),
+        _card("NVIDIA H200", (9, 0), 143156, 132, 66.9, 4800, l2=60, reached_memory=0.90, **HOPPER),
+        _card("NVIDIA B200", (10, 0), 182642, 148, 80, 8000, fp64=40, tf32=1100, **_half(2250), watts=1000, l2=126),
     ]
 )  # fmt: skip
 

@@ -15,11 +15,12 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("notebooks", "exercises", "solutions", "recordings", "docs", "README.md", "labconfig")
+COPIED = ("notebooks", "exercises", "solutions", "recordings", "docs", "README.md", "course.py", "tools")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -30,34 +31,30 @@ FLAGS = [
     "--disable-sync",
 ]
 # JupyterLab draws only the cells in view; a picture of the whole notebook needs all of them.
-SETTINGS = {
-    "@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"},
-    "@jupyterlab/apputils-extension/notification.jupyterlab-settings": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-    },
-}
+SETTINGS = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
+# What `course.py lab --no-browser` does once everything is installed.
+START = "import pathlib, sys; from tools import lab; {skip}lab.open_lab(pathlib.Path(sys.executable), {port}, False)"
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running JupyterLab: its address, its token and the folder that it serves."""
+    """A running JupyterLab: its address, its token, the folder that it serves, and where its log is."""
 
     url: str
     token: str
     root: Path
+    log: Path
 
     def address(self, path: str) -> str:
         """Return the page on which JupyterLab shows `path`."""
         return f"{self.url}/lab/tree/{path}?token={self.token}&reset"
 
-    def ask(self, path: str) -> dict | list:
-        """Return the JSON answer of the server's REST interface."""
-        request = urllib.request.Request(
-            f"{self.url}/api/{path}", headers={"Authorization": f"token {self.token}"}
-        )
+    def ask(self, path: str, method: str = "GET") -> Any:
+        """Return the JSON answer of the server's REST interface, None for an empty one."""
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}/api/{path}", headers=headers, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or "null")
 
 
 def chromium() -> str | None:
@@ -83,7 +80,7 @@ def copy_course(target: Path, extra: Path | None = None) -> None:
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         elif source.exists():
             shutil.copy(source, target / name)
     if extra is not None and not extra.is_relative_to(ROOT):
@@ -97,7 +94,6 @@ def private_folders(folder: Path) -> dict[str, str]:
         "JUPYTER_DATA_DIR": "data",
         "JUPYTER_RUNTIME_DIR": "runtime",
         "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
         "IPYTHONDIR": "ipython",
         "DEVICELAB_HOME": "home",
     }
@@ -127,29 +123,38 @@ def answers(server: Server) -> bool:
 
 
 @contextlib.contextmanager
-def serve(device: str = "simulated", extra: Path | None = None) -> Iterator[Server]:
-    """Serve a copy of the course by JupyterLab, as `course.py lab --no-browser` does; ended by one signal."""
+def serve(device: str = "simulated", extra: Path | None = None, table: bool = True) -> Iterator[Server]:
+    """Serve a copy of the course as `course.py lab --no-browser` does, with its table first; end it by one Ctrl-C."""
     with tempfile.TemporaryDirectory(prefix="course-browser-", ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary)
+        folder, port = Path(temporary), free_port()
         copy_course(folder / "course", extra)
-        server = Server(f"http://127.0.0.1:{free_port()}", "browser-test", folder / "course")
-        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.port_retries=0"]
-        command += [f"--port={server.url.rsplit(':', 1)[1]}", f"--IdentityProvider.token={server.token}"]
-        command += [f"--ServerApp.root_dir={server.root}", "--allow-root"]
-        environment = os.environ | private_folders(folder) | {"DEVICELAB_GPU": device}
-        with (folder / "server.log").open("w") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        server = Server(f"http://127.0.0.1:{port}", "browser-test", folder / "course", folder / "server.log")
+        start = START.format(port=port, skip="" if table else "lab.show_table = lambda python: None; ")
+        environment = (
+            os.environ | private_folders(folder) | {"DEVICELAB_GPU": device, "JUPYTER_TOKEN": server.token}
+        )
+        with server.log.open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", start], cwd=server.root, env=environment, stdout=log, stderr=log
+            )
         try:
-            wait_for(lambda: answers(server) or process.poll() is not None, 60, "JupyterLab's answer")
+            wait_for(lambda: answers(server) or process.poll() is not None, 90, "JupyterLab's answer")
             if process.poll() is not None:
-                raise RuntimeError(
-                    f"JupyterLab ended at once:\n{(folder / 'server.log').read_text()[-2000:]}"
-                )
+                raise RuntimeError(f"JupyterLab ended at once:\n{server.log.read_text()[-2000:]}")
             yield server
         finally:
-            # One signal asks for an orderly end; a second one while kernels shut down leaves them behind.
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
+            end(process)
+
+
+def end(process: subprocess.Popen) -> None:
+    """End the server as Ctrl-C does; a second signal while its kernels shut down would leave them behind."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGINT)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise TimeoutError("JupyterLab did not end within 30 s of one signal.") from None
 
 
 @contextlib.contextmanager
@@ -226,8 +231,12 @@ def wait_idle(page: Page, server: Server, seconds: float = 60) -> None:
 
 
 def error_texts(page: Page) -> list[str]:
-    """Return the text of every error output on the page."""
-    return page.locator('.jp-RenderedText[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+    """Return the text of every error on the page: of error outputs, and of tracebacks that a cell printed."""
+    errors = page.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts()
+    outputs = page.locator(".jp-OutputArea-output").all_inner_texts()
+    return errors + [
+        text for text in outputs if "Traceback (most recent call last)" in text and text not in errors
+    ]
 
 
 def unrun_cells(page: Page) -> list[str]:
@@ -237,3 +246,26 @@ def unrun_cells(page: Page) -> list[str]:
             && c.querySelector('.cm-content')?.innerText.trim())
         .map(c => c.querySelector('.cm-content').innerText.split('\\n')[0])"""
     return page.evaluate(script)
+
+
+def close_kernels(server: Server) -> None:
+    """End every kernel, as a learner is asked to between two lessons."""
+    for session in server.ask("sessions"):
+        server.ask(f"sessions/{session['id']}", "DELETE")
+
+
+def cell_with(page: Page, text: str) -> Locator:
+    """Return the first code cell whose source holds this text."""
+    return page.locator(".jp-CodeCell").filter(has=page.locator(".cm-content", has_text=text)).first
+
+
+def run_cell(page: Page, server: Server, cell: Locator, source: str | None = None) -> str:
+    """Type a source into a cell (unless it stays), run it by Shift+Enter and return the text that it shows."""
+    cell.locator(".cm-content").click()
+    if source is not None:
+        page.keyboard.press("Control+a")
+        page.keyboard.insert_text(source)
+    handle = cell.element_handle()  # the text by which the cell was found may be gone now
+    page.keyboard.press("Shift+Enter")
+    wait_idle(page, server)
+    return "\n".join(part.inner_text() for part in handle.query_selector_all(".jp-OutputArea-output"))

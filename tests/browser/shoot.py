@@ -44,7 +44,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180, help="how long Run All may take")
     options = parser.parse_args()
     path = options.notebook.resolve()
-    with serve(os.environ.get("DEVICELAB_GPU", "simulated"), extra=path) as server, browser_page() as page:
+    with (
+        serve(os.environ.get("DEVICELAB_GPU", "simulated"), path, table=False) as server,
+        browser_page() as page,
+    ):
         inside = path.relative_to(ROOT) if path.is_relative_to(ROOT) else Path(path.name)
         open_notebook(page, server, inside.as_posix())
         page.keyboard.press("Control+b")  # the file browser takes a quarter of the width

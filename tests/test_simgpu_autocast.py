@@ -381,6 +381,16 @@ def test_leaving_inside_a_region(card):
     assert not torch.is_autocast_enabled("cuda") and not torch.is_autocast_enabled("cpu")
 
 
+def test_a_simulation_that_starts_inside_a_region():
+    a = torch.ones(2, 2)
+    with torch.autocast("cuda", dtype=torch.bfloat16), torch.autocast("cpu", dtype=torch.float16):
+        with simulate_gpu("NVIDIA L4"):
+            assert torch.mm(a.cuda(), a.cuda()).dtype is torch.bfloat16
+            assert torch.mm(a, a).dtype is torch.float16
+        assert torch.mm(a.cuda(), a.cuda()).dtype is torch.bfloat16
+    assert torch.mm(a.cuda(), a.cuda()).dtype is torch.mm(a, a).dtype is torch.float32
+
+
 def test_entering_warns_of_nothing():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -150,9 +150,19 @@ def _leave() -> None:
         torch._C._dispatch_tls_set_dispatch_key_included(_CUDA, False)
 
 
+def _go_on() -> None:
+    """Take over the autocast regions that are open on this thread already."""
+    regions = [kind for kind in ("cuda", "cpu") if torch._C.is_autocast_enabled(kind)]
+    for device_type in regions:
+        _kernels.provide(device_type)
+    if regions:
+        _switch("cuda" in regions, shield="cpu" in regions)
+
+
 def install(simulation: Any) -> None:
     """Make autocast work on the simulated card until the simulation stops."""
     _kernels.acquire()
+    _go_on()
     simulation.on_stop(_leave)
     simulation.patches.set(torch, "set_autocast_enabled", _set_autocast_enabled)
     simulation.patches.set(torch, "is_autocast_enabled", _is_autocast_enabled)

@@ -96,6 +96,23 @@ def test_a_plain_machine_has_no_obstacles(monkeypatch):
     assert session.obstacles() == []
 
 
+@pytest.mark.parametrize(
+    ("limit", "threads"),
+    [("100000 100000\n", 1), ("max 100000\n", 2), ("800000 100000\n", 2), ("rubbish", 2)],
+)
+def test_a_containers_limit_of_cores_is_respected(monkeypatch, tmp_path, limit, threads):
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(session, "CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setenv("DEVICELAB_GPU", "off")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        start()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_an_unknown_card_is_refused_with_the_names_there_are():
     with pytest.raises(InputError, match="Tesla T4"):
         session.prepare("gpu")

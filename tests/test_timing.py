@@ -12,7 +12,7 @@ def test_a_timing_keeps_its_raw_samples_and_says_where_it_ran():
     x = torch.ones(64, 64)
     timing = timeit(lambda: x @ x, seconds=0.02)
     assert timing.device == "cpu" and timing.origin == "measured"
-    assert len(timing.samples) >= 2 and min(timing.samples) > 0
+    assert len(timing.samples) >= 3 and min(timing.samples) > 0
     assert min(timing.samples) <= timing.median <= max(timing.samples)
     assert "[measured, cpu]" in str(timing)
 

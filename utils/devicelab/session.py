@@ -14,6 +14,7 @@ from .simgpu import simulate_gpu
 
 MODES = ("auto", "real", "simulated", "off")
 CARD = "Tesla T4"
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # "microseconds of CPU time, per period of so many microseconds"
 
 
 def start() -> None:
@@ -31,6 +32,7 @@ def prepare(card: str | None = None, *, use_mps: bool = False) -> str:
     With `use_mps` a Mac's own GPU counts as a GPU, so that nothing is simulated there.
     """
     mode = _mode()
+    _respect_cpu_limit()
     if card and mode in ("real", "off"):
         raise InputError(
             f"A simulated {card} was asked for, but DEVICELAB_GPU is {mode!r}. Unset one of them."
@@ -49,6 +51,17 @@ def prepare(card: str | None = None, *, use_mps: bool = False) -> str:
     if mode == "real":
         raise InputError(_no_real_gpu(real))
     return _simulate(card, quiet=mode == "simulated")
+
+
+def _respect_cpu_limit() -> None:
+    """Use no more threads than the container may use cores: on Binder torch sees a large host and crawls on one core of it."""
+    try:
+        quota, period = CPU_LIMIT.read_text().split()
+        cores = max(1, int(quota) // int(period))
+    except (OSError, ValueError):  # no container, or no limit ("max")
+        return
+    if cores < torch.get_num_threads():
+        torch.set_num_threads(cores)
 
 
 def _mode() -> str:

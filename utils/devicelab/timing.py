@@ -14,6 +14,9 @@ from .errors import InputError, check_range
 from .results import Timing
 
 
+FEWEST = 3  # samples, so that there is a spread to look at, however long one takes
+
+
 class _Watch(TorchDispatchMode):
     """Notes on which devices operators leave their results."""
 
@@ -84,11 +87,14 @@ def _samples(fn, device: devices.Device, seconds: float, repeats: int | None, th
 
     timer = Timer("fn()", globals={"fn": fn}, timer=clock, num_threads=threads)
     if device.origin == "simulated":  # the same every time, so a few samples say all
-        return _counted(timer, repeats or 3), 1, _bounds(fn, device)
+        return _counted(timer, repeats or FEWEST), 1, _bounds(fn, device)
     if repeats is not None:
         return _counted(timer, repeats), 1, None
     measurement = timer.adaptive_autorange(threshold=0.05, min_run_time=seconds / 3, max_run_time=seconds)
-    return tuple(measurement.times), measurement.number_per_run, None
+    calls, times = measurement.number_per_run, list(measurement.times)
+    while len(times) < FEWEST:
+        times += timer.timeit(calls).times
+    return tuple(times), calls, None
 
 
 def _load() -> float | None:

@@ -13,7 +13,6 @@ from . import devices
 from .errors import InputError, check_range
 from .results import Timing
 
-
 FEWEST = 3  # samples, so that there is a spread to look at, however long one takes
 
 

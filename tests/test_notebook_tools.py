@@ -87,6 +87,15 @@ def test_a_failing_notebook_is_reported_and_left_alone(source, words, tmp_path, 
     assert path.read_bytes() == before
 
 
+def test_a_notebook_that_is_edited_while_it_runs_is_left_alone(tmp_path, capsys):
+    path = stored(tmp_path, "print(1)")
+    stored(tmp_path, f"open({str(path)!r}, 'a').write(' ')\nprint(1)")
+    edited = path.read_bytes() + b" "
+    assert notebooks.main([str(path)]) == 1
+    assert "NOT WRITTEN" in capsys.readouterr().out
+    assert path.read_bytes() == edited
+
+
 def test_one_failure_among_several_is_a_failure(tmp_path):
     stored(tmp_path, "1 / 0", name="00_a.ipynb")
     good = stored(tmp_path, "print(1)", name="01_b.ipynb")
@@ -119,7 +128,9 @@ def cell_with(*outputs: NotebookNode, **metadata: object) -> NotebookNode:
 def test_what_a_run_leaves_behind_is_removed():
     view = {WIDGET_VIEW: {"model_id": "0"}, "text/plain": "VBox(children=())"}
     stream = [new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
-    notebook = cell_with(*stream, new_output("display_data", data=view), execution={"iopub.status.idle": "2026"}, papermill={})
+    notebook = cell_with(
+        *stream, new_output("display_data", data=view), execution={"iopub.status.idle": "2026"}, papermill={}
+    )
     notebook.metadata.update(papermill={}, widgets={}, language_info={"name": "python", "version": "3.11.7"})
     tidied = tidy(notebook)
     cell = tidied.cells[0]

@@ -72,6 +72,7 @@ def failure(error: Exception) -> str:
 
 async def handle(path: Path, folder: Path, check: bool) -> bool:
     """Re-make or check one notebook, print one line about it, and say whether all is well."""
+    before = path.read_bytes()
     try:
         new = await remake(path, folder)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
@@ -81,6 +82,9 @@ async def handle(path: Path, folder: Path, check: bool) -> bool:
         faults = differences(tidy(read(path)), new)
         print(f"{short(path)}: {'differs in ' + ', '.join(faults) if faults else 'as stored'}", flush=True)
         return not faults
+    if path.read_bytes() != before:
+        print(f"{short(path)}: NOT WRITTEN, somebody changed it while it ran; run it again", flush=True)
+        return False
     print(f"{short(path)}: {'written' if write(path, new) else 'unchanged'}", flush=True)
     return True
 

@@ -20,6 +20,8 @@ OVERLAP = 60  # pixels that two neighbouring pictures share, so that no line is 
 def take_pictures(page: Page, folder: Path, stem: str) -> list[Path]:
     """Scroll the open notebook from top to bottom and save one PNG a screen."""
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f"{stem}-[0-9][0-9].png"):
+        old.unlink()
     panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer")
     # JupyterLab lets one scroll past the end: the last cell's bottom is where the notebook ends.
     height, screen = panel.evaluate(

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from .session import Simulation
 
 
+INITIALIZATION_ERROR = """CUDA error: initialization error
+CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
+For debugging consider passing CUDA_LAUNCH_BLOCKING=1
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
+"""
+
+
 class SimulatedDispatch(TorchDispatchMode):
     """Sees every operator of one thread while the simulation runs."""
 
@@ -120,8 +127,5 @@ class SimulatedDispatch(TorchDispatchMode):
     def usable(self, card: Any) -> bool:
         """Say whether a card belongs to the running simulation; CUDA's error in a forked child."""
         if card.forked:
-            raise RuntimeError(
-                "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the "
-                "'spawn' start method"
-            )
+            raise torch.AcceleratorError(INITIALIZATION_ERROR)
         return card.running

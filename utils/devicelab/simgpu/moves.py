@@ -102,6 +102,8 @@ def parse(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, bool
 
 def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Do as Tensor.to does on a machine with these cards."""
+    if state.current is None:
+        return _original_to(tensor, *args, **kwargs)
     device, dtype, non_blocking, memory_format, copy = parse(args, kwargs)
     if device is None:
         return stay(tensor, dtype, non_blocking, memory_format, copy)
@@ -132,6 +134,8 @@ def cuda(
     memory_format: torch.memory_format = torch.preserve_format,
 ) -> Tensor:
     """Do as Tensor.cuda does on a machine with these cards."""
+    if state.current is None:
+        return torch._C.TensorBase.cuda(tensor, device, non_blocking, memory_format=memory_format)  # type: ignore[attr-defined]
     target, card = target_of("cuda" if device is None else device)
     if card is None:
         raise RuntimeError("Invalid device, must be cuda device")

@@ -71,6 +71,8 @@ def calling_frame() -> FrameType | None:
         if frame.f_code.co_name == "__torch_dispatch__" and frame.f_back is not None:
             found = frame.f_back
         frame = frame.f_back
+    while found is not None and found.f_globals.get("__name__", "").startswith("torch._dynamo"):
+        found = found.f_back  # the wrapper around another mode
     return found
 
 

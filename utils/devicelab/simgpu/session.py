@@ -1,10 +1,10 @@
 """Start and stop a simulated GPU."""
 
-import importlib
+import os
+import warnings
 from collections.abc import Callable
-from importlib.util import find_spec
+from importlib import import_module
 from types import TracebackType
-from typing import Any
 
 import torch
 
@@ -18,7 +18,9 @@ from .dispatch import SimulatedDispatch
 from .patches import Patches, run_all
 from .tags import SimCard, device_of
 
+# Modules with an `install(simulation)`, in order; undone in reverse.
 INSTALLERS = (
+    "default_device",
     "tensor_surface",
     "factories",
     "device_numbers",
@@ -30,13 +32,25 @@ INSTALLERS = (
     "autocast",
     "serialization",
     "unsupported",
+    "traceback",
     "threads",
 )
+DEFAULT = "Tesla T4"
 MOST_CARDS = 8
+INVALID_ORDINAL = """CUDA error: invalid device ordinal
+GPU device may be out of range, do you have enough GPUs?
+CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
+For debugging consider passing CUDA_LAUNCH_BLOCKING=1
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
+"""
 
 
 class Simulation:
-    """Simulated cards that answer as cuda:0, cuda:1, ... until `stop`; usable in a `with` statement."""
+    """Simulated cards that answer as cuda:0, cuda:1, ... until `stop`; usable in a `with` statement.
+
+    Simulations nest: while an inner one runs, the outer one rests, and its tensors count as the CPU tensors that they are.
+    They may be stopped in any order.
+    """
 
     def __init__(self, spec: Card, count: int):
         self.cards = [SimCard(spec, index) for index in range(count)]
@@ -58,14 +72,15 @@ class Simulation:
         )
 
     def card(self, device: torch.device) -> SimCard:
-        """Return the card that a cuda device means; without index the current one."""
+        """Return the card that a cuda device means; without index the current one. Using a card starts (simulated) CUDA."""
         index = self.current if device.index is None else device.index
         if not 0 <= index < len(self.cards):
             raise torch.AcceleratorError(INVALID_ORDINAL)
-        if not self.initialized:
-            self.initialized = True
+        card = self.cards[index]
+        if card.forked or not self.initialized:
             torch.cuda._lazy_init()
-        return self.cards[index]
+            self.initialized = True
+        return card
 
     def device_of(self, tensor: torch.Tensor) -> torch.device:
         """Return the tensor's device as a learner sees it."""
@@ -77,39 +92,56 @@ class Simulation:
             self.clock.wait(card.index)
 
     def on_stop(self, call: Callable[[], object]) -> None:
-        """Have something undone when the simulation stops; last one first."""
+        """Have something undone when the simulation stops or rests; last one first."""
         self._at_stop.append(call)
 
     def start(self) -> "Simulation":
         """Replace what a simulated card needs of torch; undo all of it if one step fails."""
+        if state.stack:
+            state.stack[-1]._deactivate()
+        state.stack.append(self)
         try:
-            self.active = True
-            state.current = self
-            for card in self.cards:
-                card.running = True
-            for name in INSTALLERS:
-                if find_spec(f"{__package__}.{name}"):
-                    getattr(importlib.import_module(f"{__package__}.{name}"), "install", lambda _: None)(self)
-            devices.register(self.registered)
+            self._activate()
         except BaseException:
             self.stop()
             raise
         return self
 
     def stop(self) -> None:
-        """Put torch back exactly as it was; a second call does nothing."""
-        if not self.active:
+        """Put torch back exactly as it was, or the simulation that this one interrupted; a second call does nothing."""
+        if self not in state.stack:
             return
-        self.active = False
+        on_top = state.stack[-1] is self
         try:
-            run_all([self._clear, self.patches.undo, lambda: run_all(self._at_stop)])
+            if on_top:
+                self._deactivate()
         finally:
-            devices.unregister(self.registered)
+            state.stack.remove(self)
+        if on_top and state.stack:
+            state.stack[-1]._activate()
 
-    def _clear(self) -> None:
-        state.current = None
+    def _activate(self) -> None:
+        self.active = True
+        state.current = self
         for card in self.cards:
-            card.running = False
+            card.known = card.running = not card.forked
+        for name in INSTALLERS:
+            import_module(f"{__package__}.{name}").install(self)
+        devices.register(self.registered)
+
+    def _deactivate(self) -> None:
+        self.active = False
+        state.current = None
+        devices.unregister(self.registered)
+        for card in self.cards:
+            card.known = card.running = False
+        run_all([self.patches.undo, lambda: run_all(self._at_stop)])
+
+    def forked(self) -> None:
+        """Do in a forked child what CUDA does there: tensors still say where they are, but no kernel runs."""
+        if self.initialized:
+            for card in self.cards:
+                card.forked, card.running = True, False
 
     def __enter__(self) -> "Simulation":
         return self
@@ -121,15 +153,17 @@ class Simulation:
 
     def __repr__(self) -> str:
         names = ", ".join(f"{card.device} = {card.spec.name}" for card in self.cards)
-        return f"<simulated GPU: {names}{'' if self.active else ', stopped'}>"
+        rest = "" if self.active else ", resting" if self in state.stack else ", stopped"
+        return f"<simulated GPU: {names}{rest}>"
 
 
-INVALID_ORDINAL = """CUDA error: invalid device ordinal
-GPU device may be out of range, do you have enough GPUs?
-CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
-For debugging consider passing CUDA_LAUNCH_BLOCKING=1
-Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
-"""
+def _after_fork_in_child() -> None:
+    for simulation in state.stack:
+        simulation.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def current() -> Simulation | None:
@@ -137,19 +171,33 @@ def current() -> Simulation | None:
     return state.current
 
 
-def simulate_gpu(name: str = "Tesla T4", count: int = 1) -> Simulation:
-    """Start a simulated GPU: `count` cards called `name` answer as cuda:0, cuda:1, ...
+def simulate_gpu(name: str | None = None, count: int = 1) -> Simulation:
+    """Start a simulated GPU: `count` cards of one kind (a Tesla T4, if no name is given) answer as cuda:0, cuda:1, ...
 
-    Values are real, computed on the CPU; errors are CUDA's own; times are estimates. Stop it with `.stop()` or by a `with` statement.
+    Values are real, computed on the CPU; errors are CUDA's own; times are estimates. Stop it by `.stop()` or use it in a
+    `with` statement. On a machine with a real NVIDIA GPU it starts only when a card is named.
     """
     check_range("count", count, 1, MOST_CARDS)
-    spec = find(name)
-    if state.current is not None:
-        raise SimulationError("nested")
-    import torch._dynamo  # noqa: F401  # before anything is replaced: it keeps references to what it finds
-
+    spec = find(name or DEFAULT)
+    if not state.stack and torch.cuda.is_available():
+        _beside_real_gpu(name, spec)
+    import_module(
+        "torch._dynamo"
+    )  # before anything is replaced, because it keeps references to what it finds
     return Simulation(spec, count).start()
 
 
+def _beside_real_gpu(name: str | None, spec: Card) -> None:
+    real = torch.cuda.get_device_name()
+    if name is None:
+        raise SimulationError(
+            f"This machine has a real GPU ({real}), so none is simulated. To simulate one all the same, name the card: "
+            f'simulate_gpu("{spec.name}").'
+        )
+    warnings.warn(
+        f"From here on cuda:0 is a simulated {spec.name}, not this machine's {real}, until the simulation stops.",
+        stacklevel=3,
+    )
+
+
 __all__ = ["Simulation", "current", "simulate_gpu"]
-_: Any = None

@@ -23,17 +23,19 @@ COMPRESSED_COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
 
 
 class SimCard:
-    """One simulated card: what it is, its memory, and whether its simulation runs."""
+    """One simulated card: what it is and holds.
 
-    __slots__ = ("device", "forked", "generator", "index", "ledger", "running", "spec")
+    `running`: its kernels run. `known`: its tensors say that they are on it, which they do in a forked child too, where nothing runs.
+    """
+
+    __slots__ = ("device", "forked", "generator", "index", "known", "ledger", "running", "spec")
 
     def __init__(self, spec: Card, index: int):
         self.spec, self.index = spec, index
         self.device = torch.device("cuda", index)
         self.ledger = Ledger(spec, index)
         self.generator: Any = None
-        self.running = False
-        self.forked = False
+        self.running = self.known = self.forked = False
 
     def __deepcopy__(self, memo: Any) -> "SimCard":
         return self
@@ -62,7 +64,7 @@ def card_of(tensor: Tensor) -> SimCard | None:
     if tag.__class__ is Adoptable and tag.hint is not None:
         put(tensor, tag.hint)
         tag = tag.hint
-    return tag if tag.__class__ is SimCard and tag.running else None
+    return tag if tag.__class__ is SimCard and tag.known else None
 
 
 def tag_of(tensor: Tensor) -> SimCard | Adoptable | None:
@@ -112,7 +114,7 @@ def device_of(tensor: Tensor) -> torch.device:
         tag = _tag_of_unusual(tensor)
     if tag.__class__ is Adoptable:
         tag = card_of(tensor)
-    return tag.device if tag is not None and tag.running else real_device(tensor)
+    return tag.device if tag is not None and tag.known else real_device(tensor)
 
 
 def index_of(tensor: Tensor) -> int | None:

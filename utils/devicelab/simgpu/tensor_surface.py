@@ -71,6 +71,8 @@ def pin_memory(tensor: Tensor, device: Any = None) -> Tensor:
     """Do as Tensor.pin_memory: a copy in page-locked memory, which here is a mark for the clock."""
     if card_of(tensor) is not None:
         raise RuntimeError(f"cannot pin '{type_(tensor)}' only dense CPU tensors can be pinned")
+    if state.current is None:
+        return Base.pin_memory(tensor, device)  # type: ignore[attr-defined]
     if is_pinned(tensor):
         return tensor
     copy = tensor.detach().clone() if not tensor.requires_grad else tensor.clone()
@@ -80,6 +82,8 @@ def pin_memory(tensor: Tensor, device: Any = None) -> Tensor:
 
 def is_pinned(tensor: Tensor, device: Any = None) -> bool:
     """Say whether the tensor's memory counts as page-locked."""
+    if state.current is None:
+        return Base.is_pinned(tensor, device)  # type: ignore[attr-defined]
     try:
         return tensor.untyped_storage()._simulated_pinned  # type: ignore[attr-defined]
     except (RuntimeError, NotImplementedError):
@@ -120,7 +124,7 @@ def group_by_device_and_dtype(lists: list[list[Any]], with_indices: bool = False
 def storage_device(storage: torch.UntypedStorage) -> torch.device:
     """Return the storage's device: the simulated card's, else the real one."""
     card = storage._simulated_card  # type: ignore[attr-defined]
-    return card.device if card is not None and getattr(card, "running", False) else _storage_device(storage)
+    return card.device if card is not None and getattr(card, "known", False) else _storage_device(storage)
 
 
 _storage_device = torch._C.StorageBase.device.__get__  # type: ignore[attr-defined]

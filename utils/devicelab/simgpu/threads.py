@@ -21,9 +21,13 @@ KEY = torch._C._TorchDispatchModeKey.FAKE
 
 def enter(mode: SimulatedDispatch) -> None:
     """Put the mode on this thread, below all other modes."""
-    if torch._C._get_dispatch_mode(KEY) is not None:
+    present = torch._C._get_dispatch_mode(KEY)
+    if isinstance(present, SimulatedDispatch):
+        torch._C._unset_dispatch_mode(KEY)  # of a simulation that was stopped by another thread
+    elif present is not None:
         raise SimulationError(
-            "A FakeTensorMode is active on this thread, and the simulated GPU takes its place. Leave it before you start the simulation."
+            "A FakeTensorMode is active on this thread, and the simulated GPU would take its place. Leave that mode before you "
+            "start the simulation."
         )
     torch._C._set_dispatch_mode(mode)
 

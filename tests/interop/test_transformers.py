@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
 
 pytestmark = pytest.mark.interop
@@ -93,3 +94,8 @@ def test_evaluation_prediction_and_generation(card, tmp_path):
     assert model.generate(prompt, max_new_tokens=3, do_sample=False).device.type == "cuda"
     with pytest.raises(RuntimeError, match="same device"):
         model(torch.tensor([[1, 2]]))
+
+
+def test_two_cards_would_mean_data_parallel_which_is_refused_in_words(tmp_path):
+    with simulate_gpu("NVIDIA L4", count=2), pytest.raises(SimulationError, match="DataParallel"):
+        trainer(tmp_path, tiny_model(), save_strategy="no").train()

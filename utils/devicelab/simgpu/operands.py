@@ -61,6 +61,9 @@ def named_tensors(func: Any, args: Any, kwargs: Any) -> Iterator[tuple[str, Tens
                     yield argument.name, item
 
 
+NOT_THE_CALLER = ("torch._dynamo", "torch._compile", "devicelab.simgpu")
+
+
 def calling_frame() -> FrameType | None:
     """Return the Python frame that is calling torch; below another dispatch mode, the one that made the outermost call."""
     frame: FrameType | None = sys._getframe(1)
@@ -71,8 +74,8 @@ def calling_frame() -> FrameType | None:
         if frame.f_code.co_name == "__torch_dispatch__" and frame.f_back is not None:
             found = frame.f_back
         frame = frame.f_back
-    while found is not None and found.f_globals.get("__name__", "").startswith("torch._dynamo"):
-        found = found.f_back  # the wrapper around another mode
+    while found is not None and found.f_globals.get("__name__", "").startswith(NOT_THE_CALLER):
+        found = found.f_back  # wrappers around another mode, and our own stand-ins
     return found
 
 

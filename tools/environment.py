@@ -95,9 +95,9 @@ def write_stamp(extras: Collection[str]) -> None:
 def _stamped_extras() -> set[str]:
     try:
         stamp = json.loads((venv.VENV / STAMP).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    return set(stamp["extras"]) if stamp.get("key") == _key() else set()
+        return set(stamp["extras"]) if stamp["key"] == _key() else set()
+    except (OSError, ValueError, TypeError, KeyError):
+        return set()  # never written, or not by us
 
 
 def _key() -> str:

@@ -35,7 +35,6 @@ def pip(python: Path, *arguments: str, show: bool = True) -> str:
         if show and WORTH_SHOWING.match(line):
             say(f"  {line.strip()[:100]}")
     if process.wait():
-        sys.stderr.writelines(lines[-12:])
         raise failure("".join(lines))
     return "".join(lines)
 
@@ -58,6 +57,7 @@ def failure(words: str) -> Stop:
             "This Python belongs to the operating system, which allows no packages to be installed into it.",
             f"Leave out --here: {this_command('lab')} makes its own .venv.",
         )
+    sys.stderr.writelines(words.splitlines(keepends=True)[-12:])
     return Stop(
         "pip could not install the packages; its last words are above.",
         f"To begin anew: {this_command('clean-venv')}",

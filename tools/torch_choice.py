@@ -51,7 +51,7 @@ def choose(python: Path, pinned: str, choice: str, command: str) -> tuple[str, l
 
 def candidate(python: Path, pinned: str, *options: str) -> str:
     """Return the torch that pip would take for the pinned version, with the user's pip settings: "2.13.0" or "2.13.0+cpu"."""
-    words = pip(python, "index", "versions", "torch", *options, show=False)
+    words = pip(python, "index", "versions", "-vv", "torch", *options, show=False)
     versions = re.search(r"Available versions: (.*)", words)
     same = [
         found

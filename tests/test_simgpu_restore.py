@@ -22,6 +22,7 @@ NOT_TORCH_S = (
     "_pytest",
     "pytest",
     "sys",
+    "warnings",
     "torch._subclasses",
 )  # the last counts its tensors
 OWNERS = (

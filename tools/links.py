@@ -17,6 +17,7 @@ from tools.say import ROOT, Stop, say
 
 SETTINGS = "tools/links.toml"
 PAGES = ("README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
+NOTEBOOK_FOLDERS = ("notebooks", "solutions", "exercises")
 BADGES, COLAB = "badges", "colab"  # the ids of the two cells
 BINDER_BADGE = "https://mybinder.org/badge_logo.svg"
 LAUNCH = re.compile("(<!-- launch:begin -->).*?(<!-- launch:end -->)", re.DOTALL)
@@ -77,7 +78,7 @@ def main(settings: Sequence[str], root: Path = ROOT) -> int:
         path for path in _texts(root) if _rewrite(path, _page(path, rewritten(_read(path), old, new), new))
     ]
     changed += [
-        path for path in _notebooks(root) if _rewrite(path, with_cells(_read(path), target(path, root), new))
+        path for path in _notebooks(root) if _rewrite(path, with_cells(_read(path), target(path), new))
     ]
     for path in changed:
         say(f"  {path.relative_to(root).as_posix()}")
@@ -117,26 +118,29 @@ def _page(path: Path, text: str, place: Place) -> str:
     return with_launch(text, place.badges(first_lesson(path.parent))) if path.name == "README.md" else text
 
 
-def target(path: Path, root: Path) -> str:
+def target(path: Path) -> str:
     """Return the notebook that the badges of `path` open: a solution's open its exercise."""
     folder = "exercises" if path.parent.name == "solutions" else path.parent.name
     return f"{folder}/{path.name}"
 
 
 def with_cells(text: str, opens: str, place: Place) -> str:
-    """Return a notebook's text with the badges and the Colab cell of `place` on top; the other cells stay as they are."""
+    """Return a notebook's text with the badges and the Colab cell of `place`; all else, their places too, stays as it is."""
     notebook = json.loads(text)
     cells = notebook["cells"]
-    for position, (identity, kind, source) in enumerate(
-        [(BADGES, "markdown", place.badges(opens)), (COLAB, "code", place.bootstrap())]
-    ):
-        cell = _cell(cells, identity) or _inserted(cells, position, identity, kind)
-        cell["source"] = source.splitlines(keepends=True)
+    badges = _cell(cells, BADGES) or _inserted(cells, 0, BADGES, "markdown")
+    colab = _cell(cells, COLAB) or _inserted(cells, _first_code(cells), COLAB, "code")
+    badges["source"] = place.badges(opens).splitlines(keepends=True)
+    colab["source"] = place.bootstrap().splitlines(keepends=True)
     return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _cell(cells: Iterable[dict], identity: str) -> dict | None:
     return next((cell for cell in cells if cell.get("id") == identity), None)
+
+
+def _first_code(cells: list[dict]) -> int:
+    return next((number for number, cell in enumerate(cells) if cell["cell_type"] == "code"), len(cells))
 
 
 def _inserted(cells: list[dict], position: int, identity: str, kind: str) -> dict:
@@ -152,9 +156,7 @@ def _texts(root: Path) -> list[Path]:
 
 
 def _notebooks(root: Path) -> list[Path]:
-    return sorted(
-        path for folder in ("notebooks", "solutions", "exercises") for path in (root / folder).glob("*.ipynb")
-    )
+    return sorted(path for folder in NOTEBOOK_FOLDERS for path in (root / folder).glob("*.ipynb"))
 
 
 def _read(path: Path) -> str:

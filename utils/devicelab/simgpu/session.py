@@ -31,6 +31,8 @@ INSTALLERS = (
     "accelerator",
     "autocast",
     "serialization",
+    "torchscript",
+    "legacy_types",
     "unsupported",
     "traceback",
     "threads",

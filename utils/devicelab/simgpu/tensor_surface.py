@@ -55,8 +55,8 @@ def type_(tensor: Tensor, dtype: Any = None, non_blocking: bool = False, **kwarg
     if dtype is None:
         name = type_name(tensor)
         return name if card_of(tensor) is None else name.replace("torch.", "torch.cuda.", 1)
-    if isinstance(dtype, str) and dtype.startswith("torch.cuda."):
-        return moves.cuda(Base.type(tensor, dtype.replace("torch.cuda.", "torch."), non_blocking))  # type: ignore[attr-defined]
+    if str(dtype).startswith("torch.cuda."):  # a name, or one of the types in legacy_types.py
+        return moves.cuda(Base.type(tensor, str(dtype).replace("torch.cuda.", "torch."), non_blocking))  # type: ignore[attr-defined]
     if card_of(tensor) is not None and not isinstance(dtype, torch.dtype):
         tensor = moves.cpu(tensor)
     return Base.type(tensor, dtype, non_blocking, **kwargs)  # type: ignore[attr-defined]

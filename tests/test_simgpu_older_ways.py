@@ -1,0 +1,110 @@
+"""Older programs name the card by tensor types, and keep models in TorchScript files."""
+
+import io
+
+import pytest
+import torch
+from torch import nn
+
+from devicelab.errors import SimulationError
+from devicelab.simgpu import simulate_gpu
+
+CUDA0 = torch.device("cuda", 0)
+
+
+@pytest.fixture
+def card():
+    with simulate_gpu("Tesla T4") as simulation:
+        yield simulation
+
+
+def test_a_tensor_type_of_the_card_makes_tensors_there(card):
+    x = torch.cuda.FloatTensor(2, 3)
+    assert (x.device, x.dtype, tuple(x.shape)) == (CUDA0, torch.float32, (2, 3))
+    assert torch.cuda.FloatTensor(4, 1).fill_(1.0).sum().item() == 4.0
+    assert torch.cuda.LongTensor([1, 2]).tolist() == [1, 2] and torch.cuda.LongTensor([1]).is_cuda
+    assert torch.cuda.HalfTensor().numel() == 0
+    assert torch.cuda.FloatTensor(x).data_ptr() == x.data_ptr()
+    with pytest.raises(TypeError, match=r"expected torch.cuda.FloatTensor \(got torch.FloatTensor\)"):
+        torch.cuda.FloatTensor(torch.ones(1))
+
+
+def test_a_tensor_knows_its_type(card):
+    x = torch.ones(2, device="cuda")
+    assert x.type() == "torch.cuda.FloatTensor" == str(torch.cuda.FloatTensor)
+    assert isinstance(x, torch.cuda.FloatTensor)
+    assert not isinstance(x.cpu(), torch.cuda.FloatTensor) and not isinstance(x, torch.cuda.DoubleTensor)
+    assert torch.cuda.FloatTensor.dtype is torch.float32 and torch.cuda.FloatTensor.is_cuda
+
+
+def test_type_moves_and_converts(card):
+    x = torch.ones(2)
+    for kind in (torch.cuda.HalfTensor, "torch.cuda.HalfTensor"):
+        moved = x.type(kind)
+        assert (moved.device, moved.dtype) == (CUDA0, torch.float16)
+    assert moved.type(torch.FloatTensor).device.type == "cpu"
+    assert nn.Linear(1, 1).type(torch.cuda.FloatTensor).weight.device == CUDA0
+
+
+def test_the_usual_line_of_older_tutorials(card):
+    kind = torch.cuda.FloatTensor if torch.cuda.is_available() else torch.FloatTensor
+    valid = torch.autograd.Variable(kind(3, 1).fill_(1.0), requires_grad=False)
+    loss = nn.BCELoss().cuda()(torch.sigmoid(nn.Linear(2, 1).cuda()(torch.ones(3, 2).type(kind))), valid)
+    assert loss.is_cuda
+
+
+@pytest.mark.filterwarnings("ignore:torch.set_default_tensor_type")
+def test_the_default_tensor_type_of_the_card(card):
+    torch.set_default_tensor_type("torch.cuda.FloatTensor")
+    assert torch.ones(1).device == CUDA0 and nn.Linear(1, 1).weight.is_cuda
+    torch.set_default_tensor_type(torch.cuda.DoubleTensor)
+    assert torch.ones(1).dtype is torch.float64
+    torch.set_default_tensor_type(torch.FloatTensor)
+    assert torch.ones(1).device.type == "cpu" and torch.ones(1).dtype is torch.float32
+
+
+def test_without_the_card_torch_says_so_itself(card):
+    inside = torch.cuda.FloatTensor
+    card.stop()
+    message = "type torch.cuda.FloatTensor not available. Torch not compiled with CUDA enabled."
+    for kind in (inside, torch.cuda.FloatTensor):
+        with pytest.raises(TypeError) as error:
+            kind(2)
+        assert str(error.value) == message
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript_runs_on_the_card_and_its_files_load_there(card):
+    scripted = torch.jit.script(nn.Linear(2, 2))
+    file = io.BytesIO()
+    torch.jit.save(scripted, file)
+    for location, wanted in (
+        ("cuda", CUDA0),
+        (CUDA0, CUDA0),
+        ("cpu", torch.device("cpu")),
+        (None, torch.device("cpu")),
+    ):
+        file.seek(0)
+        loaded = torch.jit.load(file, map_location=location)
+        assert loaded.weight.device == wanted
+        assert loaded(torch.ones(1, 2, device=wanted)).device == wanted
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript_says_which_line_mixed_devices_but_loses_cudas_words(card):
+    scripted = torch.jit.script(nn.Linear(2, 2).cuda())
+    with pytest.raises(RuntimeError, match="The following operation failed in the TorchScript interpreter"):
+        scripted(torch.ones(1, 2))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_torchscript_file_is_not_written_from_a_card(card, tmp_path):
+    scripted = torch.jit.script(nn.Linear(2, 2).cuda())
+    for save in (
+        lambda: torch.jit.save(scripted, io.BytesIO()),
+        lambda: torch.jit.save(scripted, tmp_path / "x.pt"),
+        lambda: scripted.save(tmp_path / "x.pt"),
+    ):
+        with pytest.raises(SimulationError, match=r"cannot write a TorchScript file of a module on a card"):
+            save()
+    torch.jit.save(scripted.cpu(), tmp_path / "x.pt")

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
+WITH_OUT = (
+    "arange", "empty", "eye", "full", "linspace", "logspace", "normal", "ones", "rand", "randint", "randn", "randperm", "range", "zeros"
+)  # fmt: skip
+FOLLOW = ("matrix_rank",)  # of torch.linalg: of an empty matrix they make the result from nothing
 SPARSE = ("coo", "compressed", "csr", "csc", "bsr", "bsc")
 
 
@@ -98,6 +102,41 @@ def like(original: Callable[..., Any]) -> Callable[..., Any]:
     return factory
 
 
+def with_out(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for zeros, arange and so on: C++ would compare `device=` with where it believes `out=` to be."""
+
+    @functools.wraps(original)
+    def factory(*args: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out")
+        if out is None or kwargs.get("device") is None or state.current is None:
+            return original(*args, **kwargs)
+        target, found = moves.target_of(kwargs.pop("device"))[0], device_of(out)
+        if target != found:
+            raise RuntimeError(
+                f"device type {target.type} does not match device type of out parameter ({found.type})"
+            )
+        return original(*args, **kwargs)
+
+    return factory
+
+
+def following(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for a function whose result belongs where its first tensor is, whatever C++ does inside."""
+
+    @functools.wraps(original)
+    def function(*args: Any, **kwargs: Any) -> Any:
+        card = card_of(args[0]) if args and isinstance(args[0], Tensor) else None
+        if card is None:
+            return original(*args, **kwargs)
+        before, request.target = request.target, card
+        try:
+            return original(*args, **kwargs)
+        finally:
+            request.target = before
+
+    return function
+
+
 def new_tensor(
     tensor: Tensor,
     data: Any,
@@ -125,7 +164,11 @@ def replacements() -> dict[Any, Any]:
     data = [torch.tensor, torch.as_tensor, torch.asarray, torch.nested.nested_tensor]
     data += [getattr(torch, f"sparse_{layout}_tensor") for layout in SPARSE]
     functions = {function: from_data(function) for function in data}
-    return functions | {getattr(torch, name): like(getattr(torch, name)) for name in LIKE}
+    functions |= {getattr(torch, name): like(getattr(torch, name)) for name in LIKE}
+    functions |= {getattr(torch, name): with_out(getattr(torch, name)) for name in WITH_OUT}
+    return functions | {
+        getattr(torch.linalg, name): following(getattr(torch.linalg, name)) for name in FOLLOW
+    }
 
 
 def device_context(original: Any) -> Callable[..., Any]:

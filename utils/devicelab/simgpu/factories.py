@@ -12,6 +12,7 @@ import torch
 from torch.utils import _device
 
 from . import moves, state
+from .composites import builtin
 from .special import request
 from .tags import CPU, SimCard, Tensor, card_of, device_of
 
@@ -107,8 +108,12 @@ def with_out(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def factory(*args: Any, **kwargs: Any) -> Any:
-        out = kwargs.get("out")
-        if out is None or kwargs.get("device") is None or state.current is None:
+        out, device = kwargs.get("out"), kwargs.get("device")
+        if device is None or state.current is None:
+            return original(*args, **kwargs)
+        if isinstance(device, int):
+            kwargs["device"] = moves.target_of(device)[0]
+        if out is None:
             return original(*args, **kwargs)
         target, found = moves.target_of(kwargs.pop("device"))[0], device_of(out)
         if target != found:
@@ -189,6 +194,8 @@ def device_context(original: Any) -> Callable[..., Any]:
 def install(simulation: "Simulation") -> None:
     """Replace the functions under every name that a module has for them, and the methods of Tensor."""
     simulation.patches.everywhere(replacements())
+    for original, stand_in in replacements().items():
+        builtin(simulation, original, stand_in)
     for name in NEW:
         simulation.patches.set(Tensor, name, like(getattr(Tensor, name)))
     simulation.patches.set(Tensor, "new_tensor", new_tensor)

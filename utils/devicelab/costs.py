@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, float32
 
 from .gpus import Card
 
@@ -53,7 +53,7 @@ EMULATED_BF16 = 0.6  # of fp32, on a card without bf16: 2.25 of 4 TFLOP/s on a T
 # A nominal host for operators on the CPU, so that simulated time depends on no machine.
 HOST_BANDWIDTH, HOST_FLOPS, HOST_SPREAD = 10e9, 50e9, 2.0
 
-NOTHING, GENERIC, WRITE, COPY_INTO, GATHER, MATMUL, FORMULA, RNN = range(8)
+NOTHING, GENERIC, MATMUL, WRITE, COPY_INTO, GATHER, FORMULA, RNN = range(8)
 _NOTHING = {
     "_unsafe_view",
     "set_",
@@ -142,25 +142,27 @@ class Kind(NamedTuple):
     first: int = 0
 
 
-_kinds: dict[
-    int, tuple[Any, Kind, int]
-] = {}  # by id, since an OpOverload's own hash is slow; holding it keeps the id
+# By id, since an OpOverload's own hash is slow; holding the overload keeps its id.
+_kinds: dict[int, tuple[Any, Kind]] = {}
 
 
 def kind_of(func: Any) -> Kind:
     """Return how `func` (an OpOverload) is costed; decided once for each."""
-    known = _kinds.get(id(func))
-    if known is None:
-        kind = _decide(func)
-        known = _kinds[id(func)] = (func, kind, kind.kernels)
-    return known[1]
+    return (_kinds.get(id(func)) or _learn(func))[1]
+
+
+def _learn(func: Any) -> tuple[Any, Kind]:
+    known = _kinds[id(func)] = (func, _decide(func))
+    return known
 
 
 def _decide(func: Any) -> Kind:
     name = func._schema.name.partition("::")[2]
     kernels = _KERNELS.get(name, 1)
-    if name in _NOTHING or any(
-        a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments
+    if (
+        name in _NOTHING
+        or func.namespace == "profiler"
+        or any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments)
     ):
         return Kind(NOTHING, 0)
     if name in _MATMUL:
@@ -186,7 +188,7 @@ def _formulas() -> dict[Any, Any]:
 def nbytes(value: Any) -> int:
     """Return the bytes of a tensor, or of all tensors in a list or tuple; 0 for anything else."""
     if isinstance(value, Tensor):
-        return value.nbytes if value.layout is torch.strided else value._nnz() * value.itemsize
+        return value._nnz() * value.itemsize if value.layout is torch.sparse_coo else value.nbytes
     total = 0
     if value.__class__ in _MANY:
         for item in value:
@@ -228,8 +230,16 @@ def flops(kind: Kind, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) 
     return 0.0
 
 
-_PLAIN = {Tensor, torch.nn.Parameter}
 _MANY = {list, tuple}
+_WEIGH = {
+    Tensor: 1,
+    torch.nn.Parameter: 1,
+    int: 0,
+    float: 0,
+    bool: 0,
+    type(None): 0,
+    torch.dtype: 0,
+}  # 2: look closer
 _counted: dict[Any, float] = {}
 
 
@@ -299,38 +309,40 @@ class CardCosts:
             torch.float16: 1 / (card.fp16 * half if card.fp16 else single),
             torch.bfloat16: 1 / (card.bf16 * half if card.bf16 else single * EMULATED_BF16),
         }
-        self._per_flop_tf32 = 1 / (card.tf32 * half if card.tf32 else single)
+        self._per_flop_tf32 = 1 / (card.tf32 * half) if card.tf32 else None
 
-    def per_flop(self, dtype: torch.dtype, tf32: bool = False) -> float:
-        """Return the seconds per FLOP of a large matrix product in `dtype`."""
-        if tf32 and dtype is torch.float32:
+    def per_flop(self, dtype: torch.dtype, rule: int) -> float:
+        """Return the seconds per FLOP of a large product in `dtype`; in float32 the flags decide about TF32."""
+        if dtype is float32 and self._per_flop_tf32 is not None and uses_tf32(rule):
             return self._per_flop_tf32
-        return self._per_flop.get(dtype, self._per_flop[torch.float32])
+        return self._per_flop.get(dtype) or self._per_flop[float32]
 
     def work(self, func: Any, args: tuple, out: Any) -> tuple[int, float, float]:
-        """Return (kernels, seconds of work beyond the kernels' floors, spread) of one operator.
+        """Return (kernels, seconds of work beyond the kernels' floors, spread) of one operator, as `operator` does.
 
         The clock asks this at every operator, so the loop over the arguments is written out here.
         """
-        known = _kinds.get(id(func))
-        kind, kernels = (known[1], known[2]) if known else (kind_of(func), kind_of(func).kernels)
-        rule = kind.rule
-        if rule == NOTHING:
+        known = _kinds.get(id(func)) or _learn(func)
+        kind = known[1]
+        if kind[0] == NOTHING:
             return 0, 0.0, 1.0
-        if rule != GENERIC:
+        if kind[0] > MATMUL:
             cost = self.operator(func, args, {}, out)
-            return kernels, cost.work, cost.spread
-        total = 0
+            return cost.kernels, cost.work, cost.spread
         try:
+            total = out.nbytes if out.__class__ is Tensor else nbytes(out)
             for value in args:
-                if value.__class__ in _PLAIN:
-                    total += value.nbytes
-                elif value.__class__ in _MANY or isinstance(value, Tensor):
-                    total += nbytes(value)
-            total += out.nbytes if out.__class__ is Tensor else nbytes(out)
-        except RuntimeError:  # a sparse tensor has no nbytes
+                weigh = _WEIGH.get(value.__class__, 2)
+                if weigh:
+                    total += value.nbytes if weigh == 1 else nbytes(value)
+        except (RuntimeError, TypeError):  # a sparse tensor has no nbytes
             total = nbytes(args) + nbytes(out)
-        return kernels, total * self.per_byte, self.memory_spread
+        work = total * self.per_byte
+        if kind[0] == MATMUL:
+            compute = 2.0 * out.numel() * args[kind[2]].shape[-1] * self.per_flop(out.dtype, MATMUL)
+            if compute > work:
+                return kind[1], compute, self.compute_spread
+        return kind[1], work, self.memory_spread
 
     def operator(self, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Cost:
         """Return what one operator costs, from the shapes and dtypes of its arguments and results."""
@@ -340,8 +352,7 @@ class CardCosts:
         count, moved = flops(kind, func, args, kwargs, out), traffic(kind.rule, args, out)
         work, spread, kernels = moved * self.per_byte, self.memory_spread, kind.kernels
         if count:
-            tf32 = self.card.tf32 is not None and uses_tf32(kind.rule)
-            compute = count * self.per_flop(dtype_of(args), tf32)
+            compute = count * self.per_flop(dtype_of(args), kind.rule)
             if compute > work:
                 work, spread = compute, self.compute_spread
             if kind.rule == RNN:
@@ -372,6 +383,8 @@ def uses_tf32(rule: int) -> bool:
 def host_seconds(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Span:
     """Return what an operator costs on the nominal host, which waits for it."""
     kind = kind_of(func)
+    if kind.rule == NOTHING:
+        return DISPATCH
     work = max(
         traffic(kind.rule, args, out) / HOST_BANDWIDTH, flops(kind, func, args, kwargs, out) / HOST_FLOPS
     )

@@ -26,11 +26,22 @@ DISPATCH_LOW, DISPATCH, DISPATCH_HIGH = costs.DISPATCH
 class Queue:
     """One stream: when the work queued so far will have ended, on the low, the guessed and the high clock."""
 
-    __slots__ = ("ends", "high", "low", "tail")
+    __slots__ = ("busy", "ends", "high", "low", "tail")
 
     def __init__(self) -> None:
-        self.low = self.tail = self.high = 0.0
+        self.low = self.tail = self.high = self.busy = 0.0
         self.ends: deque[tuple[float, float, float]] = deque(maxlen=QUEUE_DEPTH)
+
+    def add(self, clock: "Clock", low: float, seconds: float, high: float) -> None:
+        """Queue work: it starts when the host has launched it and the work before it has ended."""
+        ends = self.ends
+        if len(ends) == QUEUE_DEPTH:
+            clock.until(*ends[0])
+        self.low = low = (self.low if self.low > clock.low else clock.low) + low
+        self.tail = tail = (self.tail if self.tail > clock.time else clock.time) + seconds
+        self.high = high = (self.high if self.high > clock.high else clock.high) + high
+        ends.append((low, tail, high))
+        self.busy += seconds
 
 
 class Clock:
@@ -38,42 +49,42 @@ class Clock:
 
     def __init__(self, cards: Sequence[Card]):
         self.costs = [costs.CardCosts(card) for card in cards]
-        self.stream = [DEFAULT_STREAM for _ in cards]  # the current stream of each card
-        self.busy = [0.0 for _ in cards]  # seconds that each card has worked or will have worked
+        self.low = self.time = self.high = 0.0  # the host's clocks, in seconds
         self.complain = (
             0  # torch.cuda.set_sync_debug_mode: 1 warns, 2 raises where an operator makes the host wait
         )
         self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
-        self._low = self._now = self._high = 0.0
+        self._stream = [DEFAULT_STREAM for _ in cards]
+        self._current = [queues[DEFAULT_STREAM] for queues in self._queues]
 
     def now(self) -> float:
         """Return the simulated host time in seconds."""
-        return self._now
+        return self.time
 
     def bounds(self) -> tuple[float, float]:
         """Return the simulated host time in seconds with all costs low, and with all costs high."""
-        return self._low, self._high
+        return self.low, self.high
 
     def spend(self, span: costs.Span) -> None:
         """Let the host be busy."""
         low, seconds, high = span
-        self._low += low
-        self._now += seconds
-        self._high += high
+        self.low += low
+        self.time += seconds
+        self.high += high
 
     def kernel(self, index: int, func: Any, args: tuple, out: Any) -> None:
         """Launch an operator on card `index`: the host pays the launches, the current stream the duration."""
         kernels, work, spread = self.costs[index].work(func, args, out)
-        self._low += DISPATCH_LOW + kernels * LAUNCH_LOW
-        self._now += DISPATCH + kernels * LAUNCH
-        self._high += DISPATCH_HIGH + kernels * LAUNCH_HIGH
+        self.low += DISPATCH_LOW + kernels * LAUNCH_LOW
+        self.time += DISPATCH + kernels * LAUNCH
+        self.high += DISPATCH_HIGH + kernels * LAUNCH_HIGH
         if kernels:
-            self._enqueue(
-                index,
+            low, seconds, high = (
                 kernels * KERNEL_LOW + work / spread,
                 kernels * KERNEL + work,
                 kernels * KERNEL_HIGH + work * spread,
             )
+            self._current[index].add(self, low, seconds, high)
 
     def host(self, func: Any, args: tuple, out: Any) -> None:
         """Run an operator on the nominal host, which waits for it."""
@@ -96,9 +107,11 @@ class Clock:
         index = (source if source.type == "cuda" else target).index or 0
         self.spend(costs.DISPATCH)
         self.spend(costs.LAUNCH)
-        self._enqueue(index, *self.costs[index].copy(nbytes, pinned or between_cards))
+        self._current[index].add(self, *self.costs[index].copy(nbytes, pinned or between_cards))
         if between_cards:
-            self.hold(target.index or 0, self.stream[target.index or 0], self.mark(index, self.stream[index]))
+            self.hold(
+                target.index or 0, self._stream[target.index or 0], self.mark(index, self._stream[index])
+            )
         elif not (pinned and non_blocking):
             self.synchronizing(index)
 
@@ -108,7 +121,7 @@ class Clock:
             self._queues[index].values() if stream is None else (self._queue(index, stream),)
         )
         for queue in queues:
-            self._until(queue.low, queue.tail, queue.high)
+            self.until(queue.low, queue.tail, queue.high)
         self.spend(costs.SYNCHRONIZE)
 
     def synchronizing(self, index: int, stream: int | None = None) -> None:
@@ -117,26 +130,30 @@ class Clock:
             raise RuntimeError("called a synchronizing CUDA operation")
         if self.complain == 1:
             warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=2)
-        self.wait(index, self.stream[index] if stream is None else stream)
+        self.wait(index, self._stream[index] if stream is None else stream)
 
     def sleep(self, index: int, cycles: int) -> None:
         """Keep the current stream busy for so many clock cycles of a nominal 1.5 GHz."""
         seconds = cycles / CYCLES
         self.spend(costs.LAUNCH)
-        self._enqueue(index, seconds, seconds, seconds)
+        self._current[index].add(self, seconds, seconds, seconds)
+
+    def busy(self, index: int) -> float:
+        """Return the seconds that a card has worked, or will have once its queues are empty."""
+        return sum(queue.busy for queue in self._queues[index].values())
 
     def idle(self, index: int, stream: int) -> bool:
         """Return whether a stream has nothing left to do at the present host time."""
-        return self._queue(index, stream).tail <= self._now
+        return self._queue(index, stream).tail <= self.time
 
     def mark(self, index: int, stream: int) -> costs.Span:
         """Return the time at which a stream will have done what is queued in it now: an event."""
         queue = self._queue(index, stream)
-        return costs.Span(max(queue.low, self._low), max(queue.tail, self._now), max(queue.high, self._high))
+        return costs.Span(max(queue.low, self.low), max(queue.tail, self.time), max(queue.high, self.high))
 
     def reach(self, moment: costs.Span) -> None:
         """Let the host wait for a moment that `mark` returned, and pay for the synchronization."""
-        self._until(*moment)
+        self.until(*moment)
         self.spend(costs.SYNCHRONIZE)
 
     def hold(self, index: int, stream: int, moment: costs.Span) -> None:
@@ -148,22 +165,19 @@ class Clock:
             max(queue.high, moment[2]),
         )
 
+    def current_stream(self, index: int) -> int:
+        """Return the number of a card's current stream."""
+        return self._stream[index]
+
+    def set_stream(self, index: int, stream: int) -> None:
+        """Let later work of a card go to another stream."""
+        self._stream[index] = stream
+        self._current[index] = self._queue(index, stream)
+
     def _queue(self, index: int, stream: int) -> Queue:
         queues = self._queues[index]
         return queues[stream] if stream in queues else queues.setdefault(stream, Queue())
 
-    def _until(self, low: float, seconds: float, high: float) -> None:
-        self._low, self._now, self._high = max(self._low, low), max(self._now, seconds), max(self._high, high)
-
-    def _enqueue(self, index: int, low: float, seconds: float, high: float) -> None:
-        """Add work to the current stream; it starts when the host has launched it and the work before it has ended."""
-        stream = self.stream[index]
-        queue = self._queues[index].get(stream) or self._queue(index, stream)
-        ends = queue.ends
-        if len(ends) == QUEUE_DEPTH:
-            self._until(*ends[0])
-        queue.low = low = (queue.low if queue.low > self._low else self._low) + low
-        queue.tail = tail = (queue.tail if queue.tail > self._now else self._now) + seconds
-        queue.high = high = (queue.high if queue.high > self._high else self._high) + high
-        ends.append((low, tail, high))
-        self.busy[index] += seconds
+    def until(self, low: float, seconds: float, high: float) -> None:
+        """Let the host wait, without paying for a synchronization."""
+        self.low, self.time, self.high = max(self.low, low), max(self.time, seconds), max(self.high, high)

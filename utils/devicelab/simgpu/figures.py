@@ -6,61 +6,58 @@ from typing import Any
 class Figure:
     """Pieces, their bytes, and the bytes that were asked for; each now, at its highest, and in total."""
 
-    __slots__ = ("_base", "_came", "_peak", "bytes", "count", "requested")
+    __slots__ = ("base", "bytes", "came", "came_bytes", "came_requested", "count", "peak", "peak_bytes", "peak_requested",
+                 "requested")  # fmt: skip
 
     def __init__(self) -> None:
         self.count = self.bytes = self.requested = 0
-        self._peak, self._came, self._base = [0, 0, 0], [0, 0, 0], (0, 0, 0)
-
-    @property
-    def came(self) -> int:
-        """Return how many pieces ever came."""
-        return self._came[0]
+        self.peak = self.peak_bytes = self.peak_requested = 0
+        self.came = self.came_bytes = self.came_requested = 0
+        self.base = (0, 0, 0)
 
     @property
     def gone(self) -> int:
-        """Return how many pieces ever went."""
-        return self._came[0] - (self.count - self._base[0])
+        """Return how many pieces went."""
+        return self.came - (self.count - self.base[0])
 
-    def up(self, count: int, nbytes: int, requested: int = 0) -> None:
-        """Count pieces that came."""
-        self.count += count
+    def up(self, nbytes: int, requested: int = 0) -> None:
+        """Count a piece that came."""
+        self.count += 1
         self.bytes += nbytes
         self.requested += requested
-        came, peak = self._came, self._peak
-        came[0] += count
-        came[1] += nbytes
-        came[2] += requested
-        if self.bytes > peak[1]:
-            peak[1] = self.bytes
-        if self.count > peak[0]:
-            peak[0] = self.count
-        if self.requested > peak[2]:
-            peak[2] = self.requested
+        self.came += 1
+        self.came_bytes += nbytes
+        self.came_requested += requested
+        if self.count > self.peak:
+            self.peak = self.count
+        if self.bytes > self.peak_bytes:
+            self.peak_bytes = self.bytes
+        if self.requested > self.peak_requested:
+            self.peak_requested = self.requested
 
-    def down(self, count: int, nbytes: int, requested: int = 0) -> None:
-        """Count pieces that went."""
-        self.count -= count
+    def down(self, nbytes: int, requested: int = 0) -> None:
+        """Count a piece that went."""
+        self.count -= 1
         self.bytes -= nbytes
         self.requested -= requested
 
     def reset_peak(self) -> None:
         """Let the peak be what is there now."""
-        self._peak = [self.count, self.bytes, self.requested]
+        self.peak, self.peak_bytes, self.peak_requested = self.count, self.bytes, self.requested
 
     def reset_accumulated(self) -> None:
         """Let nothing have come or gone yet."""
-        self._came, self._base = [0, 0, 0], (self.count, self.bytes, self.requested)
+        self.came = self.came_bytes = self.came_requested = 0
+        self.base = (self.count, self.bytes, self.requested)
 
     def entry(self, which: int) -> dict[str, int]:
         """Return pieces (0), bytes (1) or requested bytes (2) in the form of memory_stats."""
-        now, came = (self.count, self.bytes, self.requested)[which], self._came[which]
-        return {
-            "current": now,
-            "peak": self._peak[which],
-            "allocated": came,
-            "freed": came - (now - self._base[which]),
-        }
+        now, peak, came = (
+            (self.count, self.peak, self.came),
+            (self.bytes, self.peak_bytes, self.came_bytes),
+            (self.requested, self.peak_requested, self.came_requested),
+        )[which]
+        return {"current": now, "peak": peak, "allocated": came, "freed": came - (now - self.base[which])}
 
 
 # name in memory_stats -> (which figure, pieces or bytes or requested bytes); blocks wait for no other stream,

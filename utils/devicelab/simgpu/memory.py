@@ -89,6 +89,7 @@ class Pool:
     def __init__(self, rest: int):
         self.rest = rest  # a smaller remainder stays with its block
         self.free: list[tuple[int, int, Block]] = []  # size, address (no two alike), block
+        self.ready: dict[int, list[Block]] = {}  # freed, not yet merged: for requests of just that size
         self.used, self.segments, self.split = Figure(), Figure(), Figure()
 
     def fit(self, size: int) -> Block | None:
@@ -125,31 +126,24 @@ class Ledger:
         size = -(-nbytes // STEP) * STEP
         pool = self.small if size <= SMALL else self.large
         with self._lock:
-            block = self._again(pool, size) or self._find(pool, size)
+            if self._freed:
+                self._collect()
+            ready = pool.ready.get(size)
+            block = ready.pop() if ready else self._find(pool, size)
             block.requested = nbytes
-            self.used.up(1, block.size, nbytes)
-            pool.used.up(1, block.size, nbytes)
+            self.used.up(block.size, nbytes)
+            pool.used.up(block.size, nbytes)
         return Token(block, self._freed)
-
-    def _again(self, pool: Pool, size: int) -> Block | None:
-        """Collect what was freed until a block of just this size comes: it is used again as it is, which is quick."""
-        while self._freed:
-            block = self._freed.pop()
-            for figure in (self.used, block.pool.used):
-                figure.down(1, block.size, block.requested)
-            if block.size == size and block.pool is pool:
-                return block
-            self._release(block)
-        return None
 
     def _find(self, pool: Pool, size: int) -> Block:
         """Find the smallest free block of at least `size`, or get a new segment, and cut off what is too much."""
+        self._merge_all()
         block = pool.fit(size)
         if block is None:
             block = self._reserve(pool, size)
         elif block.split:
-            pool.split.down(1, block.size)
-            self.split.down(1, block.size)
+            pool.split.down(block.size)
+            self.split.down(block.size)
         if block.size - size >= pool.rest:
             self._cut(block, size)
         block.free = False
@@ -160,7 +154,7 @@ class Ledger:
         size = rounded(nbytes)
         pool = self.small if size <= SMALL else self.large
         with self._lock:
-            self._collect()
+            self._merge_all()
             if bisect_left(pool.free, (size,)) == len(pool.free):
                 self._make_room(segment_size(size))
 
@@ -172,15 +166,26 @@ class Ledger:
             rest.after.before = rest
         block.after, block.size = rest, size
         pool.give(rest)
-        pool.split.up(1, rest.size)
-        self.split.up(1, rest.size)
+        pool.split.up(rest.size)
+        self.split.up(rest.size)
 
     def _collect(self) -> None:
+        """Count what was freed, and keep it ready: merging waits until it is needed or looked at."""
         while self._freed:
             block = self._freed.popleft()
-            for figure in (self.used, block.pool.used):
-                figure.down(1, block.size, block.requested)
-            self._release(block)
+            pool, size = block.pool, block.size
+            self.used.down(size, block.requested)
+            pool.used.down(size, block.requested)
+            pool.ready.setdefault(size, []).append(block)
+
+    def _merge_all(self) -> None:
+        """Count and merge everything that was freed."""
+        self._collect()
+        for pool in (self.small, self.large):
+            for blocks in pool.ready.values():
+                for block in blocks:
+                    self._release(block)
+            pool.ready.clear()
 
     def _release(self, block: Block) -> None:
         """Put a block back and merge it with its free neighbours."""
@@ -189,20 +194,20 @@ class Ledger:
         for other in (block.before, block.after):
             if other is not None and other.free:
                 pool.drop(other)
-                pool.split.down(1, other.size)
-                self.split.down(1, other.size)
+                pool.split.down(other.size)
+                self.split.down(other.size)
                 block = _merge(other, block) if other is block.before else _merge(block, other)
         pool.give(block)
         if block.split:
-            pool.split.up(1, block.size)
-            self.split.up(1, block.size)
+            pool.split.up(block.size)
+            self.split.up(block.size)
 
     def _reserve(self, pool: Pool, size: int) -> Block:
         """Get a new segment from the card."""
         wanted = segment_size(size)
         self._make_room(wanted)
-        self.segments.up(1, wanted)
-        pool.segments.up(1, wanted)
+        self.segments.up(wanted)
+        pool.segments.up(wanted)
         address, self._next_address = self._next_address, self._next_address + wanted
         return Block(pool, address, wanted)
 
@@ -226,13 +231,13 @@ class Ledger:
             whole = [entry[2] for entry in pool.free if not entry[2].split]
             pool.free = [entry for entry in pool.free if entry[2].split]
             for block in whole:
-                pool.segments.down(1, block.size)
-                self.segments.down(1, block.size)
+                pool.segments.down(block.size)
+                self.segments.down(block.size)
 
     def empty_cache(self) -> None:
         """Give segments without any block in use back to the card."""
         with self._lock:
-            self._collect()
+            self._merge_all()
             self._give_back()
 
     def limit(self, fraction: float) -> None:
@@ -243,13 +248,13 @@ class Ledger:
     def info(self) -> tuple[int, int]:
         """Return (free, total) bytes of the card, as the driver would say."""
         with self._lock:
-            self._collect()
+            self._merge_all()
         return max(0, self.card.total_memory - CONTEXT - self.segments.bytes), self.card.total_memory
 
     def stats(self) -> dict[str, Any]:
         """Return what torch.cuda.memory_stats_as_nested_dict gives."""
         with self._lock:
-            self._collect()
+            self._merge_all()
             parts = {"all": self, "small_pool": self.small, "large_pool": self.large}
             more = {"num_alloc_retries": self.retries, "num_ooms": self.ooms, "num_sync_all_streams": 0}
             return (
@@ -261,7 +266,7 @@ class Ledger:
     def reset_peaks(self) -> None:
         """Forget the peaks."""
         with self._lock:
-            self._collect()
+            self._merge_all()
             for part in (self, self.small, self.large):
                 for figure in (part.used, part.segments, part.split):
                     figure.reset_peak()
@@ -269,7 +274,7 @@ class Ledger:
     def reset_accumulated(self) -> None:
         """Forget what came and went."""
         with self._lock:
-            self._collect()
+            self._merge_all()
             self.ooms = self.retries = 0
             for part in (self, self.small, self.large):
                 for figure in (part.used, part.segments, part.split):

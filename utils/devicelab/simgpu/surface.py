@@ -87,17 +87,17 @@ class Bindings:
         self.simulation.clock.sleep(self.simulation.current, cycles)
 
     def _cuda_getCurrentStream(self, index: int) -> tuple[int, int, int]:
-        return (self.simulation.clock.stream[index], index, CUDA)
+        return (self.simulation.clock.current_stream(index), index, CUDA)
 
     def _cuda_getCurrentRawStream(self, index: int) -> int:
-        return self.simulation.clock.stream[index]
+        return self.simulation.clock.current_stream(index)
 
     def _cuda_getDefaultStream(self, index: int) -> tuple[int, int, int]:
         return (DEFAULT_STREAM, index, CUDA)
 
     def _cuda_setStream(self, stream_id: int, device_index: int, device_type: int) -> None:
         self._cuda_setDevice(device_index)
-        self.simulation.clock.stream[device_index] = stream_id
+        self.simulation.clock.set_stream(device_index, stream_id)
 
     def _cuda_isCurrentStreamCapturing(self) -> bool:
         return False

@@ -1,0 +1,108 @@
+"""What the simulated GPU costs: the same training step under it and under an empty TorchDispatchMode, in one run.
+
+    python benchmarks/bench_simgpu.py            # both steps
+    python benchmarks/bench_simgpu.py --profile  # where the time of the small step goes
+
+All numbers are measured on this machine; only the ratios of one run mean something. `foreach=True` on both sides.
+"""
+
+import argparse
+import cProfile
+import pstats
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from devicelab import simulate_gpu
+
+ROUNDS = 15
+
+
+class Empty(TorchDispatchMode):
+    """Does nothing, and is no slower than it must be."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+
+def make_step(rows: int, width: int, out: int, device: str) -> Callable[[], None]:
+    """Return the article's training step at a size, on `device`."""
+    torch.manual_seed(0)
+    model = nn.Linear(width, out).to(device)
+    criterion, optimizer = nn.MSELoss(), torch.optim.SGD(model.parameters(), lr=0.01, foreach=True)
+    data, labels = torch.randn(rows, width).to(device), torch.randn(rows, out).to(device)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        criterion(model(data), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def seconds(step: Callable[[], None], calls: int) -> float:
+    """Return the seconds of one call, from `calls` in a row."""
+    start = perf_counter()
+    for _ in range(calls):
+        step()
+    return (perf_counter() - start) / calls
+
+
+def sample(rows: int, width: int, out: int, calls: int) -> dict[str, list[float]]:
+    """Time the step in turn without any mode, under the empty one and on the simulated card."""
+    cases: dict[str, tuple[Callable[[], AbstractContextManager[object]], str]] = {
+        "plain": (nullcontext, "cpu"),
+        "empty": (Empty, "cpu"),
+        "simulated": (simulate_gpu, "cuda"),
+    }
+    samples: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(ROUNDS):
+        for name, (context, device) in cases.items():
+            with context():
+                step = make_step(rows, width, out, device)
+                step()
+                samples[name].append(seconds(step, calls))
+    return samples
+
+
+def report(title: str, samples: dict[str, list[float]], limit: float, base: str) -> None:
+    """Print the medians and the ratio that the limit is for."""
+    medians = {name: median(values) for name, values in samples.items()}
+    print(f"{title}: " + ", ".join(f"{name} {value * 1e6:,.0f} us" for name, value in medians.items()))
+    ratio = median(a / b for a, b in zip(samples["simulated"], samples[base], strict=True))
+    print(f"  simulated / {base} = {ratio:.2f} (at most {limit}), measured")
+
+
+def profile() -> None:
+    """Print where the time of the small step goes."""
+    with simulate_gpu():
+        step = make_step(100, 10, 2, "cuda")
+        step()
+        profiler = cProfile.Profile()
+        profiler.runcall(seconds, step, 2000)
+    pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+def main() -> None:
+    """Print both ratios, or the profile."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", action="store_true", help="print where the time of the small step goes")
+    if parser.parse_args().profile:
+        profile()
+        return
+    torch.set_num_threads(1)
+    report("the article's step", sample(100, 10, 2, 100), 2, "empty")
+    report("a step of about 50 ms", sample(1024, 1024, 512, 2), 1.05, "plain")
+
+
+if __name__ == "__main__":
+    main()

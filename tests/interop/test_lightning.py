@@ -11,7 +11,7 @@ pytestmark = pytest.mark.interop
 lightning = pytest.importorskip("lightning", reason="the extra `interop` is not installed")
 
 
-class Regression(lightning.LightningModule):
+class Regression(lightning.LightningModule):  # type: ignore[name-defined]
     def __init__(self, kind=torch.optim.Adam):
         super().__init__()
         self.kind = kind

@@ -67,6 +67,7 @@ def _factory(original: Callable[..., Any]) -> Callable[..., Any]:
 def _factories() -> dict[str, Callable[..., Any]]:
     """Return stand-ins for the factories that have none yet, by name; TorchScript knows them as it knows torch's."""
     found = {}
+    original: Any
     for original in _device._device_constructors() - factories.replacements().keys():
         if getattr(torch, original.__name__, None) is original:
             found[original.__name__] = stand_in = _factory(original)

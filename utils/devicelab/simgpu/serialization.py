@@ -33,7 +33,7 @@ def _new(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> _Storage:
     where = None if device is None else torch.device(device)
     if where is None or where.type != "cuda":
         return _BASE.__new__(cls, *args, **kwargs, **({} if where is None else {"device": where}))
-    storage = _BASE.__new__(cls, *args, **kwargs)
+    storage: Any = _BASE.__new__(cls, *args, **kwargs)
     tags.tag(storage, where)
     return storage
 

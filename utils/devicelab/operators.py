@@ -1,0 +1,147 @@
+"""What an operator does: how many kernels it launches, how many FLOPs it computes, how many bytes it moves.
+
+Read from the operator and the shapes of what goes in and comes out; nothing is run and no value is read. FLOPs
+come from torch's own formulas (torch.utils.flop_counter).
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, strided
+
+NOTHING, GENERIC, MATMUL, WRITE, COPY_INTO, GATHER, FORMULA, RNN = range(8)
+_NOTHING = {
+    "_unsafe_view", "set_", "resize_", "resize_as_", "lift", "lift_fresh", "is_same_size", "record_stream",
+    "_local_scalar_dense", "_has_same_storage_numel", "empty", "empty_like", "empty_strided", "new_empty",
+    "new_empty_strided",
+}  # fmt: skip
+_WRITE = {
+    "zero_", "fill_", "normal_", "uniform_", "random_", "bernoulli_", "exponential_", "log_normal_", "geometric_",
+    "cauchy_", "zeros_like", "ones_like", "full_like", "rand_like", "randn_like", "randint_like", "new_zeros",
+    "new_ones", "new_full",
+}  # fmt: skip
+_GATHER = {
+    "embedding", "index_select", "gather", "index", "take", "masked_select", "index_put", "index_put_",
+    "_index_put_impl_", "scatter_", "scatter_add_", "index_add_", "index_copy_", "index_fill_",
+}  # fmt: skip
+_MATMUL = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # name -> where the first factor stands
+_KERNELS = {  # where an operator launches more than one
+    "mse_loss": 2, "l1_loss": 2, "native_layer_norm_backward": 2, "native_batch_norm": 2, "nonzero": 3, "sort": 4,
+    "native_batch_norm_backward": 2, "nll_loss_backward": 2, "embedding_dense_backward": 3, "topk": 2,
+    "native_group_norm_backward": 3, "convolution_backward": 3,
+}  # fmt: skip
+
+
+class Kind(NamedTuple):
+    """How an operator is costed: which rule, how many kernels, where its first factor stands."""
+
+    rule: int
+    kernels: int
+    first: int = 0
+
+
+# By id, since an OpOverload's own hash is slow; holding the overload keeps its id.
+KINDS: dict[int, tuple[Any, Kind]] = {}
+
+
+def kind_of(func: Any) -> Kind:
+    """Return how `func` (an OpOverload) is costed; decided once for each."""
+    return (KINDS.get(id(func)) or learn(func))[1]
+
+
+def learn(func: Any) -> tuple[Any, Kind]:
+    """Decide about an operator and remember it."""
+    known = KINDS[id(func)] = (func, _decide(func))
+    return known
+
+
+def _decide(func: Any) -> Kind:
+    name = func._schema.name.partition("::")[2]
+    kernels = _KERNELS.get(name, 1)
+    if (
+        name in _NOTHING
+        or func.namespace == "profiler"
+        or any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments)
+    ):
+        return Kind(NOTHING, 0)
+    if name in _MATMUL:
+        return Kind(MATMUL, kernels, _MATMUL[name])
+    if func.overloadpacket in _formulas() or name == _CPU_ATTENTION:
+        return Kind(FORMULA, kernels)
+    if "rnn" in name or name in ("lstm", "gru"):
+        return Kind(RNN, 4)
+    rules = ((_WRITE, WRITE), ({"copy_", "_to_copy"}, COPY_INTO), (_GATHER, GATHER))
+    return Kind(next((rule for names, rule in rules if name in names), GENERIC), kernels)
+
+
+_CPU_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
+
+
+@cache
+def _formulas() -> dict[Any, Any]:
+    from torch.utils.flop_counter import flop_registry  # loads much of torch: only when first needed
+
+    return flop_registry
+
+
+def nbytes(value: Any) -> int:
+    """Return the bytes of a tensor, or of all tensors in a list or tuple; 0 for anything else."""
+    if isinstance(value, Tensor):
+        return value._nnz() * value.itemsize if value.layout is torch.sparse_coo else value.nbytes
+    total = 0
+    if value.__class__ in _MANY:
+        for item in value:
+            total += item.nbytes if item.__class__ is Tensor and item.layout is strided else nbytes(item)
+    return total
+
+
+def traffic(rule: int, args: tuple, out: Any) -> int:
+    """Return the bytes that an operator reads and writes, from the sizes of its arguments and results."""
+    if rule == NOTHING:
+        return 0
+    if rule == WRITE:
+        return nbytes(out)
+    if rule == COPY_INTO:
+        return nbytes(args[1] if len(args) > 1 else args[0]) + nbytes(out)
+    if rule == GATHER:  # only the rows that are asked for move, not the whole table
+        return 2 * min([nbytes(out)] + [size for size in map(nbytes, args) if size])
+    total = nbytes(out)
+    for value in args:
+        total += nbytes(value)
+    return total
+
+
+def flops(kind: Kind, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> float:
+    """Return the floating-point operations of matrix products, convolutions, attention and recurrent layers; 0 for all others."""
+    if kind.rule == MATMUL:
+        return 2.0 * out.numel() * args[kind.first].shape[-1]
+    if kind.rule == FORMULA:
+        return _by_formula(func, args, kwargs, out)
+    if kind.rule == RNN:
+        weights = [weight for weight in args[1:] if isinstance(weight, Tensor) and weight.dim() == 2]
+        return 2.0 * args[0].shape[0] * args[0].shape[1] * sum(weight.numel() for weight in weights)
+    return 0.0
+
+
+_MANY = {list, tuple}
+_counted: dict[Any, float] = {}
+
+
+def _by_formula(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> float:
+    """Ask torch's registry, which takes 10 to 20 us, once for each set of shapes."""
+    key = (func, _shapes(args), _shapes(out))
+    if key not in _counted:
+        if len(_counted) > 10_000:
+            _counted.clear()
+        formula = _formulas().get(func.overloadpacket)
+        query, key_tensor = args[0], args[1]
+        flop = formula(*args, **kwargs, out_val=out) if formula else 4 * query.numel() * key_tensor.shape[-2]
+        _counted[key] = float(flop)
+    return _counted[key]
+
+
+def _shapes(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.shape
+    return tuple(map(_shapes, value)) if isinstance(value, (list, tuple)) else value

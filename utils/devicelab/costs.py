@@ -174,10 +174,9 @@ def dtype_of(args: tuple) -> torch.dtype:
 
 def uses_tf32(rule: int) -> bool:
     """Return whether torch's flags let a float32 product use TF32: convolutions may by default, matrix products may not."""
-    if hasattr(
-        torch._C, "_get_fp32_precision_getter"
-    ):  # torch 2.9 and later; the older flags raise once the newer ones were used
-        return torch._C._get_fp32_precision_getter("cuda", "matmul" if rule == MATMUL else "conv") == "tf32"
+    getter = getattr(torch._C, "_get_fp32_precision_getter", None)
+    if getter is not None:  # torch 2.9 and later, where the older flags raise once the newer ones were used
+        return getter("cuda", "matmul" if rule == MATMUL else "conv") == "tf32"
     return torch.backends.cuda.matmul.allow_tf32 if rule == MATMUL else torch.backends.cudnn.allow_tf32
 
 

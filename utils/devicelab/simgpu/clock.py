@@ -100,9 +100,10 @@ class Clock:
     ) -> None:
         """Copy `nbytes` between host and card or card and card; only pinned memory with non_blocking lets the host run ahead.
 
-        `pinned` speaks of the host's side; Tensor.to("cpu", non_blocking=True) makes its result in pinned
-        memory.
+        `pinned` speaks of the host's tensor. A non-blocking copy to the host counts as pinned: the result of
+        Tensor.to("cpu", non_blocking=True) is.
         """
+        pinned = pinned or (non_blocking and target.type == "cpu")
         between_cards = source.type == target.type
         index = (source if source.type == "cuda" else target).index or 0
         self.spend(costs.DISPATCH)

@@ -166,7 +166,7 @@ def decompose(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen
 def reserve(card: SimCard, nbytes: int) -> None:
     """Raise CUDA's out-of-memory error before the host's memory is used for what the card could not hold."""
     if nbytes > 2**24:
-        card.ledger.take(nbytes)
+        card.ledger.check(nbytes)
 
 
 def reserve_for(func: Any, args: Any, kwargs: Any, card: SimCard) -> None:
@@ -224,7 +224,7 @@ def synchronize(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, se
     out = mode.run(func, args, kwargs, seen)
     card = seen if is_on_card(seen) else next((c for _, c in located(args) if c), None)
     if card is not None:
-        mode.clock.wait(card.index)
+        mode.clock.synchronizing(card.index)
     return out
 
 

@@ -67,10 +67,10 @@ def _factory(original: Callable[..., Any]) -> Callable[..., Any]:
 def _factories() -> dict[str, Callable[..., Any]]:
     """Return stand-ins for the factories that have none yet, by name; TorchScript knows them as it knows torch's."""
     found = {}
-    original: Any
     for original in _device._device_constructors() - factories.replacements().keys():
-        if getattr(torch, original.__name__, None) is original:
-            found[original.__name__] = stand_in = _factory(original)
+        name = original.__name__
+        if vars(torch).get(name) == original:  # not those of torch.fft
+            found[name] = stand_in = _factory(original)
             _builtins._register_builtin(stand_in, _builtins._find_builtin(original))
     return found
 

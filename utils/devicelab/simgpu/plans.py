@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from . import special
+from . import integers, special
 
 BUILTIN = ("aten", "prims", "quantized", "mkldnn", "profiler")
 PLANS: dict[Any, "Plan"] = {}
@@ -30,7 +30,7 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
     """Return what treats the operator, by name, by its schema's arguments, or by its tags."""
     if not isinstance(func, torch._ops.OpOverload):
         return None
-    by_name = special.BY_NAME.get(func._schema.name)
+    by_name = special.BY_NAME.get(func._schema.name) or integers.BY_NAME.get(func._schema.name)
     if by_name is not None:
         return by_name
     if is_composite(func):

@@ -82,7 +82,7 @@ def into_out(op: Any, sample: Any, device: str) -> Any:
     first, rest, named = on(device, (sample.input, sample.args, sample.kwargs))
     with torch.no_grad():
         out = tree_map(torch.empty_like, op.op(first, *rest, **named))
-        op.op(first, *rest, **named, out=out)
+        op.op(first, *rest, **{key: value for key, value in named.items() if key != "device"}, out=out)
     return out
 
 

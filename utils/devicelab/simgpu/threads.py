@@ -1,9 +1,15 @@
 """The dispatch mode on every thread: torch keeps modes per thread, and a new thread starts without any."""
 
+import _thread
+import concurrent.futures.thread
+import functools
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from multiprocessing.pool import ThreadPool
+from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -72,17 +78,82 @@ def undisturbed() -> Iterator[None]:
             enter(simulation.mode)
 
 
-_bootstrap_inner = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
+def on_card(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that runs as `function` does, with the running simulation on its thread."""
+
+    @functools.wraps(function)
+    def simulated(*args: Any, **kwargs: Any) -> Any:
+        with simulated_thread():
+            return function(*args, **kwargs)
+
+    return simulated
 
 
-def bootstrap_inner(thread: threading.Thread) -> None:
-    """Run a thread with the mode of the running simulation."""
-    with simulated_thread():
-        _bootstrap_inner(thread)
+def takes_function(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of ThreadPool whose work runs with the simulation, also on threads that are older than it."""
+
+    @functools.wraps(method)
+    def submit(pool: Any, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return method(pool, on_card(func), *args, **kwargs)
+
+    return submit
+
+
+def start_new_thread(function: Callable[..., Any], *arguments: Any) -> int:
+    """Stand in for _thread.start_new_thread."""
+    return _start_new_thread(on_card(function), *arguments)
+
+
+_start_new_thread = _thread.start_new_thread
+
+
+def lazy_init(original: Callable[[], None]) -> Callable[[], None]:
+    """Return a torch.cuda._lazy_init that does not let C++ believe that there is a real card, on a thread without the mode."""
+
+    def _lazy_init() -> None:
+        simulation = state.current
+        by_python = (
+            sys._getframe(1).f_globals.get("__name__", "").startswith(("torch.cuda", "devicelab.simgpu"))
+        )
+        if simulation is not None and not by_python and not on_this_thread(simulation.mode):
+            enter(simulation.mode)
+            raise SimulationError(
+                "This thread is older than the simulated GPU and did not see it. Start the simulation first, or call this again: "
+                "from now on the thread sees it."
+            )
+        original()
+
+    return _lazy_init
 
 
 def install(simulation: "Simulation") -> None:
-    """Put the mode on this thread and on those started from now on."""
-    simulation.patches.set(threading.Thread, "_bootstrap_inner", bootstrap_inner)
+    """Put the mode on this thread and on those started from now on, and on the work of older pools."""
+    patch = simulation.patches.set
+    inner = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
+    patch(threading.Thread, "_bootstrap_inner", on_card(inner))
+    patch(_thread, "start_new_thread", start_new_thread)
+    patch(concurrent.futures.thread._WorkItem, "run", on_card(concurrent.futures.thread._WorkItem.run))
+    for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
+        patch(ThreadPool, name, takes_function(getattr(ThreadPool, name)))
+    patch(torch.cuda, "_lazy_init", lazy_init(torch.cuda._lazy_init))
+    patch(BaseProcess, "__reduce_ex__", reduce_process)
     enter(simulation.mode)
     simulation.on_stop(lambda: leave(simulation.mode))
+
+
+def reduce_process(process: BaseProcess, protocol: Any) -> Any:
+    """Pickle a process to be spawned such that the child starts with the same cards, as it would on a machine with real ones."""
+    make, arguments, *rest = object.__reduce_ex__(process, protocol)
+    if state.current is None:
+        return (make, arguments, *rest)
+    cards = state.current.cards
+    return (revive, (cards[0].spec.name, len(cards), make, arguments), *rest)
+
+
+def revive(name: str, count: int, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Start the simulation in a spawned child, if its main module has not done so, and make its process object."""
+    from .session import simulate_gpu
+
+    if state.current is None:
+        simulate_gpu(name, count)
+    return make(*arguments)

@@ -1,0 +1,205 @@
+"""The simulated card in threads, pools, forked and spawned processes."""
+
+import _thread
+import concurrent.futures
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+import pytest
+import torch
+
+from devicelab.simgpu import Simulation, simulate_gpu, threads
+
+
+@pytest.fixture
+def simulation() -> Iterator[Simulation]:
+    with simulate_gpu(count=2) as running:
+        yield running
+
+
+def in_thread(program: Callable[[], object]) -> object:
+    """Run a program in a new thread; return its result or raise its error."""
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(program).result()
+
+
+def test_operators_stay_on_the_card(simulation: Simulation) -> None:
+    ones = torch.ones(3, device="cuda")
+    assert in_thread(lambda: (ones + 1).device) == torch.device("cuda", 0)
+    assert in_thread(lambda: torch.ones(3, device="cuda:1").device) == torch.device("cuda", 1)
+
+
+def test_mixing_is_refused(simulation: Simulation) -> None:
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        in_thread(lambda: torch.ones(3, device="cuda") + torch.ones(3))
+
+
+def test_a_thread_class_with_its_own_run(simulation: Simulation) -> None:
+    class Worker(threading.Thread):
+        def run(self) -> None:
+            self.found = (torch.ones(3, device="cuda") * 2).device
+
+    worker = Worker()
+    worker.start()
+    worker.join()
+    assert worker.found == torch.device("cuda", 0)
+
+
+def test_a_thread_without_threading(simulation: Simulation) -> None:
+    found: list[torch.device] = []
+    done = threading.Event()
+
+    def program() -> None:
+        found.append((torch.ones(3, device="cuda") * 2).device)
+        done.set()
+
+    _thread.start_new_thread(program, ())
+    assert done.wait(10)
+    assert found == [torch.device("cuda", 0)]
+
+
+def test_a_thread_pool_older_than_the_simulation() -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, ThreadPool(1) as other:
+        pool.submit(int).result()
+        other.apply(int)
+        with simulate_gpu():
+            ones = torch.ones(3, device="cuda")
+            assert pool.submit(lambda: (ones + 1).device).result() == torch.device("cuda", 0)
+            assert other.apply(lambda: (ones + 1).device) == torch.device("cuda", 0)
+        assert pool.submit(torch._C._get_dispatch_mode, threads.KEY).result() is None
+        assert pool.submit(lambda: (ones + 1).device).result() == torch.device("cpu")
+
+
+def test_backward_in_a_thread(simulation: Simulation) -> None:
+    weight = torch.ones(3, device="cuda", requires_grad=True)
+    loss = (weight * 2).sum()
+    in_thread(loss.backward)
+    assert weight.grad is not None
+    assert weight.grad.device == torch.device("cuda", 0)
+
+
+def test_many_threads_at_once(simulation: Simulation) -> None:
+    def train(number: int) -> tuple[str, float]:
+        torch.cuda.synchronize()
+        model = torch.nn.Linear(4, 1).to(f"cuda:{number % 2}")
+        torch.nn.init.ones_(model.weight)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(20):
+            optimizer.zero_grad()
+            model(torch.ones(2, 4, device=model.weight.device)).square().mean().backward()
+            optimizer.step()
+        assert model.weight.grad is not None
+        return str(model.weight.grad.device), float(
+            model(torch.ones(2, 4, device=model.weight.device)).square().mean()
+        )
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(train, range(8)))
+    assert [device for device, _ in results] == ["cuda:0", "cuda:1"] * 4
+    assert max(loss for _, loss in results) < 1e-3
+    assert torch.cuda.memory_allocated(0) == torch.cuda.memory_allocated(1) == 0
+
+
+def test_a_thread_that_outlives_the_simulation() -> None:
+    go_on, found = threading.Event(), []
+
+    def program() -> None:
+        ones = torch.ones(3, device="cuda")
+        go_on.wait(10)
+        found.append((ones + 1).device)
+
+    with simulate_gpu():
+        thread = threading.Thread(target=program)
+        thread.start()
+        while not torch.cuda.memory_allocated():
+            pass
+    go_on.set()
+    thread.join()
+    assert found == [torch.device("cpu")]
+
+
+def test_modes_of_a_thread_are_its_own(simulation: Simulation) -> None:
+    with threads.undisturbed():
+        assert not threads.on_this_thread(simulation.mode)
+        assert in_thread(lambda: threads.on_this_thread(simulation.mode)) is True
+    assert threads.on_this_thread(simulation.mode)
+
+
+def forked(program: Callable[[], Any]) -> Any:
+    """Run a program in a forked child; return what it returns, or its error's type and message."""
+    reader, writer = multiprocessing.get_context("fork").Pipe(False)
+
+    def child() -> None:
+        try:
+            writer.send(program())
+        except Exception as error:
+            writer.send((type(error).__name__, str(error)))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    assert reader.poll(60)
+    result = reader.recv()
+    process.join()
+    return result
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore")
+def test_a_forked_child_cannot_use_cuda_that_its_parent_started(simulation: Simulation) -> None:
+    ones = torch.ones(3, device="cuda")
+    kind, message = forked(lambda: torch.zeros(3, device="cuda"))
+    assert kind == "RuntimeError"
+    assert message == (
+        "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' start method"
+    )
+    assert forked(lambda: torch.zeros(3).cuda())[0] == "RuntimeError"
+    assert forked(lambda: str(ones.device)) == "cuda:0"
+    assert "initialization error" in forked(lambda: ones + 1)[1]
+    assert forked(lambda: (torch.ones(2) + 1).tolist()) == [2.0, 2.0], "the CPU still works there"
+    assert (ones + 1).tolist() == [2.0, 2.0, 2.0], "and the parent goes on"
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore")
+def test_a_forked_child_may_start_cuda_itself(simulation: Simulation) -> None:
+    assert forked(lambda: str((torch.ones(3, device="cuda") + 1).device)) == "cuda:0"
+
+
+SPAWN = """
+import torch, multiprocessing
+{start}
+def child(queue):
+    queue.put((torch.cuda.is_available(), torch.cuda.device_count(), str((torch.ones(2, device="cuda") + 1).device)))
+if __name__ == "__main__":
+    {guarded}
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    print(queue.get(timeout=60), flush=True)
+    process.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "guarded"),
+    [
+        ("", "import devicelab; devicelab.simulate_gpu(count=2)"),
+        ("import devicelab; devicelab.simulate_gpu(count=2)", ""),
+    ],
+)
+def test_a_spawned_child_has_the_same_cards(tmp_path: Any, start: str, guarded: str) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(SPAWN.format(start=start, guarded=guarded))
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=200)
+    assert done.stderr == ""
+    assert done.stdout == "(True, 2, 'cuda:0')\n"

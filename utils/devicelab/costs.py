@@ -142,8 +142,8 @@ class CardCosts:
         if kind[0] == MATMUL:
             compute = 2.0 * out.numel() * args[kind[2]].shape[-1] * self.per_flop(out.dtype, MATMUL)
             if compute > work:
-                return kind[1], compute, self.compute_spread
-        return kind[1], work, self.memory_spread
+                return kind[1], compute * kind[3], self.compute_spread
+        return kind[1], work * kind[3], self.memory_spread
 
     def operator(self, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> Cost:
         """Return what one operator costs, from the shapes and dtypes of its arguments and results."""
@@ -158,7 +158,7 @@ class CardCosts:
                 work, spread = compute, self.compute_spread
             if kind.rule == RNN:
                 kernels = args[0].shape[0]
-        return Cost(kernels, count, moved, work, spread)
+        return Cost(kernels, count, moved, work * kind.effort, spread)
 
     def copy(self, bytes: int, pinned: bool) -> Span:
         """Return the seconds of one copy over the link between host and card."""

@@ -1,7 +1,7 @@
 """What an operator does: how many kernels it launches, how many FLOPs it computes, how many bytes it moves.
 
-Read from the operator and the shapes of what goes in and comes out; nothing is run and no value is read. FLOPs
-come from torch's own formulas (torch.utils.flop_counter).
+Read from the operator and the shapes of what goes in and comes out; nothing is run and no value is read.
+FLOPs come from torch's own formulas (torch.utils.flop_counter).
 """
 
 from functools import cache
@@ -33,12 +33,21 @@ _KERNELS = {  # where an operator launches more than one
 }  # fmt: skip
 
 
+# Work beyond what its bytes and FLOPs say: rows read twice, batched products that fill the card less well.
+# Read off the latencies that the NeuSight project published for T4, V100 and A100 (docs/sources.md).
+_EFFORT = {
+    "bmm": 1.25, "baddbmm": 1.25, "native_layer_norm": 1.38, "native_layer_norm_backward": 1.38, "_softmax": 1.16,
+    "_softmax_backward_data": 1.16, "_log_softmax": 1.16, "_log_softmax_backward_data": 1.16,
+}  # fmt: skip
+
+
 class Kind(NamedTuple):
-    """How an operator is costed: which rule, how many kernels, where its first factor stands."""
+    """How an operator is costed: which rule, how many kernels, where its first factor stands, times how much effort."""
 
     rule: int
     kernels: int
     first: int = 0
+    effort: float = 1.0
 
 
 # By id, since an OpOverload's own hash is slow; holding the overload keeps its id.
@@ -58,7 +67,7 @@ def learn(func: Any) -> tuple[Any, Kind]:
 
 def _decide(func: Any) -> Kind:
     name = func._schema.name.partition("::")[2]
-    kernels = _KERNELS.get(name, 1)
+    kernels, effort = _KERNELS.get(name, 1), _EFFORT.get(name, 1.0)
     if (
         name in _NOTHING
         or func.namespace == "profiler"
@@ -66,13 +75,13 @@ def _decide(func: Any) -> Kind:
     ):
         return Kind(NOTHING, 0)
     if name in _MATMUL:
-        return Kind(MATMUL, kernels, _MATMUL[name])
+        return Kind(MATMUL, kernels, _MATMUL[name], effort)
     if func.overloadpacket in _formulas() or name == _CPU_ATTENTION:
         return Kind(FORMULA, kernels)
     if "rnn" in name or name in ("lstm", "gru"):
         return Kind(RNN, 4)
     rules = ((_WRITE, WRITE), ({"copy_", "_to_copy"}, COPY_INTO), (_GATHER, GATHER))
-    return Kind(next((rule for names, rule in rules if name in names), GENERIC), kernels)
+    return Kind(next((rule for names, rule in rules if name in names), GENERIC), kernels, effort=effort)
 
 
 _CPU_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"

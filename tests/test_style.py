@@ -167,7 +167,10 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "windows": ("no_machine_paths", append(code("1", out=r"C:\Users\ada"))),
     "raw widget": ("no_raw_widgets", append(code("1", plain="interactive(children=(IntSlider(value=3),))"))),
     "papermill stamp": ("no_stamps", lambda nb: nb.metadata.update(papermill={"duration": 1})),
-    "cell stamp": ("no_stamps", lambda nb: nb.cells[6].metadata.update(execution={"iopub.status.idle": "2026"})),
+    "cell stamp": (
+        "no_stamps",
+        lambda nb: nb.cells[6].metadata.update(execution={"iopub.status.idle": "2026"}),
+    ),
     "no parameters": ("parameters_cell", lambda nb: nb.cells[3].metadata.clear()),
     "computed parameter": ("parameters_cell", put(3, "epochs = 5 * 2 + int(3)")),
     "no badge": ("badges_on_top", put(0, "[binder](https://mybinder.org/v2/x?00_good.ipynb)")),

@@ -42,7 +42,13 @@ def stepped(make, start, then, dtype=torch.float32, **options):
     return layer.weight
 
 
-NAMES = {"C": C, "D": D, "F": F, "L": L, "c": c, "nn": nn, "stepped": stepped, "torch": torch}
+def quiet(function, *arguments):
+    """Call without gradients: transformers then take their fast path."""
+    with torch.no_grad():
+        return function(*arguments)
+
+
+NAMES = {"C": C, "D": D, "F": F, "L": L, "c": c, "nn": nn, "quiet": quiet, "stepped": stepped, "torch": torch}
 
 
 def checked(argument, device, common, wrapper):
@@ -167,6 +173,12 @@ MIXED_LAYER = {
     ),
     "nn.TransformerEncoderLayer(4,2,8,batch_first=True)(C(1,3,4))": checked("mat1", GPU, CPU, "addmm"),
     "nn.TransformerEncoderLayer(4,2,8).cuda().eval()(c(3,1,4))": checked("mat1", CPU, GPU, "addmm"),
+    "quiet(nn.TransformerEncoderLayer(4,2,8,batch_first=True).cuda().eval(),c(1,3,4))": checked(
+        "qkv_weight", GPU, CPU, "__transformer_encoder_layer_fwd"
+    ),
+    "quiet(nn.MultiheadAttention(4,2,batch_first=True).eval(),*[C(1,3,4)]*3)": checked(
+        "qkv_weight", CPU, GPU, "__native_multi_head_attention"
+    ),
     "nn.PReLU(5)(C(3,5))": checked("weight", CPU, GPU, "__prelu_kernel"),
     # transformers/attention.cpp (validate_sdpa_input), cuda/sdp_utils.cpp
     "F.scaled_dot_product_attention(C(1,2,4,8),C(1,2,4,8),c(1,2,4,8))": SDPA.format(GPU, GPU, CPU),
@@ -192,6 +204,8 @@ MIXED_OPERATOR = {
     "torch.cdist(C(2,3),c(2,3))": checked("x2", CPU, GPU, "__cdist_forward"),
     "torch.linalg.cross(C(2,3),c(2,3))": checked("other", CPU, GPU, "linalg_cross"),
     "torch.linalg.solve(torch.eye(3,device='cuda'),c(3))": checked("B", CPU, GPU, "_linalg_solve_ex"),
+    "torch.linalg.lstsq(C(3,3),c(3,3))": checked("b", CPU, GPU, "out_linalg_lstsq_out"),
+    "torch.conv_tbc(C(5,2,3),c(3,3,4),c(4))": checked("mat2", CPU, GPU, "addmm_"),
     "torch.linalg.multi_dot([C(2,3),C(3,4),c(4,5)])": (
         "multi_dot(): all tensors must be on the same device but tensor 0 is on cuda:0 and tensor 2 on cpu"
     ),
@@ -260,7 +274,9 @@ MIXED_OPERATOR = {
     "torch.atan2(C(3),c(3))": two(),
     "torch.addcmul(C(3),c(),c())": "Trying to pass too many CPU scalars to non-CPU kernel!",
     "torch.addcdiv(C(3),c(),C(3))": two(),  # build_ternary_op allows no CPU scalar
-    "torch.clamp(C(3),min=c())": two(),  # TensorCompare.cpp, CLAMP_CONFIG: neither
+    "torch.clamp(C(3),min=c())": checked("min", CPU, GPU, "clamp_Tensor"),
+    "torch.clamp(C(3),min=C(3),out=c(3))": two(),
+    "torch.bitwise_and(C(3),c(3))": two(),  # that there is no such kernel for float is found out last
     "torch.clamp_min(C(3),c())": checked("min", CPU, GPU, "clamp_min_Tensor"),
     "torch.logical_and(c(),C(3))": two(),  # BinaryOps.cpp, comparison_op: the result is made where self is
     "torch.where(C(3)>0,C(3),c(3))": two(),
@@ -314,6 +330,10 @@ SHAPE_FIRST = {
     # TensorIterator.cpp (compute_shape before compute_types), Convolution.cpp (check_shape_forward)
     "C(3)+c(4)": "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 0",
     "C(3).mul_(c(4))": "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 0",
+    "C(3,dtype=L).add_(c(3))": "result type Float can't be cast to the desired output type Long",
+    "c(3,dtype=L).add_(C(3))": two(),
+    "torch.lerp(C(3),c(3,dtype=torch.float64),.5)": "expected dtype float for `end` but got dtype double",
+    "F.binary_cross_entropy(C(3),c(3,dtype=L))": "Found dtype Long but expected Float",
     "C(3).add_(c(2,3))": "output with shape [3] doesn't match the broadcast shape [2, 3]",
     "nn.Conv2d(5,4,3)(C(2,3,8,8))": (
         "Given groups=1, weight of size [4, 5, 3, 3], expected input[2, 3, 8, 8] to have 5 channels, but got 3 channels "
@@ -349,6 +369,7 @@ ALLOWED = {
     "C(5).index_fill_(0,C(2,dtype=L),c())": GPU,
     "C(5).masked_fill(C(5)>0,c())": GPU,
     # Copy.cpp, Fill.cpp
+    "C(5).slice_scatter(c(2),0,1,3)": GPU,
     "C(3).copy_(c(3))": GPU,
     "c(3).copy_(C(3))": CPU,
     "C(3).copy_(D(3))": GPU,
@@ -391,6 +412,19 @@ def test_a_message_derived_from_the_sources_comes_word_for_word(code):
     with pytest.raises(RuntimeError) as caught:
         eval(code, dict(NAMES))
     assert str(caught.value) == DERIVED[code]
+
+
+@pytest.mark.skipif(not hasattr(torch.ops.aten, "_fused_rms_norm"), reason="this PyTorch has no such kernel")
+def test_rms_norm_is_one_kernel_on_a_card():
+    with pytest.raises(RuntimeError) as caught:
+        nn.RMSNorm(3)(C(4, 3))
+    assert str(caught.value) == checked("weight", CPU, GPU, "__fused_rms_norm")
+
+
+def test_inference_mode_changes_no_message():
+    with torch.inference_mode(), pytest.raises(RuntimeError) as caught:
+        nn.Linear(3, 5)(C(2, 3))
+    assert str(caught.value) == checked("mat1", GPU, CPU, "addmm")
 
 
 @pytest.mark.parametrize("code", ALLOWED)

@@ -2,15 +2,16 @@
 
 CUDA PyTorch refuses a mix in three ways: by a check that torchgen generates for each kernel, by TensorIterator, which drives
 the pointwise operators, and by checks written by hand. Which of them holds for an operator is read from PyTorch's own files
-(`kernels`); the exceptions are in `paths`.
+(`kernels`); the exceptions are in `judges`.
 """
 
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
-from . import kernels, paths
-from .families import CPU, Call, Operand, accelerator, generated, iterate, resize_out, shapes_first
+from . import judges, kernels
+from .families import CPU, Call, Operand, accelerator, generated, iterate, pointwise, resize_out, shapes_first
 
 
 def resolve(
@@ -39,20 +40,34 @@ def call_of(
     schema = func._schema.arguments
     arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
     arguments |= dict(zip([argument.name for argument in schema], args, strict=False)) | kwargs
-    return Call(func, tensors, arguments, lambda: func(*args, **kwargs))
+    return Call(
+        func, tensors, arguments, lambda: func(*args, **kwargs), lambda: without_writing(func, args, kwargs)
+    )
+
+
+def without_writing(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
+    """Run an operator on tensors of the same shapes and dtypes with other values, so that nothing is written."""
+
+    def like(value: Any) -> Any:
+        return torch.ones(value.shape, dtype=value.dtype) if isinstance(value, torch.Tensor) else value
+
+    args, kwargs = tree_map(like, (args, kwargs))
+    return func(*args, **kwargs)
 
 
 def judge(call: Call) -> torch.device | list[torch.device]:
     """Judge a call by hand where CUDA does, else by what is published about its kernel."""
-    by_hand = paths.find(kernels.overload_name(call.func))
+    kernel = kernels.kernel(call.func, kernels.dispatch_key([tensor for tensor, _ in call.all()]))
+    by_hand = judges.find(kernels.overload_name(call.func), kernel.checked is not None)
     if by_hand is not None:
         return by_hand(call)
-    kernel = kernels.kernel(call.func, kernels.dispatch_key([tensor for tensor, _ in call.all()]))
     if kernel.checked is not None:
         return generated(kernel.wrapper, call.named(*kernel.checked)) or accelerator(call.all())
     outputs, inplace, inputs = roles(call)
     if kernel.structured and not kernel.iterator and outputs:
         return resize_out(outputs, inputs[0][1] if inputs else CPU)
+    if kernel.iterator:
+        return pointwise(call, outputs, inputs)
     shapes_first(call, inputs, inplace)
     return iterate(outputs, inputs)
 

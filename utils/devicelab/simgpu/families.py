@@ -22,6 +22,7 @@ class Call:
     tensors: dict[str, list[Operand]]
     arguments: dict[str, Any]
     run: Callable[[], Any]
+    run_aside: Callable[[], Any]
 
     def all(self) -> list[Operand]:
         """Return every tensor with its device, in schema order."""
@@ -31,10 +32,13 @@ class Call:
         """Return the tensors of these arguments, in this order."""
         return [operand for name in names for operand in self.tensors.get(name, [])]
 
-    def device(self, name: str) -> torch.device | None:
-        """Return the device of the argument's first tensor, or None where it holds none."""
-        operands = self.tensors.get(name)
-        return operands[0][1] if operands else None
+    def first(self) -> torch.device:
+        """Return the device of the first tensor."""
+        return self.all()[0][1]
+
+    def renamed(self, /, **names: str) -> list[tuple[str, torch.device]]:
+        """Return (new name, device) for the tensors of the given arguments, in the given order."""
+        return [(new, device) for old, new in names.items() for _, device in self.of(old)]
 
     def named(self, *names: str) -> list[tuple[str, torch.device]]:
         """Return (argument, device) for each tensor of these arguments."""
@@ -113,6 +117,25 @@ def shapes_first(call: Call, inputs: Sequence[Operand], inplace: Sequence[Operan
         return
     if any(tensor.shape != shape for tensor, _ in inplace):
         call.run()
+
+
+def pointwise(
+    call: Call, outputs: Sequence[Operand], inputs: Sequence[Operand], scalars: bool = True
+) -> torch.device:
+    """Judge a structured pointwise operator: what TensorIterator finds before the devices (shapes, dtypes) comes first."""
+    try:
+        return iterate(outputs, inputs, scalars)
+    except RuntimeError as error:
+        refused = error
+    try:
+        call.run_aside()
+    except NotImplementedError:
+        pass  # a dtype that the kernel lacks, which is found out last
+    except RuntimeError as error:
+        # the cast to the output's dtype is checked operand by operand, after the output's own device
+        if "can't be cast" not in str(error) or outputs[0][1] == accelerator([*outputs, *inputs]):
+            raise
+    raise refused
 
 
 def legacy_type(tensor: torch.Tensor, device: torch.device) -> str:

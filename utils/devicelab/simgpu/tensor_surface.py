@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import foreach, moves, state
+from . import moves, state
+from .judges import foreach
 from .tags import Tensor, card_of, device_of
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from .families import CPU, Call, Operand, accelerator, iterate, refuse
+from devicelab.simgpu.families import CPU, Call, Operand, accelerator, iterate, refuse
 
 NO_SCALARS = ("_foreach_addcdiv",)
 SCALARS_ON_CPU = ("_foreach_addcdiv", "_foreach_addcmul")

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 
-from .families import CPU, Call, Operand, generated, iterate, legacy_type, missing, refuse
+from devicelab.simgpu.families import CPU, Call, Operand, generated, iterate, legacy_type, missing, refuse
+
+from .registry import Judges
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class Shape:
     big_output_padding: bool
 
 
+judges = Judges()
+
+
+@judges.of("convolution", "_convolution", "convolution_overrideable")
 def judge(call: Call) -> torch.device:
     """Judge a convolution; its shape errors come first."""
     call.run()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .course.guess import guess
     from .devices import clock
     from .expect import expect_error
+    from .explain import explain
     from .gpus import gpus
     from .placement import placement
     from .session import start
@@ -25,6 +26,7 @@ _HOME = {
     "clock": "devices",
     "compare": "variants",
     "expect_error": "expect",
+    "explain": "explain",
     "gpus": "gpus",
     "guess": "course.guess",
     "placement": "placement",
@@ -38,6 +40,7 @@ __all__ = [
     "clock",
     "compare",
     "expect_error",
+    "explain",
     "gpus",
     "guess",
     "placement",

@@ -1,0 +1,27 @@
+"""The genuine messages of PyTorch's CUDA build, met in learners' code on the simulated card: who stayed behind?"""
+
+import pytest
+from explain_scripts import Case, cases, failing, mended, shared_messages
+
+SHARED = cases("explain_shared.yaml")
+
+
+def test_every_shared_message_has_a_case():
+    assert set(SHARED) == set(shared_messages())
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_culprit_the_line_and_the_fix(name: str, tmp_path):
+    case: Case = SHARED[name]
+    error, found = failing(case, tmp_path)
+    if not case.similar:
+        assert str(error) == shared_messages()[name]["message"]
+    assert found.culprit == case.culprit, found
+    assert found.fix == case.fix, found
+    assert found.code == case.at, found
+    assert found.known and found.line and found.file == "train.py"
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_fix_typed_in_mends_the_code(name: str, tmp_path):
+    assert mended(SHARED[name], tmp_path) is None

@@ -1,0 +1,207 @@
+"""Who stayed behind: judged by where the tensors are, not by what the message says."""
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from .names import Named, View, name_of
+from .operands import MISSING, Operand, device_of, look_up
+from .reading import Reading
+
+MOST_NODES = 10_000  # of an autograd graph
+
+
+@dataclass
+class Scene:
+    """The place of a mismatch: the tensors that met, where they should be, and who stayed behind."""
+
+    met: list[Operand]
+    target: torch.device
+    stayed: list[Operand]
+    views: list[View]  # the learner's frames, innermost first
+    culprits: list[Named] = field(default_factory=list)
+    modules: list[tuple[str, nn.Module, View]] = field(
+        default_factory=list
+    )  # modules that stayed behind as a whole
+    view: View | None = None  # where the tensors met
+
+
+def look(views: list[View], reading: Reading) -> Scene | None:
+    """Find the innermost frame in which tensors of different devices meet, and who of them stayed behind."""
+    learners = [view for view in views if view.frame.owner == "learner"]
+    for view in views:
+        met = [one for one in view.operands if one.device.type != "meta"] or view.operands
+        if len({one.device for one in met}) > 1:
+            target = target_of(met, learners)
+            stayed = _stayed(met, target)
+            scene = Scene(met, target, stayed, learners, view=view)
+            _name_culprits(scene)
+            return scene
+        if view.frame.owner == "learner" and view is learners[0] and met:
+            break
+    return _by_reach(learners, reading)
+
+
+def target_of(met: list[Operand], views: list[View]) -> torch.device:
+    """Return where the rest should be: the accelerator; between two, the one that holds the parameters."""
+    accelerators = [one for one in met if one.device.type not in ("cpu", "meta")]
+    parameters = [one for one in accelerators if isinstance(one.tensor, nn.Parameter) and not one.made]
+    return (parameters or accelerators or met)[0].device
+
+
+def _stayed(met: list[Operand], target: torch.device) -> list[Operand]:
+    """Return those elsewhere; a CPU scalar is to blame only when nothing else is."""
+    elsewhere = [one for one in met if one.device != target]
+    whole = [one for one in elsewhere if one.tensor is None or one.tensor.dim() > 0]
+    return whole or elsewhere
+
+
+def _name_culprits(scene: Scene) -> None:
+    """Put the learner's names to those that stayed behind: leaves behind an intermediate result, else the tensor itself."""
+    for operand in scene.stayed:
+        if operand.tensor is None or _is_moved(operand):
+            continue
+        behind = [leaf for leaf in leaves(operand.tensor) if device_of(leaf) == operand.device]
+        for tensor in behind or [operand.tensor]:
+            named = name_of(tensor, scene.views)
+            if named is None or named.kind == "tensor":
+                made_by = _made_by_module(named, scene, operand)
+                if made_by:
+                    scene.modules.append(made_by)
+                    continue
+            if named is not None and named not in scene.culprits:
+                scene.culprits.append(named)
+    _gather_modules(scene)
+
+
+def _is_moved(operand: Operand) -> bool:
+    node = operand.node
+    return (
+        operand.made
+        and isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("to", "cuda", "cpu")
+    )
+
+
+def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Return the parameters that a result was computed from, as autograd noted them."""
+    found: list[torch.Tensor] = []
+    todo, seen = [tensor.grad_fn], set[object]()
+    while todo and len(seen) < MOST_NODES:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        variable = getattr(node, "variable", None)
+        if variable is not None:
+            found.append(variable)
+        todo += [following for following, _ in node.next_functions]
+    return found
+
+
+def _made_by_module(
+    named: Named | None, scene: Scene, operand: Operand
+) -> tuple[str, nn.Module, View] | None:
+    """Return the module whose call made an intermediate result, if the module itself stayed behind."""
+    if named is None or "." in named.text or "[" in named.text:
+        return None
+    call = last_assignment(named.view, named.text)
+    if not isinstance(call, ast.Call):
+        return None
+    module = look_up(call.func, named.view.variables)
+    if not isinstance(module, nn.Module) or not _all_on(module, operand.device):
+        return None
+    return _module_name(module, scene.views) or (ast.unparse(call.func), module, named.view)
+
+
+def last_assignment(view: View, name: str) -> ast.expr | None:
+    """Return what `name` was last set to before the failing line, as the source tells."""
+    tree = view.frame.tree
+    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)] if tree else []
+    before = [node for node in assigned if node.lineno < view.frame.line and _same_function(node, view)]
+    to_name = [node for node in before if name in [getattr(target, "id", None) for target in node.targets]]
+    return max(to_name, key=lambda node: node.lineno).value if to_name else None
+
+
+def _same_function(node: ast.stmt, view: View) -> bool:
+    code = view.frame.frame.f_code
+    return code.co_name == "<module>" or node.lineno >= code.co_firstlineno
+
+
+def _module_name(module: nn.Module, views: Iterable[View]) -> tuple[str, nn.Module, View] | None:
+    """Return the outermost name of a module."""
+    for view in reversed(list(views)):
+        for root, outer in view.modules:
+            for path, part in outer.named_modules():
+                if part is module:
+                    return (f"{root}.{path}" if path else root), module, view
+    return None
+
+
+def _all_on(module: nn.Module, device: torch.device) -> bool:
+    tensors = [*module.parameters(), *module.buffers()]
+    return bool(tensors) and all(device_of(tensor) == device for tensor in tensors)
+
+
+def _gather_modules(scene: Scene) -> None:
+    """Name a module instead of its tensors where all of them stayed behind."""
+    rest: list[Named] = []
+    for named in scene.culprits:
+        found = _largest_module(named, scene) if named.kind in ("parameter", "buffer") else None
+        if found is None:
+            rest.append(named)
+        elif found[1] not in [module for _, module, _ in scene.modules]:
+            scene.modules.append(found)
+    scene.culprits = rest
+
+
+def _largest_module(named: Named, scene: Scene) -> tuple[str, nn.Module, View] | None:
+    """Return the outermost module around a tensor that is as a whole where the tensor is; more than one tensor of it."""
+    device = device_of(named.tensor)
+    for root, outer in named.view.modules:
+        if not named.text.startswith(root + "."):
+            continue
+        for path, part in outer.named_modules():
+            name = f"{root}.{path}" if path else root
+            if (
+                named.text.startswith(name + ".")
+                and _all_on(part, device)
+                and _worth_naming(part, name, named)
+            ):
+                return name, part, named.view
+    return None
+
+
+def _worth_naming(part: nn.Module, name: str, named: Named) -> bool:
+    """A layer is named for its tensors, unless it has a single one under that very name."""
+    return len([*part.parameters(), *part.buffers()]) > 1 or "." in named.text.removeprefix(name + ".")
+
+
+def _by_reach(views: list[View], reading: Reading) -> Scene | None:
+    """Where the operands cannot be seen (a backward pass, compiled code), judge all that the failing line's names lead to."""
+    for view in views:
+        named = [one for one in view.tensors if one.root in _mentioned(view) and not one.expected]
+        operands = [Operand(one.text, device_of(one.tensor), one.tensor) for one in named]
+        if len({one.device for one in operands}) > 1:
+            target = target_of(operands, views)
+            stayed = _stayed(operands, target)
+            scene = Scene(operands, target, stayed, views, view=view)
+            scene.culprits = [
+                one for one in named if device_of(one.tensor) != target and one.tensor.dim() > 0
+            ]
+            _gather_modules(scene)
+            return scene
+    return None
+
+
+def _mentioned(view: View) -> set[str]:
+    statement = view.frame.statement
+    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} if statement else set()
+    return names or set(view.variables)
+
+
+__all__ = ["MISSING", "Scene", "last_assignment", "leaves", "look", "target_of"]

@@ -1,0 +1,163 @@
+"""The errors of the environment: wheels, drivers, cards and words; nothing is wrong with where a tensor is."""
+
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from devicelab import machine
+
+from .frames import Frame
+from .reading import Reading
+
+PORTABLE = 'device = torch.device("cuda" if torch.cuda.is_available() else "cpu")'
+PORTABLE_MAC = 'device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")'
+DOCTOR = "python -m devicelab doctor"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What happened, who is to blame, why, and one thing to type."""
+
+    what: str
+    culprit: str | None
+    why: str
+    fix: str
+
+
+Answering = Callable[
+    [Reading, str, list[Frame]], Answer
+]  # the learner's word for the tensor; their frames, innermost first
+
+FIXED = {
+    "no driver": Answer(
+        "torch found no NVIDIA driver on this machine.",
+        "the NVIDIA driver",
+        "torch was built for CUDA, but no driver answers: no NVIDIA card, no driver, or a container without the card",
+        DOCTOR,
+    ),
+    "no kernel image": Answer(
+        "This torch was not built for this card.",
+        "the installed torch",
+        "is_available() is True, yet the wheel holds no machine code for this card: the card is newer, or older, than the wheel",
+        DOCTOR,
+    ),
+    "busy": Answer(
+        "The GPU is busy with another process, or closed to this one.",
+        "the GPU",
+        "another process holds the card alone, or its compute mode forbids a second one",
+        "nvidia-smi",
+    ),
+    "no device": Answer(
+        "CUDA works here, but no GPU is visible to this process.",
+        "CUDA_VISIBLE_DEVICES",
+        "the driver answers but shows no card: often CUDA_VISIBLE_DEVICES is empty, or names a card that is not there",
+        DOCTOR,
+    ),
+    "mps float64": Answer(
+        "This tensor is float64, which mps does not have.",
+        "a float64 tensor",
+        "a Mac's GPU has no 64-bit floats; NumPy arrays are float64 unless they are told otherwise",
+        ".float().to(device)",
+    ),
+    "no mps": Answer(
+        "This Python cannot use a Mac's GPU.",
+        "mps",
+        "it needs an Apple chip, a recent macOS, and a torch for arm64",
+        DOCTOR,
+    ),
+}
+
+
+def fixed(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    """Return the answer that is the same wherever the error comes from."""
+    return FIXED[reading.family]
+
+
+def _cpu_build(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    what = "This torch was built without CUDA: it runs on the CPU only."
+    if not own:  # a text, perhaps of another machine
+        why = "the installed wheel is the one for the CPU; the doctor says whether there is a card for another one"
+        return Answer(what, "the installed torch", why, DOCTOR)
+    culprit = f"torch {torch.__version__}"
+    driver = machine.nvidia_driver()
+    if driver:
+        why = f"there is an NVIDIA driver here ({driver}), but the installed wheel cannot use it"
+        return Answer(what, culprit, why, machine.reinstall())
+    if platform.system() == "Darwin":
+        return Answer(what, culprit, "a Mac has no CUDA; its own GPU is called mps", PORTABLE_MAC)
+    why = "no NVIDIA driver was found on this machine either; a script that asks first runs everywhere"
+    return Answer(what, culprit, why, PORTABLE)
+
+
+def _old_driver(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    version = int(reading.argument) if reading.argument else 0
+    knows = f" (it knows CUDA up to {version // 1000}.{version % 1000 // 10})" if version else ""
+    why = f"this torch was built for a newer CUDA than the driver knows{knows}; update the driver, or take an older CUDA's torch"
+    return Answer("The NVIDIA driver is too old for this torch.", "the NVIDIA driver", why, DOCTOR)
+
+
+def _fork(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    what = "A forked process tried to use the GPU that its parent had already started."
+    why = "a forked process inherits CUDA's state and cannot use it"
+    if any(frame.function in ("__getitem__", "__iter__", "collate_fn") for frame in own):
+        why += "; a data set serves CPU tensors, and the training loop moves each batch"
+        return Answer(what, "a tensor made on the GPU inside a worker", why, "DataLoader(..., num_workers=0)")
+    return Answer(what, "the forked process", why, 'torch.multiprocessing.set_start_method("spawn")')
+
+
+def _ordinal(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    code = own[0].code if own else ""
+    asked = re.search(r"(?:cuda:|\.cuda\(|device=|set_device\(|device\()\s*(\d+)", code)
+    name = f"cuda:{asked[1]}" if asked else "the card that was asked for"
+    why = "cards are counted from 0, and only those that CUDA_VISIBLE_DEVICES lets through count"
+    fix = re.sub(rf"cuda:{asked[1]}\b", "cuda:0", code) if asked else code
+    return Answer(f"{name} does not exist on this machine.", name, why, fix if fix != code else '"cuda:0"')
+
+
+def _memory(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    device = (reading.argument_device or "cuda").upper()
+    name = next(
+        (word for frame in own for word in frame.names() if "batch_size" in word.lower()), "batch_size"
+    )
+    why = "weights, gradients, optimizer state and activations must fit together, beside what other processes hold"
+    return Answer(f"The {device} device has no memory left for this.", "memory", why, f"{name} = {name} // 2")
+
+
+def _device_string(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    given, code = reading.argument or "this word", own[0].code if own else ""
+    meant = "cpu" if given.startswith("cpu") else "cuda"
+    mended = re.sub(rf"(['\"]){re.escape(given)}\1", f'"{meant}"', code)
+    why = 'PyTorch calls an NVIDIA GPU "cuda", a Mac\'s GPU "mps" and the processor "cpu"'
+    return Answer(
+        f"{given!r} is not the name of a device.", given, why, mended if mended != code else f'"{meant}"'
+    )
+
+
+def _mps_operator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    why = "with this variable set before Python starts, the missing operators run on the CPU, silently and slowly"
+    what = f"mps does not have the operator {reading.operator} yet."
+    return Answer(what, reading.operator, why, "export PYTORCH_ENABLE_MPS_FALLBACK=1")
+
+
+def _operator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    device = (reading.argument_device or "cuda").upper()
+    why = "it comes from a wheel without GPU code, most often a CPU-only torchvision or torchaudio beside a CUDA torch"
+    return Answer(
+        f"The operator {reading.operator} has no {device} version here.", reading.operator, why, DOCTOR
+    )
+
+
+ANSWERS: dict[str, Answering] = {
+    **dict.fromkeys(FIXED, fixed),
+    "cpu build": _cpu_build,
+    "old driver": _old_driver,
+    "fork": _fork,
+    "ordinal": _ordinal,
+    "memory": _memory,
+    "device string": _device_string,
+    "mps operator": _mps_operator,
+    "operator": _operator,
+}

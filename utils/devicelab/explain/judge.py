@@ -1,0 +1,62 @@
+"""Choose the explanation of an error by its family."""
+
+from devicelab.placement import placement
+
+from .frames import frames_of
+from .mismatch import mismatch
+from .names import View
+from .others import other_family
+from .pasted import from_text
+from .reading import MISMATCH, Reading, read
+from .result import Explanation
+
+TENSOR_FAMILIES = (MISMATCH, "gradient")
+
+
+def judge(error: object) -> Explanation:
+    """Explain an exception or a text."""
+    error = getattr(error, "error", error)  # what `with lab.expect_error(...) as seen` keeps
+    if isinstance(error, str):
+        return from_text(error)
+    if not isinstance(error, BaseException):
+        return Explanation(
+            "no error", "There is no error to explain: give explain an exception, or its text in quotes."
+        )
+    for one in _with_causes(error):
+        reading = read(str(one))
+        if reading is not None:
+            return _known(one, reading)
+    return _unknown(error)
+
+
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """The error, then those that led to it, as Python chains them."""
+    found: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in found:
+        found.append(following)
+        following = following.__cause__ or following.__context__
+    return found
+
+
+def _known(error: BaseException, reading: Reading) -> Explanation:
+    frames = frames_of(error)
+    if reading.family in TENSOR_FAMILIES:
+        seen = mismatch(frames, reading)
+        return seen or from_text(str(error), frames)
+    return other_family(frames, reading)
+
+
+def _unknown(error: BaseException) -> Explanation:
+    frames = frames_of(error)
+    own = [frame for frame in frames if frame.owner == "learner"] or frames
+    what = f"This {type(error).__name__} is not an error about devices that devicelab knows."
+    if not own:
+        return Explanation("unknown", what)
+    frame = own[-1]
+    seen = placement(**View(frame).variables)
+    why = "here is where the tensors of its frame are" if seen.places else "its frame holds no tensors"
+    return Explanation(
+        "unknown", what, why=why, line=frame.line, file=frame.file, code=frame.code,
+        placement=seen if seen.places else None,
+    )  # fmt: skip

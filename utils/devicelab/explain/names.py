@@ -1,0 +1,143 @@
+"""The learner's own names for tensors, frame by frame."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from devicelab.placement.walk import Walk
+
+from .frames import Frame
+from .operands import MISSING, Operand, operands_of
+
+NOT_THE_LEARNERS = {"In", "Out", "exit", "quit", "get_ipython", "__builtins__"}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A tensor under a name that leads to it in one frame; `kind` is what placement calls it."""
+
+    text: str
+    tensor: torch.Tensor
+    kind: str
+    view: "View"
+    expected: bool = False
+
+    @property
+    def root(self) -> str:
+        """The variable that the name begins with."""
+        return self.text.replace("[", ".").partition(".")[0]
+
+    @property
+    def owner(self) -> object:
+        """What that variable holds."""
+        return self.view.variables.get(self.root, MISSING)
+
+
+class _Collect(Walk):
+    """Placement's walk, keeping the tensors themselves while the error is looked at."""
+
+    def __init__(self, view: "View") -> None:
+        super().__init__()
+        self.view = view
+        self.found: list[Named] = []
+        self.modules: list[tuple[str, nn.Module]] = []
+
+    def _note(self, name: str, tensor: torch.Tensor, kind: str, *, expected: bool = False) -> None:
+        self.found.append(Named(name, tensor, kind, self.view, expected))
+
+    def _module(self, name: str, module: nn.Module) -> None:
+        self.modules.append((name, module))
+        super()._module(name, module)
+
+
+class View:
+    """What one frame can see; looked through once, when it is first asked."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+
+    @cached_property
+    def variables(self) -> dict[str, object]:
+        """The frame's variables, without Python's and IPython's own; optimizers last, after their parameters."""
+        names = {
+            name: value
+            for name, value in self.frame.names().items()
+            if not name.startswith("_") and name not in NOT_THE_LEARNERS
+        }
+        return dict(sorted(names.items(), key=lambda pair: isinstance(pair[1], torch.optim.Optimizer)))
+
+    @cached_property
+    def operands(self) -> list[Operand]:
+        """The tensors of the part of the line that failed."""
+        return operands_of(self.frame)
+
+    @cached_property
+    def _walk(self) -> _Collect:
+        walk = _Collect(self)
+        for name, value in self.variables.items():
+            walk.visit(name, value)
+        return walk
+
+    @property
+    def tensors(self) -> list[Named]:
+        """Every tensor that the frame's variables lead to, with its name."""
+        return self._walk.found
+
+    @property
+    def modules(self) -> list[tuple[str, nn.Module]]:
+        """The outermost modules that the frame's variables lead to."""
+        return self._walk.modules
+
+    @property
+    def is_method_of_module(self) -> bool:
+        """Whether the code belongs to a model, as forward does."""
+        return isinstance(self.frame.frame.f_locals.get("self"), nn.Module)
+
+    def is_argument(self, name: str) -> bool:
+        """Whether the function got `name` from its caller."""
+        code = self.frame.frame.f_code
+        return name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    def name(self, tensor: torch.Tensor) -> Named | None:
+        """Return the frame's name of a tensor: of the very object, else of one that shares its memory."""
+        same = [named for named in self.tensors if named.tensor is tensor]
+        return _simplest(same) or _simplest(named for named in self.tensors if _shares(named.tensor, tensor))
+
+
+def _simplest(found: Iterable[Named]) -> Named | None:
+    return min(
+        found,
+        key=lambda named: (named.text.count(".") + named.text.count("["), len(named.text)),
+        default=None,
+    )
+
+
+def _shares(one: torch.Tensor, other: torch.Tensor) -> bool:
+    try:
+        if one.untyped_storage()._cdata != other.untyped_storage()._cdata:
+            return False
+        return one.storage_offset() == other.storage_offset() or one._base is other._base is None
+    except (RuntimeError, NotImplementedError, AttributeError):
+        return False
+
+
+def name_of(tensor: torch.Tensor, views: list[View]) -> Named | None:
+    """Return the learner's name of a tensor; `views` are the learner's frames, innermost first.
+
+    An argument is followed outwards, to the code that passed it; the inside of a model counts as arguments.
+    """
+    best: Named | None = None
+    for view in views:
+        named = view.name(tensor)
+        if named is None:
+            if best is not None:
+                break
+            continue
+        if best is None or not ("[" in named.text and "[" not in best.text):
+            best = named
+        if not (view.is_argument(best.root) and (best.root != "self" or view.is_method_of_module)):
+            break
+    return best

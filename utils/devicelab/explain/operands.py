@@ -1,0 +1,247 @@
+"""Which tensors a failing expression works on, found by looking at the frame's variables and running nothing."""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from .frames import Frame
+
+MISSING = object()
+VIEWS = ("T", "mT", "H", "mH", "data", "real")  # attributes of a tensor that are on its own device
+MOVES = ("to", "cuda", "cpu", "type", "numpy", "pin_memory", "to_device")
+FACTORIES = (
+    "arange", "as_tensor", "empty", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn", "randperm",
+    "tensor", "tril_indices", "triu_indices", "zeros", "from_numpy", "FloatTensor", "LongTensor", "Tensor",
+)  # fmt: skip
+CPU_MAKERS = ("from_numpy", "FloatTensor", "LongTensor", "Tensor")
+MOST_ELEMENTS = 4096  # of a list of tensors
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One tensor of an expression: its source text, where it is, and the tensor itself where a variable leads to it.
+
+    `node` is its syntax, `made` tells that the expression itself makes the tensor, which therefore has no name.
+    """
+
+    text: str
+    device: torch.device
+    tensor: torch.Tensor | None = None
+    node: ast.AST | None = None
+    made: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape, () where it is not known."""
+        return tuple(self.tensor.shape) if self.tensor is not None and not self.made else ()
+
+
+def device_of(tensor: torch.Tensor) -> torch.device:
+    """Return where the tensor is, or was when its simulated GPU was still running."""
+    try:
+        card = getattr(tensor.untyped_storage(), "_simulated_card", None)
+    except (RuntimeError, NotImplementedError):
+        card = None
+    return getattr(card, "device", None) or tensor.device
+
+
+def operands_of(frame: Frame) -> list[Operand]:
+    """Return the tensors of the part of the line that failed; all tensors among the locals where there is no source."""
+    node = frame.node
+    if node is None:
+        return [
+            operand for name, value in frame.frame.f_locals.items() for operand in _flat(name, value, None)
+        ]
+    names = dict(frame.frame.f_globals) | dict(frame.frame.f_locals)
+    found = [operand for part in _parts(node, frame) for operand in _operand(part, names)]
+    return [*{(id(one.tensor), one.text): one for one in found}.values()]
+
+
+def _parts(node: ast.AST, frame: Frame) -> Iterator[ast.AST]:
+    """Yield the sub-expressions that one instruction works on."""
+    if isinstance(node, ast.BinOp):
+        yield from (node.left, node.right)
+    elif isinstance(node, ast.Compare):
+        yield from (node.left, *node.comparators)
+    elif isinstance(node, ast.AugAssign):
+        yield from (node.target, node.value)
+    elif isinstance(node, ast.Subscript):
+        yield from (node.value, node.slice)
+        yield from _stored(node, frame)
+    elif isinstance(node, ast.Attribute):
+        yield node.value
+        yield from _stored(node, frame)
+    elif isinstance(node, ast.Call):
+        yield from _call_parts(node)
+    elif isinstance(node, ast.stmt):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                yield from _parts(child, frame)
+    elif isinstance(node, ast.expr):
+        yield node
+
+
+def _call_parts(node: ast.Call) -> Iterator[ast.AST]:
+    if isinstance(node.func, ast.Attribute):
+        yield node.func.value
+    for argument in node.args:
+        yield argument.value if isinstance(argument, ast.Starred) else argument
+    yield from (keyword.value for keyword in node.keywords)
+
+
+def _stored(node: ast.AST, frame: Frame) -> Iterator[ast.AST]:
+    """Yield what is assigned, where the failing part is the target of an assignment."""
+    statement = frame.statement
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    if any(_same_place(node, target) for target in targets) and isinstance(statement, ast.Assign):
+        yield statement.value
+
+
+def _same_place(one: ast.AST, other: ast.AST) -> bool:
+    keys = ("lineno", "col_offset", "end_lineno", "end_col_offset")
+    return all(getattr(one, key, None) == getattr(other, key, None) for key in keys)
+
+
+def _operand(node: ast.AST, names: Mapping[str, object]) -> list[Operand]:
+    """Return the tensors that `node` stands for."""
+    value = look_up(node, names)
+    if value is not MISSING:
+        return list(_flat(ast.unparse(node), value, node))
+    if isinstance(node, (ast.Tuple, ast.List)):
+        return [operand for part in node.elts for operand in _operand(part, names)]
+    made = _made(node, names)
+    return [made] if made else []
+
+
+def _flat(text: str, value: object, node: ast.AST | None) -> Iterator[Operand]:
+    """Yield the tensors of a value: itself, or those in lists, tuples and dicts."""
+    if isinstance(value, torch.Tensor):
+        yield Operand(text, device_of(value), value, node)
+    elif isinstance(value, Mapping):
+        for key, part in list(value.items())[:MOST_ELEMENTS]:
+            yield from _flat(f"{text}[{key!r}]", part, node) if isinstance(key, (str, int)) else ()
+    elif isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
+        for number, part in enumerate(value[:MOST_ELEMENTS]):
+            yield from _flat(f"{text}[{number}]", part, node)
+
+
+def look_up(node: ast.AST, names: Mapping[str, object]) -> object:
+    """Return the value of a name, attribute or element without running any of the learner's code, else MISSING."""
+    if isinstance(node, ast.Name):
+        return names.get(node.id, MISSING)
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Attribute):
+        return attribute(look_up(node.value, names), node.attr)
+    if isinstance(node, ast.Subscript):
+        return _element(look_up(node.value, names), look_up(node.slice, names))
+    return MISSING
+
+
+def attribute(owner: object, name: str) -> object:
+    """Return a stored attribute; properties are not run, apart from a tensor's views of itself."""
+    if isinstance(owner, torch.Tensor):
+        if name in VIEWS:
+            return owner
+        return owner.grad if name == "grad" and owner.is_leaf and owner.grad is not None else MISSING
+    stored = getattr(owner, "__dict__", {}) if owner is not MISSING else {}
+    if isinstance(owner, nn.Module):
+        for table in ("_parameters", "_buffers", "_modules"):
+            if name in stored.get(table, {}):
+                return stored[table][name]
+    if isinstance(owner, tuple) and name in getattr(owner, "_fields", ()):
+        return owner[owner._fields.index(name)]  # type: ignore[attr-defined]
+    if isinstance(owner, dict) and name not in stored:
+        return owner.get(name, MISSING)  # outputs that are dicts with attributes
+    return stored.get(name, MISSING)
+
+
+def _element(owner: object, key: object) -> object:
+    """Return an element of a plain container, a submodule of a container, or a tensor for its own parts."""
+    if isinstance(owner, torch.Tensor):
+        return MISSING if isinstance(key, torch.Tensor) else owner
+    if isinstance(owner, (nn.Sequential, nn.ModuleList, nn.ParameterList)) and isinstance(key, int):
+        values: list[object] = [*owner._modules.values()] or [*owner._parameters.values()]
+        return values[key] if -len(values) <= key < len(values) else MISSING
+    if isinstance(owner, Mapping) and isinstance(key, (str, int)):
+        data = owner if isinstance(owner, dict) else getattr(owner, "data", {})
+        return data.get(key, MISSING) if isinstance(data, dict) else MISSING
+    if isinstance(owner, Sequence) and isinstance(key, int) and not isinstance(owner, (str, bytes)):
+        return owner[key] if -len(owner) <= key < len(owner) else MISSING
+    return MISSING
+
+
+def _made(node: ast.AST, names: Mapping[str, object]) -> Operand | None:
+    """Return the nameless tensor that `node` makes, if its device can be told from what it is made of."""
+    text = ast.unparse(node)
+    if isinstance(node, ast.BinOp):
+        inner = [one for part in (node.left, node.right) for one in _operand(part, names)]
+        return _like(text, node, inner)
+    if isinstance(node, (ast.UnaryOp, ast.Subscript)):
+        return _like(
+            text, node, _operand(node.operand if isinstance(node, ast.UnaryOp) else node.value, names)
+        )
+    return _called(text, node, names) if isinstance(node, ast.Call) else None
+
+
+def _called(text: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
+    function = look_up(node.func, names)
+    if isinstance(function, nn.Module):
+        return _like(text, node, list(_flat(text, list(function.parameters()), node)))
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    owner = look_up(node.func.value, names) if isinstance(node.func, ast.Attribute) else MISSING
+    if _torchs_own(owner) or (function is not MISSING and getattr(torch, name, MISSING) is function):
+        return _from_torch(text, name, node, names)
+    if not isinstance(node.func, ast.Attribute) or not (owner is MISSING or isinstance(owner, torch.Tensor)):
+        return None
+    receiver = _operand(node.func.value, names)
+    if name in MOVES:
+        device = CPU if name == "cpu" else _named_device(node, names)
+        return Operand(text, device, _first(receiver), node, made=True) if device and receiver else None
+    return _like(text, node, receiver)
+
+
+def _torchs_own(owner: object) -> bool:
+    return isinstance(owner, ModuleType) and owner.__name__.partition(".")[0] == "torch"
+
+
+def _from_torch(text: str, name: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
+    if name not in FACTORIES:
+        return _like(text, node, [one for part in node.args for one in _operand(part, names)])
+    given = next((word.value for word in node.keywords if word.arg == "device"), None)
+    device = _as_device(look_up(given, names)) if given else None
+    if given is None:
+        device = CPU if name in CPU_MAKERS else torch.get_default_device()
+    return Operand(text, device, None, node, made=True) if device else None
+
+
+def _named_device(node: ast.Call, names: Mapping[str, object]) -> torch.device | None:
+    words = [*node.args, *(word.value for word in node.keywords if word.arg == "device")]
+    found = (_as_device(look_up(word, names)) for word in words)
+    return next((device for device in found if device), None)
+
+
+def _as_device(value: object) -> torch.device | None:
+    if isinstance(value, torch.device):
+        return value
+    try:
+        return torch.device(value) if isinstance(value, str) else None
+    except RuntimeError:
+        return None
+
+
+def _like(text: str, node: ast.AST, inner: list[Operand]) -> Operand | None:
+    """A result is where its operands are; an accelerator wins over a CPU scalar."""
+    if not inner:
+        return None
+    device = next((one.device for one in inner if one.device.type != "cpu"), inner[0].device)
+    return Operand(text, device, _first(inner), node, made=True)
+
+
+def _first(operands: list[Operand]) -> torch.Tensor | None:
+    return operands[0].tensor if operands else None

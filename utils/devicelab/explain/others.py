@@ -1,0 +1,157 @@
+"""The errors about devices that are no mismatch of two tensors: NumPy, pinning, lengths, generators, loading."""
+
+import ast
+import re
+
+import torch
+
+from . import environment
+from .environment import Answer, Answering
+from .fix import device_text
+from .frames import Frame
+from .names import View, name_of
+from .operands import Operand
+from .reading import Reading
+from .result import Explanation, Met
+
+TAKES_ONLY_CPU = ("numpy", "pin", "lengths")
+
+
+def other_family(frames: list[Frame], reading: Reading) -> Explanation:
+    """Explain an error by its family; `frames` is empty for a text."""
+    own = [frame for frame in reversed(frames) if frame.owner == "learner"]
+    operand = _operand(frames) if reading.family in TAKES_ONLY_CPU else None
+    subject = _subject(operand, [View(frame) for frame in own])
+    answer = _ANSWERS[reading.family](reading, subject, own)
+    place = own[0] if own else None
+    return Explanation(
+        reading.family,
+        answer.what,
+        answer.culprit,
+        answer.why,
+        answer.fix,
+        line=place.line if place else None,
+        file=place.file if place else None,
+        code=place.code if place else "",
+        met=(Met(subject, str(operand.device), operand.shape),) if operand and subject else (),
+        seen=bool(frames),
+    )
+
+
+def _operand(frames: list[Frame]) -> Operand | None:
+    """Return the tensor that an accelerator holds and this call cannot take."""
+    for frame in reversed(frames):
+        found = [one for one in View(frame).operands if one.device.type not in ("cpu", "meta")]
+        if found:
+            return next((one for one in found if "lengths" in one.text), found[0])
+    return None
+
+
+def _subject(operand: Operand | None, views: list[View]) -> str:
+    """Return the learner's own words for the tensor."""
+    if operand is None:
+        return ""
+    if operand.tensor is not None and not operand.made:
+        named = name_of(operand.tensor, views)
+        if named:
+            return named.text
+    for view in views:
+        same = [one.text for one in view.operands if one.device == operand.device]
+        if same:
+            return same[0]
+    return operand.text
+
+
+def _numpy(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    name = subject or "tensor"
+    what = f"{subject or 'The tensor'} is on {reading.argument_device}, and NumPy sees only the CPU's memory."
+    why = "NumPy, matplotlib and pandas cannot read a GPU's memory; a copy on the CPU can be converted"
+    direct = not own or ".numpy()" in own[0].code
+    return Answer(what, subject or None, why, f"{name}.detach().cpu(){'.numpy()' if direct else ''}")
+
+
+def _pin(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    what = f"{subject or 'A tensor'} is on the GPU already and cannot be pinned."
+    why = "pinned memory is the CPU's memory, held ready for copies to the GPU; what is on the GPU needs none"
+    if own and "pin_memory(" in own[0].code and subject:
+        return Answer(what, subject, why, f"{subject} = {subject}.cpu().pin_memory()")
+    return Answer(what, subject or "the data set's tensors", why, "DataLoader(..., pin_memory=False)")
+
+
+def _lengths(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    name = subject or "lengths"
+    what = f"{name} is on {reading.argument_device}, but pack_padded_sequence reads the lengths on the CPU."
+    why = "the lengths steer a loop on the CPU; the padded data itself may stay on the GPU"
+    return Answer(what, name, why, f"{name}.cpu()")
+
+
+def _generator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    wanted, given = reading.other_device or "cuda", reading.argument_device
+    made = f'torch.Generator(device="{wanted}")'
+    name = _generator_name(own)
+    if name:
+        why = f"a generator draws numbers on one device only, and {name} draws on {given}"
+        return Answer(
+            f"{name} is a generator of {given}, but {wanted} is needed here.", name, why, f"{name} = {made}"
+        )
+    what = f"The DataLoader's generator is one of {given}, but {wanted} is the default device."
+    why = f"torch.set_default_device makes the shuffling happen on {wanted}, with a generator that belongs to {given}"
+    return Answer(what, "the DataLoader's generator", why, f"DataLoader(..., generator={made})")
+
+
+def _generator_name(own: list[Frame]) -> str | None:
+    """Return the learner's variable that holds the generator, if the failing line mentions it."""
+    for frame in own[:1]:
+        for name, value in frame.names().items():
+            if isinstance(value, torch.Generator) and re.search(rf"\b{name}\b", frame.code):
+                return name
+    return None
+
+
+def _meta(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    name = _receiver(own) or "model"
+    device = device_text(View(own[0]), torch.device("cuda", 0)) if own else '"cuda"'
+    what = f"{name} is on the meta device: it has shapes but no values, so there is nothing to copy."
+    why = "it was made under torch.device('meta') or init_empty_weights, and its values were never loaded"
+    return Answer(what, name, why, f"{name}.to_empty(device={device}); {name}.load_state_dict(state)")
+
+
+def _receiver(own: list[Frame]) -> str | None:
+    """Return `model` where the failing call is `model.to(...)`."""
+    node = own[0].node if own else None
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        return ast.unparse(node.func.value)
+    return None
+
+
+def _at_load(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    if reading.family == "no gpu at load":
+        what = "The file holds tensors of a GPU, and torch sees no GPU here."
+    else:
+        what = f"The file holds tensors of {reading.argument}, which does not exist here."
+    path = _loaded(own)
+    place = "device" if own and "device" in own[0].names() else '"cpu"'
+    why = "torch.save notes on which device each tensor was, and torch.load puts it there again unless it is told otherwise"
+    return Answer(what, path or "the checkpoint", why, f"torch.load({path or 'path'}, map_location={place})")
+
+
+def _loaded(own: list[Frame]) -> str | None:
+    """Return the first argument of the learner's torch.load, as it is written."""
+    for frame in own:
+        for node in ast.walk(frame.statement) if frame.statement else ():
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("load") and node.args:
+                return ast.unparse(node.args[0])
+    return None
+
+
+_ANSWERS: dict[str, Answering] = {
+    **environment.ANSWERS,
+    "numpy": _numpy,
+    "pin": _pin,
+    "lengths": _lengths,
+    "generator": _generator,
+    "meta": _meta,
+    "no gpu at load": _at_load,
+    "fewer gpus at load": _at_load,
+}
+FAMILIES = tuple(_ANSWERS)

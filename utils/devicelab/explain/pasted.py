@@ -1,0 +1,184 @@
+"""Explain the text of an error: what can be told from the words and the lines alone."""
+
+import ast
+import re
+from dataclasses import dataclass
+
+from .frames import Frame, place_name
+from .others import other_family
+from .reading import MISMATCH, Reading, read
+from .result import Explanation
+
+_INSTALLED = re.compile(r"(site|dist)-packages|[\\/]lib[\\/]python\d|^<frozen|[\\/]torch[\\/](nn|optim|_)")
+_FRAMES = (
+    re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?'),
+    re.compile(r"File (?P<file>\S+?):(?P<line>\d+), in (?P<function>.+)"),
+    re.compile(r"(?P<file>Cell In\s*\[\d+\]), line (?P<line>\d+)"),
+    re.compile(r"(?P<file><ipython-input-\S+>) in (?P<function>.+)"),
+    re.compile(r"(?P<file>\S+\.py) in (?P<function>.+)"),
+    re.compile(r"(?P<file>your code), line (?P<line>\d+)"),
+)
+_ARROW = re.compile(r"-+> ?(?P<line>\d+) ?(?P<code>.*)")
+
+# What an operator's argument is in the learner's terms: the argument that the message calls so.
+_ROLES = {
+    "matrix product": {"mat1": "the input of the layer", "mat2": "the weight of the layer", "self": "the bias of the layer",
+                       "mat": "the matrix on the left", "vec": "the vector", "tensor": "the vector on the right"},
+    "nll_loss": {"target": "the labels", "weight": "the class weights of the loss", "self": "the output of the model"},
+    "index_select": {"index": "the indices", "self": "the table that is indexed (an embedding's weight)"},
+    "batch_norm": {"weight": "the weight of the batch norm layer", "running_mean": "the running mean of the batch norm layer"},
+    "layer_norm": {"weight": "the weight of the layer norm layer"},
+    "convolution": {"weight": "the weight of the convolution", "input": "the input of the convolution"},
+}  # fmt: skip
+# Where the others are the wrong ones: who the others are.
+_REST = {
+    "matrix product": "the layer",
+    "convolution": "the layer",
+    "index_select": "the embedding",
+    "nll_loss": "the output of the model",
+    "batch_norm": "the input",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the learner's in a pasted traceback."""
+
+    number: int | None
+    file: str
+    code: str
+
+
+def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
+    """Explain a pasted traceback or a message alone; `frames` are given where the error itself was there."""
+    reading = read(text)
+    if reading is None:
+        what = "This text is not an error about devices that devicelab knows."
+        return Explanation(
+            "unknown", what, why="paste the whole traceback, its last line included", seen=False
+        )
+    line = last_own_line(text) or _of_frames(frames or [])
+    if reading.family in (MISMATCH, "gradient"):
+        return _mismatch(reading, line)
+    found = other_family(frames or [], reading)
+    return found if line is None or found.line else _placed(found, line)
+
+
+def _of_frames(frames: list[Frame]) -> Line | None:
+    own = [frame for frame in frames if frame.owner == "learner"]
+    return Line(own[-1].line, own[-1].file, own[-1].code) if own else None
+
+
+def _placed(found: Explanation, line: Line) -> Explanation:
+    return Explanation(
+        found.kind,
+        found.what,
+        found.culprit,
+        found.why,
+        found.fix,
+        line.number,
+        line.file,
+        line.code,
+        seen=False,
+    )
+
+
+def last_own_line(text: str) -> Line | None:
+    """Return the innermost line of a traceback's text that is not a library's; Python's and IPython's forms, old and new."""
+    found: list[Line] = []
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        match = next((match for pattern in _FRAMES if (match := pattern.search(line))), None)
+        if match is None or _INSTALLED.search(match["file"]):
+            continue
+        place = match.groupdict().get("line")
+        code = lines[number + 1].strip() if number + 1 < len(lines) else ""
+        arrow = next(
+            (arrow for after in _block(lines, number) if (arrow := _ARROW.match(after.strip()))), None
+        )
+        if arrow:
+            place, code = arrow["line"], arrow["code"].strip()
+        found.append(Line(int(place) if place else None, _file(match["file"]), code))
+    return found[-1] if found else None
+
+
+def _block(lines: list[str], number: int) -> list[str]:
+    """The lines that belong to one frame: those up to the next frame or empty line."""
+    block: list[str] = []
+    for line in lines[number + 1 :]:
+        if not line.strip() or any(pattern.search(line) for pattern in _FRAMES):
+            break
+        block.append(line)
+    return block
+
+
+def _file(path: str) -> str:
+    cell = re.match(r"Cell In\s*\[(\d+)\]", path)
+    return f"cell [{cell[1]}]" if cell else place_name(path)
+
+
+def _mismatch(reading: Reading, line: Line | None) -> Explanation:
+    """Say who stayed behind as far as the message allows: whatever is on the CPU, be it the blamed one or the others."""
+    target, wrong = (*reading.devices, "", "")[:2]
+    culprit, role = _culprit(reading, wrong, line)
+    what = f"{role[0].upper()}{role[1:]} is on {wrong}, but {target} is needed here." if wrong else \
+        "Tensors on different devices met; the message does not say which."  # fmt: skip
+    blames = ""
+    if reading.argument and reading.argument_device == target and wrong == "cpu":
+        blames = (
+            f"it blames {reading.argument}, which is on {target} as it should be; look at what is on the CPU"
+        )
+    fix = None
+    if culprit:
+        device = f'"{target.partition(":")[0]}"' if target else "device"
+        fix = f"{culprit} = {culprit}.to({device})"
+    return Explanation(
+        reading.family, what, culprit or (role if wrong else None),
+        "an operation computes on one device; whatever was not moved there stays where it was made",
+        fix or "print(lab.placement(model, optimizer, batch))",
+        line.number if line else None, line.file if line else None, line.code if line else "",
+        blames=blames, seen=False,
+    )  # fmt: skip
+
+
+def _culprit(reading: Reading, wrong: str, line: Line | None) -> tuple[str | None, str]:
+    """Return the learner's name, where the line shows only one that it can be, and what it is in words."""
+    blamed = reading.argument if reading.argument_device == wrong else None
+    role = _role(reading, blamed)
+    call = _call(line.code) if line else None
+    if call is None:
+        return None, role
+    function, arguments = call
+    if blamed in ("mat1", "input", "index", "target") and arguments:
+        name = arguments[-1] if blamed == "target" else arguments[0]
+        return name, f"{name}, {role},"
+    if blamed is None and reading.argument in ("mat1", "input", "index") and function:
+        return function, f"{function}, {role},"
+    return None, role
+
+
+def _role(reading: Reading, blamed: str | None) -> str:
+    if blamed:
+        return _ROLES.get(reading.operator or "", {}).get(blamed, f"the argument {blamed}")
+    if reading.argument:
+        return _REST.get(reading.operator or "", f"what meets {reading.argument}")
+    return "one of the tensors in this line"
+
+
+def _call(code: str) -> tuple[str, list[str]] | None:
+    """Return function and plain-name arguments of the last call in a line, or None."""
+    try:
+        tree = ast.parse(
+            code.strip().rstrip(":") if not code.strip().startswith(("for", "with", "if")) else ""
+        )
+    except SyntaxError:
+        return None
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    if len(calls) != 1 or "." in ast.unparse(calls[0].func).removeprefix("self."):
+        return None
+    names = [
+        ast.unparse(argument)
+        for argument in calls[0].args
+        if isinstance(argument, (ast.Name, ast.Attribute, ast.Subscript))
+    ]
+    return ast.unparse(calls[0].func), names

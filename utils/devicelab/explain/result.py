@@ -1,0 +1,95 @@
+"""What `explain` returns: an error in a few plain lines."""
+
+from dataclasses import dataclass
+
+from devicelab import html
+from devicelab.placement import Placement
+
+_BOX = "border-left:4px solid #8a4b00;padding:4px 12px;margin:6px 0"
+
+
+@dataclass(frozen=True)
+class Met:
+    """One tensor that took part in the failing operation; `name` is the learner's own name for it."""
+
+    name: str
+    device: str
+    shape: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        shape = f", {list(self.shape)}" if self.shape else ""
+        return f"{self.name} ({self.device}{shape})"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An error put in words; no tensor is kept.
+
+    `culprit` is the learner's own name of what stayed behind, `others` what did beside it, `fix` one line to type and `fix_at`
+    where; `line`, `file` and `code` are the learner's line that failed, `met` the tensors that met there. `seen` says whether the
+    tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown" included; `placement` tells
+    where everything in the frame of an unknown error is.
+    """
+
+    kind: str
+    what: str
+    culprit: str | None = None
+    why: str = ""
+    fix: str | None = None
+    line: int | None = None
+    file: str | None = None
+    code: str = ""
+    fix_at: str = ""
+    met: tuple[Met, ...] = ()
+    blames: str = ""
+    others: tuple[str, ...] = ()
+    seen: bool = True
+    placement: Placement | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether this is an error about devices that devicelab knows."""
+        return self.kind not in ("unknown", "no error")
+
+    @property
+    def where(self) -> str:
+        """The learner's line, as "line 7 of train.py"."""
+        if self.line is None:
+            return ""
+        return f"line {self.line}" + (f" of {self.file}" if self.file else "")
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """The labelled lines below the first sentence."""
+        rows = [
+            ("where", ": ".join(word for word in (self.where, self.code) if word)),
+            ("met", ", ".join(str(one) for one in self.met)),
+            ("why", self.why),
+            ("message", self.blames),
+            ("fix", (self.fix or "") + (f"    ({self.fix_at})" if self.fix and self.fix_at else "")),
+            (
+                "note",
+                "" if self.seen else "read from the text alone; lab.explain(error) looks at the tensors",
+            ),
+            ("there", str(self.placement) if self.placement else ""),
+        ]
+        return [(label, text) for label, text in rows if text]
+
+    def __str__(self) -> str:
+        lines = [f"  {label + ':':<8} {text}" for label, text in self.parts]
+        return "\n".join([self.what, *(line.replace("\n", "\n" + " " * 11) for line in lines)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(_row(label, text) for label, text in self.parts)
+        return (
+            f'<div style="{_BOX}"><p style="margin:0 0 4px 0"><b>{html.escape(self.what)}</b></p>{rows}</div>'
+        )
+
+
+def _row(label: str, text: str) -> str:
+    body = html.escape(text)
+    if label in ("fix", "where"):
+        body = f"<code>{body}</code>"
+    return f'<div style="white-space:pre-wrap"><span style="opacity:0.7">{label}:</span> {body}</div>'

@@ -183,7 +183,7 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Non-unique cell id")
+@pytest.mark.filterwarnings("ignore:Non-unique cell id", "ignore:Cell is missing an id")
 @pytest.mark.parametrize("name", BAD_LESSONS)
 def test_a_bad_lesson_is_found(name, tmp_path):
     rule, change = BAD_LESSONS[name]

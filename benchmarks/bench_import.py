@@ -38,7 +38,9 @@ def main() -> int:
     options = parser.parse_args()
     medians = measure(options.rounds)
     torch = medians["import torch"]
-    print(f"Measured, medians of {options.rounds} fresh processes; devicelab imports torch when a name is first used.")
+    print(
+        f"Measured, medians of {options.rounds} fresh processes; devicelab imports torch when a name is first used."
+    )
     for name, median in medians.items():
         print(f"{name:<18}{median:7.3f} s{median / torch:8.3f} of import torch")
     return int(options.check and medians["import devicelab"] > LIMIT * torch)

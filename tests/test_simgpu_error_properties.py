@@ -211,7 +211,7 @@ def chosen(fraction):
     return [op for op in entries if zlib.crc32(name_of(op).encode()) % 1000 < 1000 * fraction]
 
 
-FRACTION = max(0.25, float(os.environ.get("DEVICELAB_OPDB_FRACTION", "0.1")))
+FRACTION = float(os.environ.get("DEVICELAB_OPDB_FRACTION", "0.1"))
 
 
 @pytest.mark.parametrize("op", chosen(FRACTION), ids=name_of)

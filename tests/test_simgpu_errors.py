@@ -249,6 +249,31 @@ MIXED_OPERATOR = {
     ),
     "C(5).repeat_interleave(c(5,dtype=L))": checked("index", CPU, GPU, "_index_select"),
     "torch.index_select(c(5),0,C(2,dtype=L))": checked("index", GPU, CPU, "_index_select"),
+    "C(3).set_(c(3))": (  # Resize.h, checkSetStorage
+        'Attempted to set the storage of a tensor on device "cuda:0" to a storage on different device "cpu".  '
+        "This is no longer allowed; the devices must match."
+    ),
+    # sparse/SparseTensorMath.cpp: kernels of the sparse dispatch keys
+    "torch.eye(3).to_sparse().cuda()@c(3,2)": checked("mat2", CPU, GPU, "_mm").replace(
+        "_CUDA_", "_SparseCUDA_"
+    ),
+    "torch.eye(3).to_sparse_csr()@C(3,2)": checked("mat2", GPU, CPU, "_mm").replace(
+        "_CUDA_", "_SparseCsrCUDA_"
+    ),
+    # WeightNorm.cpp
+    "torch._weight_norm(c(3,4),C(3,1),0)": (
+        "weight_norm: expected v_in and g_in to be on the same device, but v_in is on cpu and g_in is on cuda:0"
+    ),
+    # ReduceOps.cpp, Sorting.cpp, SortingKernels: out= on the wrong side
+    "torch.gradient(C(5),spacing=[c(5)])": (
+        "torch.gradient expected each tensor to be on the same device, but got devices cuda:0 and cpu!"
+    ),
+    "torch.argmax(C(3),0,out=c(dtype=L))": checked("self", GPU, CPU, "argmax_out_out"),
+    "torch.topk(C(3),1,out=(c(1),c(1,dtype=L)))": checked("self", GPU, CPU, "topk_out_values"),
+    "torch.sort(C(3),out=(c(3),c(3,dtype=L)))": checked("self", GPU, CPU, "sort_out_values_stable"),
+    "torch.cat([C(3),C(3)],out=c(6))": checked("tensors", GPU, CPU, "cat_out_out"),
+    "torch.mean(C(3,2),0,out=c(2))": "Expected out tensor to have device cuda:0, but got cpu instead",
+    "torch.cumsum(C(3),0,out=c(3))": "Expected out tensor to have device cuda:0, but got cpu instead",
     # Bucketization.cpp, Sorting.cpp, SpectralOps.cpp, GridSamplerUtils.h, TensorFactories.cpp, Distributions.cpp
     "torch.bucketize(C(3),c(4))": checked("boundaries", CPU, GPU, "Tensor_bucketize"),
     "torch.searchsorted(c(4),C(3))": checked("self", GPU, CPU, "Tensor_searchsorted"),

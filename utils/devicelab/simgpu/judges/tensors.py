@@ -2,6 +2,7 @@
 
 import torch
 
+from devicelab.simgpu import kernels
 from devicelab.simgpu.families import CPU, Call, generated, refuse
 
 from .registry import Judges
@@ -63,6 +64,19 @@ def inplace_on_clone(call: Call) -> torch.device:
     """TensorAdvancedIndexing.cpp: `self.clone()`, then the in-place kernel checks."""
     name = call.func._schema.name.split("::")[1]
     return generated(f"wrapper_CUDA__{name}_", call.named(*call.tensors)) or CPU
+
+
+@judges.of("sort.values")
+def sort(call: Call) -> torch.device:
+    """Sorting.cpp: the stable kernel's out= checks."""
+    return generated("wrapper_CUDA_sort_out_values_stable", call.named("values", "indices", "self")) or CPU
+
+
+@judges.of("_sparse_addmm")
+def sparse_addmm(call: Call) -> torch.device:
+    """SparseTensorMath.cpp: `at::addmm`, by the kernel for the first matrix's layout."""
+    key = kernels.dispatch_key([tensor for tensor, _ in call.all()])
+    return generated(f"wrapper_{key}__addmm", call.named("self", "mat1", "mat2")) or CPU
 
 
 @judges.of("block_diag")

@@ -66,7 +66,13 @@ def forward_and_backward(op: Any, sample: Any, device: str, seed: int = 0) -> tu
     if not roots or not inputs:
         return out, []
     ones = [torch.ones_like(root) for root in roots]
-    return out, list(torch.autograd.grad(roots, inputs, ones, allow_unused=True))
+    gradients = torch.autograd.grad(roots, inputs, ones, allow_unused=True)
+    return out, [with_memory(gradient) for gradient in gradients]
+
+
+def with_memory(gradient: torch.Tensor | None) -> torch.Tensor | None:
+    """Return real zeros for autograd's zeros without memory, of which 2 * zeros crashes torch below a dispatch mode."""
+    return torch.zeros_like(gradient) if gradient is not None and gradient._is_zerotensor() else gradient
 
 
 def in_place(op: Any, sample: Any, device: str) -> Any:

@@ -6,14 +6,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import check
+from .moves import move
 from .operands import MIXED, NOTHING, adoptable, merge, named_tensors, place
 from .plans import PLANS, plan_of
-from .tags import CPU, Adoptable, SimCard, Tensor, device_of, parts, put, tag_of
+from .tags import CPU, UNUSUAL, Adoptable, SimCard, Tensor, card_of, device_of, parts, put, tag_of
 
 if TYPE_CHECKING:
     from .session import Simulation
 
 
+PLAIN = torch.Tensor.__torch_dispatch__
 INITIALIZATION_ERROR = """CUDA error: initialization error
 CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
 For debugging consider passing CUDA_LAUNCH_BLOCKING=1
@@ -43,12 +45,14 @@ class SimulatedDispatch(TorchDispatchMode):
         """Run one operator where its operands are. The loop is written out because it runs for every operator."""
         if not self.simulation.active:
             return func(*args, **(kwargs or {}))
+        if types and any(kind.__torch_dispatch__ is not PLAIN for kind in types):
+            return NotImplemented  # a subclass of Tensor takes the operator apart first, and its parts come back here
         seen: Any = NOTHING
         for value in args:
             if isinstance(value, Tensor):
                 try:
                     tag = value.untyped_storage()._simulated_card  # type: ignore[attr-defined]
-                except (RuntimeError, NotImplementedError, AttributeError):
+                except UNUSUAL:
                     tag = tag_of(value)
                 if tag is not seen:
                     seen = tag if seen is NOTHING else MIXED
@@ -120,6 +124,9 @@ class SimulatedDispatch(TorchDispatchMode):
                 return card
         located = [(name, tensor, device_of(tensor)) for name, tensor in operands]
         device = check.resolve(func, located, args, kwargs)
+        for _, tensor, place_of_it in located:
+            if place_of_it.type == "cpu" and tensor.requires_grad:
+                return_gradient(tensor)
         if isinstance(device, list):  # one for each result
             return [self.simulation.card(one) if one.type == "cuda" else None for one in device]
         return self.simulation.card(device) if device.type == "cuda" else None
@@ -129,3 +136,14 @@ class SimulatedDispatch(TorchDispatchMode):
         if card.forked:
             raise torch.AcceleratorError(INITIALIZATION_ERROR)
         return card.running
+
+
+def return_gradient(tensor: Tensor) -> None:
+    """Have the gradient of a CPU tensor that took part on a card copied back, as autograd's engine does for 0-dim tensors."""
+    if not hasattr(tensor, "_simulated_hook"):
+        tensor._simulated_hook = tensor.register_hook(to_host)  # type: ignore[attr-defined]
+
+
+def to_host(gradient: Tensor) -> Tensor:
+    """Return a gradient on the CPU."""
+    return gradient if card_of(gradient) is None else move(gradient, CPU)

@@ -35,7 +35,8 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
     def factory(*args: Any, **kwargs: Any) -> Any:
         if state.current is None:
             return original(*args, **kwargs)
-        args, kwargs, device = device_among(original.__name__, args, kwargs)
+        kwargs, device = dict(kwargs), kwargs.get("device")
+        kwargs.pop("device", None)
         source = args[0] if args else kwargs.get("data", kwargs.get("obj"))
         if isinstance(source, Tensor) and original.__name__ in ("tensor", "as_tensor", "asarray"):
             return from_tensor(original.__name__, source, args, kwargs, device)
@@ -45,14 +46,6 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
         return to_card(original, args, kwargs, card)
 
     return factory
-
-
-def device_among(name: str, args: Any, kwargs: Any) -> tuple[Any, dict[str, Any], Any]:
-    """Take the device out of the arguments: as_tensor and new_tensor also accept it by position."""
-    kwargs = dict(kwargs)
-    if name == "as_tensor" and len(args) > 2:
-        return args[:2], kwargs, args[2]
-    return args, kwargs, kwargs.pop("device", None)
 
 
 def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], card: SimCard) -> Tensor:
@@ -94,7 +87,7 @@ def like(original: Callable[..., Any]) -> Callable[..., Any]:
         if device is None or state.current is None:
             return original(*args, **kwargs)
         target, card = moves.target_of(device)
-        before, request.target = request.target, card or target
+        before, request.target = request.target, card or (target if target.type == "cpu" else None)
         try:
             return original(*args, **{**kwargs, "device": target})
         finally:
@@ -162,6 +155,16 @@ def new_tensor(
 _new_tensor = Tensor.new_tensor
 
 
+def new(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Do as the old Tensor.new: on the device of `tensor`, uninitialized or from data."""
+    out = _new(tensor, *args, **kwargs)
+    card = card_of(tensor)
+    return out if card is None or card_of(out) is card else moves.move(out, card.device)
+
+
+_new = Tensor.new  # type: ignore[attr-defined]
+
+
 @functools.cache
 def replacements() -> dict[Any, Any]:
     """Return torch's functions that need one, each with its stand-in."""
@@ -199,5 +202,6 @@ def install(simulation: "Simulation") -> None:
     for name in NEW:
         simulation.patches.set(Tensor, name, like(getattr(Tensor, name)))
     simulation.patches.set(Tensor, "new_tensor", new_tensor)
+    simulation.patches.set(Tensor, "new", new)
     context = _device.DeviceContext
     simulation.patches.set(context, "__torch_function__", device_context(context.__torch_function__))

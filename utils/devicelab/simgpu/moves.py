@@ -4,12 +4,15 @@ A move is a genuine `aten::_to_copy` with the target in `device=`, as on a real 
 needs a function of its own, because the C++ one sends gradients to where it believes the tensor is: the CPU.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from . import state
-from .tags import CPU, SimCard, Tensor, card_of, device_of
+from .tags import CPU, Device, SimCard, Tensor, card_of, device_of
 
 HOST = torch.device(
     "cpu", 0
@@ -20,7 +23,7 @@ _functorch_active = torch._C._are_functorch_transforms_active
 
 def target_of(device: Any) -> tuple[torch.device, SimCard | None]:
     """Return a device with its index and the simulated card, if it is one; an int is a card's number."""
-    if device.__class__ is not torch.device:
+    if device.__class__ is not Device:
         device = torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
     if device.type != "cuda" or state.current is None:
         return device, None
@@ -121,6 +124,18 @@ def to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
 def stay(tensor: Tensor, dtype: Any, non_blocking: bool, memory_format: Any, copy: bool) -> Tensor:
     """Convert without leaving the device; the same object where nothing changes."""
     return _original_to(tensor, dtype or tensor.dtype, non_blocking, copy, memory_format=memory_format)
+
+
+def overridable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of Tensor that asks subclasses and function modes first, as torch's own methods do."""
+
+    @functools.wraps(function)
+    def method(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if has_torch_function_unary(tensor):
+            return handle_torch_function(method, (tensor,), tensor, *args, **kwargs)
+        return function(tensor, *args, **kwargs)
+
+    return method
 
 
 _original_to = torch._C.TensorBase.to  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from .tags import Adoptable, SimCard, Tensor, card_of, mark, put, tag_of
+from .tags import UNUSUAL, Adoptable, SimCard, Tensor, card_of, mark, put, tag_of
 
 NOTHING = object()  # no tensor seen yet
 MIXED = object()  # tensors with different marks
@@ -35,7 +35,7 @@ def place(out: Any, card: SimCard | Adoptable | list[SimCard | None]) -> None:
         try:
             storage = out.untyped_storage()
             tag = storage._simulated_card  # type: ignore[attr-defined]
-        except (RuntimeError, NotImplementedError, AttributeError):
+        except UNUSUAL:
             if card.__class__ is SimCard:
                 put(out, card)  # type: ignore[arg-type]
             return

@@ -8,7 +8,7 @@ import torch
 
 from . import rng
 from .operands import NOTHING, adoptable, place
-from .tags import CPU, Adoptable, SimCard, Tensor, device_of, mark, put, tag_of
+from .tags import CPU, Adoptable, Device, SimCard, Tensor, device_of, mark, put, tag_of
 
 if TYPE_CHECKING:
     from .dispatch import SimulatedDispatch
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Request(threading.local):
     """What the Python function being executed asks of the operators below it: the device of new tensors."""
 
-    target: Any = None  # a SimCard, CPU, or None: as the operands say
+    target: Any = None  # a SimCard, the CPU's device, or None: as the operands say
 
 
 request = Request()
@@ -115,7 +115,7 @@ def create(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: A
     if kwargs.get("pin_memory"):
         return create_pinned(mode, func, args, kwargs, target)
     kwargs = cpu_device(kwargs)
-    if target is CPU or target is None:
+    if target is None or target.__class__ is Device:
         return on_host(mode, func, args, kwargs)
     if is_on_card(target):
         reserve_for(func, args, kwargs, target)
@@ -250,6 +250,11 @@ def resize(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: A
     return out
 
 
+def record_stream(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Tell the allocator that another stream uses the memory, which here changes nothing."""
+    return None if is_on_card(seen) else on_host(mode, func, args, kwargs)
+
+
 BY_NAME = {
     "aten::_to_copy": to_copy,
     "aten::copy_": copy_,
@@ -258,6 +263,7 @@ BY_NAME = {
     "aten::index_put": index,
     "aten::_index_put_impl_": index,
     "aten::_efficientzerotensor": zeros,
+    "aten::record_stream": record_stream,
     "aten::resize_": resize,
     "aten::resize_as_": resize,
 }

@@ -15,7 +15,14 @@ from .memory import Ledger
 
 Tensor = torch.Tensor
 CPU = torch.device("cpu")
+Device = type(CPU)  # torch.device has a stand-in while simulating
 ATTRIBUTE = "_simulated_card"
+UNUSUAL = (
+    RuntimeError,
+    NotImplementedError,
+    AttributeError,
+    ValueError,
+)  # what tensors without a storage say when asked for it
 real_device = torch._C.TensorBase.device.__get__  # type: ignore[attr-defined]
 _functorch = torch._C._functorch
 COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
@@ -71,7 +78,7 @@ def tag_of(tensor: Tensor) -> SimCard | Adoptable | None:
     """Return the mark on the tensor's storage, whatever kind of tensor it is."""
     try:
         return tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
-    except (RuntimeError, NotImplementedError, AttributeError):
+    except UNUSUAL:
         return _tag_of_unusual(tensor)
 
 
@@ -79,13 +86,12 @@ def _tag_of_unusual(tensor: Tensor) -> SimCard | Adoptable | None:
     """Look through functorch's wrappers, and into the parts of sparse and nested tensors."""
     while _functorch.is_functorch_wrapped_tensor(tensor):
         tensor = _functorch.get_unwrapped(tensor)
-    part = next(parts(tensor), None)
-    if part is None:
-        return None
-    try:
-        return getattr(part.untyped_storage(), ATTRIBUTE, None)
-    except (RuntimeError, NotImplementedError):
-        return None
+    with torch._C.DisableTorchFunctionSubclass():
+        part = next(parts(tensor), None)
+        try:
+            return None if part is None else getattr(part.untyped_storage(), ATTRIBUTE, None)
+        except UNUSUAL:
+            return None
 
 
 def parts(tensor: Tensor) -> Iterator[Tensor]:
@@ -110,7 +116,7 @@ def device_of(tensor: Tensor) -> torch.device:
     """Return the tensor's device: the simulated one, else the real one."""
     try:
         tag = tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
-    except (RuntimeError, NotImplementedError, AttributeError):
+    except UNUSUAL:
         tag = _tag_of_unusual(tensor)
     if tag.__class__ is Adoptable:
         tag = card_of(tensor)

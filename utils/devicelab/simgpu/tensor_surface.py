@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.parameter import UninitializedTensorMixin
 
 from . import moves, state
 from .judges import foreach
@@ -135,17 +136,24 @@ ATTRIBUTES = {
     "is_cuda": property(is_cuda),
     "is_cpu": property(is_cpu),
     "grad": property(_grad.__get__, set_grad, _grad.__delete__),
-    "to": moves.to,
-    "cuda": moves.cuda,
-    "cpu": moves.cpu,
-    "copy_": moves.copy_,
-    "get_device": get_device,
-    "numpy": numpy,
+    "to": moves.overridable(moves.to),
+    "cuda": moves.overridable(moves.cuda),
+    "cpu": moves.overridable(moves.cpu),
+    "copy_": moves.overridable(moves.copy_),
+    "get_device": moves.overridable(get_device),
+    "numpy": moves.overridable(numpy),
     "tolist": tolist,
     "type": type_,
     "pin_memory": pin_memory,
     "is_pinned": is_pinned,
 }
+OF_LAZY = (
+    "to",
+    "cuda",
+    "cpu",
+    "copy_",
+    "get_device",
+)  # what a lazy module's parameters may be asked before they have a shape
 
 
 def install(simulation: "Simulation") -> None:
@@ -156,6 +164,10 @@ def install(simulation: "Simulation") -> None:
     patches.set(Storage, "device", property(storage_device))
     for name, value in ATTRIBUTES.items():
         patches.set(Tensor, name, value)
+    allowed = UninitializedTensorMixin._allowed_methods
+    patches.set(
+        UninitializedTensorMixin, "_allowed_methods", [*allowed, *(ATTRIBUTES[name] for name in OF_LAZY)]
+    )
     patches.set(torch._C, "_group_tensors_by_device_and_dtype", group_by_device_and_dtype)
 
 

@@ -31,13 +31,15 @@ def test_a_short_name_that_fits_one_card_finds_it(short, name):
 
 
 def test_a_short_name_that_fits_several_lists_them():
-    with pytest.raises(InputError, match=r"fits .*A100-PCIE-40GB.* or NVIDIA A100-SXM4-80GB\. Give the full name"):
+    with pytest.raises(
+        InputError, match=r"fits .*A100-PCIE-40GB.* or NVIDIA A100-SXM4-80GB\. Give the full name"
+    ):
         find("A100")
 
 
 @pytest.mark.parametrize("name", ["", "GTX 1080", "T", "Tesla T4 Ti"])
 def test_an_unknown_name_lists_what_is_known(name):
-    with pytest.raises(InputError, match="No card is called .*Known are Tesla T4, .* or NVIDIA B200"):
+    with pytest.raises(InputError, match=r"No card is called .*Known are Tesla T4, .* or NVIDIA B200"):
         find(name)
 
 
@@ -63,7 +65,9 @@ SHEETS = {
 def test_figures_are_those_of_the_data_sheet(name, sheet):
     card = find(name)
     assert card.fp16 is not None
-    assert (card.fp32 / 1e12, card.fp16 / 1e12, card.bandwidth / 1e9, card.watts) == pytest.approx(sheet, rel=0.002)
+    assert (card.fp32 / 1e12, card.fp16 / 1e12, card.bandwidth / 1e9, card.watts) == pytest.approx(
+        sheet, rel=0.002
+    )
 
 
 # What torch printed as total capacity on real cards (the messages are listed in docs/sources.md).
@@ -97,7 +101,11 @@ def test_figures_are_possible(card):
 @pytest.mark.parametrize("card", list(gpus()), ids=lambda card: card.name)
 def test_every_card_has_its_line_among_the_sources(card):
     section = SOURCES.split("\n## Cards")[1].split("\n## ")[0]
-    words = [word for word in card.name.replace("-", " ").split() if word not in ("NVIDIA", "Tesla", "GeForce", "RTX")]
+    words = [
+        word
+        for word in card.name.replace("-", " ").split()
+        if word not in ("NVIDIA", "Tesla", "GeForce", "RTX")
+    ]
     assert words[0] in section, f"{card.name} has no source"
 
 
@@ -114,4 +122,18 @@ def test_a_card_of_ones_own_can_be_added_and_replaced():
 def test_the_catalogue_reads_as_a_table():
     lines = str(gpus()).splitlines()
     assert len(lines) == len(gpus()) + 2
-    assert lines[1].split() == ["Tesla", "T4", "14.7", "GiB", "8.1", "TFLOP/s", "65.0", "TFLOP/s", "320", "GB/s", "PCIe", "3.0", "x16"]
+    assert lines[1].split() == [
+        "Tesla",
+        "T4",
+        "14.7",
+        "GiB",
+        "8.1",
+        "TFLOP/s",
+        "65.0",
+        "TFLOP/s",
+        "320",
+        "GB/s",
+        "PCIe",
+        "3.0",
+        "x16",
+    ]

@@ -16,6 +16,7 @@ from devicelab import costs
 from devicelab.gpus import Card
 
 from .clock import DEFAULT_STREAM
+from .tags import CPU, card_of
 
 if TYPE_CHECKING:
     from .session import Simulation
@@ -38,6 +39,7 @@ THREADS = {
     (10, 0): 2048,
     (12, 0): 1536,
 }
+MOST_PRINTED = 1000  # values: larger tensors are summarized
 NO_UUID = "00000000-0000-0000-0000-{:012d}"
 
 
@@ -275,3 +277,17 @@ def _answers(simulation: "Simulation", patch: Any) -> None:
     patch(torch.backends.cuda, "is_built", lambda: True)
     patch(torch.backends.cudnn, "is_available", lambda: True)
     patch(torch.backends.cudnn, "is_acceptable", lambda tensor: False)  # else RNNs would call cuDNN itself
+    _printing(simulation, patch)
+
+
+def _printing(simulation: "Simulation", patch: Any) -> None:
+    """Let printing a tensor wait for its card; torch takes all modes off this thread while it formats one."""
+    original = torch._tensor_str._str
+
+    def _str(self: torch.Tensor, *, tensor_contents: str | None = None) -> str:
+        card = card_of(self)
+        if card is not None:
+            simulation.clock.copy(card.device, CPU, min(self.numel(), MOST_PRINTED) * self.itemsize)
+        return original(self, tensor_contents=tensor_contents)
+
+    patch(torch._tensor_str, "_str", _str)

@@ -1,0 +1,190 @@
+"""What an operator costs: held against latencies that others measured, and against arithmetic done by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from devicelab import costs
+from devicelab.costs import CardCosts
+from devicelab.gpus import find
+from devicelab.operators import kind_of, nbytes
+
+aten = torch.ops.aten
+T4 = CardCosts(find("T4"))
+
+
+def meta(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.empty(shape, device="meta", dtype=dtype)
+
+
+def product(rows: int, inner: int, columns: int, dtype: torch.dtype = torch.float32):
+    return (
+        aten.mm.default,
+        (meta(rows, inner, dtype=dtype), meta(inner, columns, dtype=dtype)),
+        meta(rows, columns, dtype=dtype),
+    )
+
+
+def pointwise(function, rows: int, columns: int, operands: int):
+    tensor = meta(rows, columns)
+    return function, (tensor,) * operands, tensor
+
+
+# Milliseconds measured by the NeuSight project (ASPLOS 2025), fp32; published with its code.
+PUBLISHED = [
+    ("Tesla T4", 0.631514, pointwise(aten.add.Tensor, 16384, 768, 2)),
+    ("Tesla T4", 0.446016, pointwise(aten.relu.default, 16384, 768, 1)),
+    ("Tesla T4", 0.747915, product(768, 768, 2048)),
+    ("Tesla V100-PCIE-32GB", 0.198842, pointwise(aten.add.Tensor, 16384, 768, 2)),
+    ("Tesla T4", 23.881216, product(2048, 6144, 4096)),
+    ("Tesla V100-PCIE-32GB", 14.499232, product(2048, 30522, 1600)),
+    ("NVIDIA A100-PCIE-40GB", 6.074166, product(8192, 5120, 1280)),
+    ("NVIDIA A100-PCIE-40GB", 0.090541, pointwise(aten.relu.default, 16384, 768, 1)),
+]
+
+
+@pytest.mark.parametrize(("card", "milliseconds", "call"), PUBLISHED)
+def test_the_range_holds_what_was_measured_on_the_real_card(card, milliseconds, call):
+    function, args, out = call
+    low, _, high = CardCosts(find(card)).operator(function, args, {}, out).device
+    assert low * 1e3 <= milliseconds <= high * 1e3
+
+
+def test_a_product_counts_two_flops_for_each_multiply_and_add():
+    function, args, out = product(8, 16, 32)
+    assert T4.operator(function, args, {}, out).flops == 2 * 8 * 16 * 32
+
+
+def test_a_linear_layer_with_bias_multiplies_its_rows_by_its_weight():
+    args = (meta(2), meta(100, 10), meta(10, 2))  # addmm(bias, rows, weight)
+    assert T4.operator(aten.addmm.default, args, {}, meta(100, 2)).flops == 2 * 100 * 10 * 2
+
+
+def test_bytes_are_what_goes_in_and_what_comes_out():
+    function, args, out = pointwise(aten.add.Tensor, 1000, 250, 2)
+    assert T4.operator(function, args, {}, out).bytes == 3 * 1000 * 250 * 4
+
+
+def test_half_precision_moves_half_the_bytes():
+    half = meta(1000, 250, dtype=torch.float16)
+    assert T4.operator(aten.add.Tensor, (half, half), {}, half).bytes == 3 * 1000 * 250 * 2
+
+
+def test_a_convolution_is_counted_by_torchs_own_formula():
+    image, weight, out = meta(8, 3, 32, 32), meta(16, 3, 3, 3), meta(8, 16, 30, 30)
+    args = (image, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    assert T4.operator(aten.convolution.default, args, {}, out).flops == 2 * 8 * 16 * 30 * 30 * 3 * 3 * 3
+
+
+def test_attention_on_the_cpu_counts_both_of_its_products():
+    query = meta(2, 4, 128, 64)
+    function = aten._scaled_dot_product_flash_attention_for_cpu.default
+    counted = T4.operator(function, (query, query, query), {}, (query, meta(2, 4, 128))).flops
+    assert counted == 2 * (2 * 2 * 4 * 128 * 128 * 64)
+
+
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [
+        (aten.t.default, (meta(10, 2),)),
+        (aten.view.default, (meta(10, 2), [20])),
+        (aten.detach.default, (meta(10, 2),)),
+        (aten.empty.memory_format, ([10, 2],)),
+    ],
+)
+def test_views_and_allocations_launch_nothing(function, args):
+    cost = T4.operator(function, args, {}, meta(10, 2))
+    assert (cost.kernels, cost.device) == (0, (0, 0, 0))
+
+
+def test_filling_reads_nothing_and_looking_up_rows_leaves_the_table_alone():
+    table, rows, found = meta(50_000, 768), meta(32, dtype=torch.int64), meta(32, 768)
+    assert T4.operator(aten.zero_.default, (table,), {}, table).bytes == nbytes(table)
+    assert T4.operator(aten.embedding.default, (table, rows), {}, found).bytes < 3 * nbytes(found)
+
+
+def test_a_foreach_operator_counts_all_its_tensors():
+    many = [meta(1000) for _ in range(5)]
+    assert T4.operator(aten._foreach_add_.List, (many, many), {}, None).bytes == 10 * 4000
+
+
+@pytest.mark.parametrize("card", ["T4", "NVIDIA A100 80GB PCIe", "B200", "RTX 5090"])
+def test_large_products_are_bound_by_arithmetic_and_pointwise_work_by_memory(card):
+    spec = find(card)
+    of = CardCosts(spec)
+    function, args, out = product(8192, 8192, 8192)
+    arithmetic = 2 * 8192**3 / spec.fp32
+    assert arithmetic < of.operator(function, args, {}, out).device.seconds < 4 * arithmetic
+    function, args, out = pointwise(aten.add.Tensor, 8192, 8192, 2)
+    traffic = 3 * 4 * 8192**2 / spec.bandwidth
+    assert traffic < of.operator(function, args, {}, out).device.seconds < 2 * traffic
+
+
+def test_tensor_cores_speed_up_half_precision_and_a_t4_is_slow_in_bfloat16():
+    seconds = {
+        dtype: T4.operator(function, args, {}, out).device.seconds
+        for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+        for function, args, out in [product(4096, 4096, 4096, dtype)]
+    }
+    assert seconds[torch.float16] < seconds[torch.float32] / 4
+    assert seconds[torch.bfloat16] > seconds[torch.float32]  # 2.25 TFLOP/s measured on a T4, 4 in float32
+    assert seconds[torch.float64] == pytest.approx(32 * seconds[torch.float32], rel=0.05)
+
+
+def test_tf32_is_used_for_products_only_when_allowed_and_only_where_the_card_has_it():
+    function, args, out = product(4096, 4096, 4096)
+    before = torch.get_float32_matmul_precision()
+
+    def seconds(card: str, precision: str) -> float:
+        torch.set_float32_matmul_precision(precision)
+        return CardCosts(find(card)).operator(function, args, {}, out).device.seconds
+
+    try:
+        assert seconds("L4", "high") < seconds("L4", "highest")
+        assert seconds("T4", "high") == seconds("T4", "highest")
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_a_card_nobody_measured_gets_a_wider_range():
+    unmeasured = replace(find("T4"), reached_fp32=None, reached_memory=None, reached_half=None)
+    function, args, out = product(4096, 4096, 4096)
+    spans = [CardCosts(card).operator(function, args, {}, out).device for card in (find("T4"), unmeasured)]
+    assert spans[1].high / spans[1].low > 1.5 * spans[0].high / spans[0].low
+
+
+@pytest.mark.parametrize(
+    "span", [costs.DISPATCH, costs.LAUNCH, costs.SYNCHRONIZE, costs.CONTEXT, costs.KERNEL, costs.COPY]
+)
+def test_every_assumed_constant_has_a_low_and_a_high(span):
+    assert 0 < span.low < span.seconds < span.high
+
+
+def test_the_quick_way_that_the_clock_takes_agrees_with_the_full_one():
+    calls = [call for *_, call in PUBLISHED] + [
+        (aten.t.default, (meta(10, 2),), meta(2, 10)),
+        (aten.zero_.default, (meta(10, 2),), meta(10, 2)),
+        (aten._softmax.default, (meta(100, 10), -1, False), meta(100, 10)),
+        (aten._foreach_add_.List, ([meta(5)] * 3, [meta(5)] * 3), None),
+        (aten.addmm.default, (meta(2), meta(100, 10), meta(10, 2)), meta(100, 2)),
+        (aten.bmm.default, (meta(8, 256, 256), meta(8, 256, 256)), meta(8, 256, 256)),
+    ]
+    for function, args, out in calls:
+        cost = T4.operator(function, args, {}, out)
+        assert T4.work(function, args, out) == pytest.approx((cost.kernels, cost.work, cost.spread))
+
+
+def test_sparse_tensors_are_weighed_by_what_they_hold():
+    sparse = torch.eye(100).to_sparse()
+    assert T4.work(aten.mul.Scalar, (sparse, 2.0), sparse)[1] == pytest.approx(2 * 100 * 4 * T4.per_byte)
+
+
+def test_pinned_memory_copies_several_times_faster_than_pageable():
+    pinned, pageable = (T4.copy(100_000_000, pinned).seconds for pinned in (True, False))
+    assert 100_000_000 / pinned < 15.8e9  # PCIe 3.0 x16
+    assert 5 < pageable / pinned < 15  # 12.6 against 1.4 GB/s were measured on an A100
+
+
+def test_every_operator_is_decided_once():
+    assert kind_of(aten.relu.default) is kind_of(aten.relu.default)

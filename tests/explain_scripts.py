@@ -62,7 +62,7 @@ def failing(case: Case, folder: Path) -> tuple[Exception, Explanation]:
     return error, found
 
 
-def mended(case: Case, folder: Path, rounds: int = 3) -> Exception | None:
+def mended(case: Case, folder: Path, rounds: int = 4) -> Exception | None:
     """Type the fix in where the explanation says and run again, as often as something else turns up; return what is left."""
     code = case.code
     error, found = run(code, folder, case.cards)
@@ -78,6 +78,10 @@ def mended(case: Case, folder: Path, rounds: int = 3) -> Exception | None:
 def typed_in(lines: list[str], found: Explanation) -> list[str]:
     """Return the script with the fix, as a learner who reads `fix_at` would type it."""
     fix, place = found.fix or "", found.fix_at
+    if place == "at the end of __init__":
+        start = fix.partition("=")[0]
+        at = next(number for number, line in enumerate(lines) if line.strip().startswith(start))
+        return [*lines[: at + 1], re.match(r"\s*", lines[at])[0] + fix, *lines[at + 1 :]]  # type: ignore[index]
     number = re.search(r"line (\d+)", place)
     at = int(number[1]) - 1 if number else _calling_line(lines, found)
     indent = re.match(r"\s*", lines[at])[0]  # type: ignore[index]
@@ -92,7 +96,7 @@ def typed_in(lines: list[str], found: Explanation) -> list[str]:
 def _calling_line(lines: list[str], found: Explanation) -> int:
     """Return the line of the script's own level that leads to the error: the last one, or the loop around it."""
     at = (found.line or 1) - 1
-    if lines[at].startswith((" ", "\t")):
+    if lines[at].startswith((" ", "\t")) and not (found.fix or "").startswith("self."):
         outer = [number for number, line in enumerate(lines) if line and not line[0].isspace()]
         at = outer[-1]
     return at

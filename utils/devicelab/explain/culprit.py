@@ -28,6 +28,13 @@ class Scene:
     )  # modules that stayed behind as a whole
     view: View | None = None  # where the tensors met
 
+    @property
+    def made_here(self) -> Operand | None:
+        """The nameless tensor that the learner's line makes itself, on the wrong device."""
+        wrong = {one.device for one in self.stayed}
+        found = (one for view in self.views[:1] for one in view.operands if one.made and one.device in wrong)
+        return next((one for one in found if not one.made_by_module), None)
+
 
 def look(views: list[View], reading: Reading) -> Scene | None:
     """Find the innermost frame in which tensors of different devices meet, and who of them stayed behind."""
@@ -62,29 +69,36 @@ def _stayed(met: list[Operand], target: torch.device) -> list[Operand]:
 def _name_culprits(scene: Scene) -> None:
     """Put the learner's names to those that stayed behind: leaves behind an intermediate result, else the tensor itself."""
     for operand in scene.stayed:
-        if operand.tensor is None or _is_moved(operand):
+        if operand.tensor is None or operand.made_by("to", "cuda", "cpu"):
             continue
         behind = [leaf for leaf in leaves(operand.tensor) if device_of(leaf) == operand.device]
         for tensor in behind or [operand.tensor]:
-            named = name_of(tensor, scene.views)
-            if named is None or named.kind == "tensor":
-                made_by = _made_by_module(named, scene, operand)
-                if made_by:
-                    scene.modules.append(made_by)
-                    continue
-            if named is not None and named not in scene.culprits:
-                scene.culprits.append(named)
+            _name_one(scene, tensor, operand.device)
+    if not scene.culprits and not scene.modules and not scene.made_here:
+        _all_mentioned(scene)
     _gather_modules(scene)
 
 
-def _is_moved(operand: Operand) -> bool:
-    node = operand.node
-    return (
-        operand.made
-        and isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("to", "cuda", "cpu")
-    )
+def _name_one(scene: Scene, tensor: torch.Tensor, device: torch.device) -> None:
+    named = name_of(tensor, scene.views)
+    module = _made_by_module(named, scene, device) if named and named.kind == "tensor" else None
+    if module:
+        scene.modules.append(module)
+    elif named is not None and named not in scene.culprits:
+        scene.culprits.append(named)
+
+
+def _all_mentioned(scene: Scene) -> None:
+    """Nobody can be named: blame whatever the learner's line mentions and is not on the target."""
+    for view in scene.views[:1]:
+        for named in view.tensors:
+            if (
+                named.root in _mentioned(view)
+                and device_of(named.tensor) != scene.target
+                and not named.expected
+            ):
+                scene.culprits.append(named)
+    scene.culprits.sort(key=lambda named: named.kind == "tensor")
 
 
 def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -103,17 +117,13 @@ def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:
     return found
 
 
-def _made_by_module(
-    named: Named | None, scene: Scene, operand: Operand
-) -> tuple[str, nn.Module, View] | None:
+def _made_by_module(named: Named, scene: Scene, device: torch.device) -> tuple[str, nn.Module, View] | None:
     """Return the module whose call made an intermediate result, if the module itself stayed behind."""
-    if named is None or "." in named.text or "[" in named.text:
-        return None
-    call = last_assignment(named.view, named.text)
+    call = last_assignment(named.view, named.text) if named.text.isidentifier() else None
     if not isinstance(call, ast.Call):
         return None
     module = look_up(call.func, named.view.variables)
-    if not isinstance(module, nn.Module) or not _all_on(module, operand.device):
+    if not isinstance(module, nn.Module) or not _all_on(module, device):
         return None
     return _module_name(module, scene.views) or (ast.unparse(call.func), module, named.view)
 
@@ -133,13 +143,16 @@ def _same_function(node: ast.stmt, view: View) -> bool:
 
 
 def _module_name(module: nn.Module, views: Iterable[View]) -> tuple[str, nn.Module, View] | None:
-    """Return the outermost name of a module."""
-    for view in reversed(list(views)):
-        for root, outer in view.modules:
-            for path, part in outer.named_modules():
-                if part is module:
-                    return (f"{root}.{path}" if path else root), module, view
-    return None
+    """Return the outermost of the simplest names of a module."""
+    found = [
+        (f"{root}.{path}" if path else root, view)
+        for view in reversed(list(views))
+        for root, outer in view.modules
+        for path, part in outer.named_modules()
+        if part is module
+    ]
+    best = min(found, key=lambda pair: pair[0].count("["), default=None)
+    return (best[0], module, best[1]) if best else None
 
 
 def _all_on(module: nn.Module, device: torch.device) -> bool:

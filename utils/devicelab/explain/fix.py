@@ -32,7 +32,8 @@ def verdict(scene: Scene) -> Verdict | None:
         others = tuple(named.text for named in scene.culprits[1:])
         return replace(_tensor(scene, scene.culprits[0]), others=others)
     nameless = [one for one in scene.stayed if one.node is not None or one.tensor is None]
-    return _nameless(scene, nameless[0]) if nameless else None
+    made = scene.made_here or next(iter(nameless), None)
+    return _nameless(scene, made) if made else None
 
 
 def device_text(view: View, target: torch.device) -> str:
@@ -177,6 +178,8 @@ def _data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
             f"in place of line {made.lineno}",
         )
     why = f"it is on {where} and was never moved; {_company(scene)}"
+    if not named.view.is_own(named.root) and not named.view.is_argument(named.root):
+        return Verdict(name, why, f"{name}.to({_beside(scene, device)})", _instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):
         return Verdict(name, why, f"{name} = {name}.to({device})", _before(named.view))
     return Verdict(name, why, _container_fix(named, device), _before(named.view))
@@ -285,10 +288,9 @@ def _nameless(scene: Scene, operand: Operand) -> Verdict:
         why = "it is made in this line without a device, which means the CPU"
         return Verdict(text, why, _with_device(call, scene, view, device), _instead(scene, text))
     if (
-        operand.made
+        operand.made_by("cpu", "to", "cuda")
         and isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
-        and call.func.attr in ("cpu", "to")
     ):
         inner = ast.unparse(call.func.value)
         return Verdict(text, f"this line moves {inner} to {operand.device}", inner, _instead(scene, text))

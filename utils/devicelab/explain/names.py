@@ -96,10 +96,21 @@ class View:
         """Whether the code belongs to a model, as forward does."""
         return isinstance(self.frame.frame.f_locals.get("self"), nn.Module)
 
+    @property
+    def is_module_level(self) -> bool:
+        """Whether the code is outside of functions."""
+        return self.frame.frame.f_locals is self.frame.frame.f_globals
+
     def is_argument(self, name: str) -> bool:
         """Whether the function got `name` from its caller."""
         code = self.frame.frame.f_code
         return name in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    def is_own(self, name: str) -> bool:
+        """Whether the variable can be set here: it is no argument, and neither a global nor a variable of an outer function."""
+        code = self.frame.frame.f_code
+        own = name in code.co_varnames or name in code.co_cellvars
+        return self.is_module_level or (own and not self.is_argument(name))
 
     def name(self, tensor: torch.Tensor) -> Named | None:
         """Return the frame's name of a tensor: of the very object, else of one that shares its memory."""
@@ -127,7 +138,7 @@ def _shares(one: torch.Tensor, other: torch.Tensor) -> bool:
 def name_of(tensor: torch.Tensor, views: list[View]) -> Named | None:
     """Return the learner's name of a tensor; `views` are the learner's frames, innermost first.
 
-    An argument is followed outwards, to the code that passed it; the inside of a model counts as arguments.
+    What a function was given is followed outwards, to the code that gave it; so is what belongs to a model.
     """
     best: Named | None = None
     for view in views:
@@ -138,6 +149,6 @@ def name_of(tensor: torch.Tensor, views: list[View]) -> Named | None:
             continue
         if best is None or not ("[" in named.text and "[" not in best.text):
             best = named
-        if not (view.is_argument(best.root) and (best.root != "self" or view.is_method_of_module)):
+        if view.is_own(named.root) or (named.root == "self" and not view.is_method_of_module):
             break
     return best

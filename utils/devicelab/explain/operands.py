@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
@@ -26,7 +26,8 @@ CPU = torch.device("cpu")
 class Operand:
     """One tensor of an expression: its source text, where it is, and the tensor itself where a variable leads to it.
 
-    `node` is its syntax, `made` tells that the expression itself makes the tensor, which therefore has no name.
+    `node` is its syntax, `made` tells that the expression itself makes the tensor, which therefore has no name, and
+    `made_by_module` that a module's call does.
     """
 
     text: str
@@ -34,11 +35,17 @@ class Operand:
     tensor: torch.Tensor | None = None
     node: ast.AST | None = None
     made: bool = False
+    made_by_module: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape, () where it is not known."""
         return tuple(self.tensor.shape) if self.tensor is not None and not self.made else ()
+
+    def made_by(self, *methods: str) -> bool:
+        """Whether a call of one of these methods makes the tensor."""
+        function = self.node.func if self.made and isinstance(self.node, ast.Call) else None
+        return isinstance(function, ast.Attribute) and function.attr in methods
 
 
 def device_of(tensor: torch.Tensor) -> torch.device:
@@ -192,7 +199,8 @@ def _made(node: ast.AST, names: Mapping[str, object]) -> Operand | None:
 def _called(text: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
     function = look_up(node.func, names)
     if isinstance(function, nn.Module):
-        return _like(text, node, list(_flat(text, list(function.parameters()), node)))
+        made = _like(text, node, list(_flat(text, list(function.parameters()), node)))
+        return replace(made, made_by_module=True) if made else None
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     owner = look_up(node.func.value, names) if isinstance(node.func, ast.Attribute) else MISSING
     if _torchs_own(owner) or (function is not MISSING and getattr(torch, name, MISSING) is function):

@@ -10,7 +10,7 @@ from devicelab import html
 from devicelab.errors import InputError, listed
 
 NOT_SURE = "not sure"
-PROMPT = "Your guess first: choose with the mouse or the arrow keys, then run the next cell."
+PROMPT = "Your guess first: choose with the mouse, or with Tab and the space bar. Then run the next cell."
 
 
 def guess(question: str, options: Sequence[str]) -> None:

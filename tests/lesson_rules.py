@@ -2,18 +2,21 @@
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from nbformat import NotebookNode
 from notebook_rules import EVERYWHERE, LINK, Page, Rule, output_texts
 
-from tools.nbfiles import IGNORED, tags
+from tools.nbfiles import IGNORED, ROOT, tags
 
 MACHINE_PATH = re.compile(
-    r"(?<![\w.])(?:/home/|/root\b|/Users/|/tmp/|/var/folders/|/private/|/opt/|/usr/|/work/)[\w./-]*"
-    r"|\b[A-Za-z]:\\\w+"
+    r"(?<![\w.])(?:/home/|/root\b|/Users/|/tmp/|/var/folders/|/private/|/opt/|/usr/)[\w./-]*|\b[A-Za-z]:\\\w+"
 )
-RAW_WIDGET = re.compile(r"^\w+\((?:children=\(|value=|layout=|\))")
+RAW_WIDGET = re.compile(
+    r"^(?:interactive|[VH]Box|Output|\w+Slider|\w+Buttons|Dropdown|\w+Text|Checkbox|Button)\("
+)
 
 
 # --- lessons and solutions: run, and stored with what came out ---------------------------------------------------
@@ -49,8 +52,15 @@ def no_machine_paths(page: Page) -> Iterator[str]:
     """No output holds a path of the machine that made it."""
     for cell in page.code:
         for _, text in output_texts(cell):
-            for match in MACHINE_PATH.finditer(re.sub(r"data:[\w/+;=-]+,[^\"')\s]*", "", text)):
-                yield f"{cell.id}: the path {match[0]}"
+            plain = re.sub(r"data:[\w/+;=-]+,[^\"')\s]*", "", text)
+            found = [match[0] for match in MACHINE_PATH.finditer(plain)]
+            found += [
+                place
+                for place in (str(ROOT), str(Path.home()), sys.prefix)
+                if len(place) > 1 and place in plain
+            ]
+            for place in found:
+                yield f"{cell.id}: the path {place}"
 
 
 def no_raw_widgets(page: Page) -> Iterator[str]:

@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_rules import Page, Rule, long_prose, order_faults
 
-from tools.nbfiles import EXERCISES, LESSONS, SOLUTIONS, find, short
+from tools.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
 
 
 def faults(page: Page, rules: tuple[Rule, ...]) -> list[str]:
@@ -165,6 +165,7 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "home": ("no_machine_paths", append(code("1", out="/home/ada/course/x.py"))),
     "root": ("no_machine_paths", append(code("1", html="<pre>/root/x</pre>"))),
     "windows": ("no_machine_paths", append(code("1", out=r"C:\Users\ada"))),
+    "this machine": ("no_machine_paths", append(code("1", out=f"{ROOT}/x.py"))),
     "raw widget": ("no_raw_widgets", append(code("1", plain="interactive(children=(IntSlider(value=3),))"))),
     "papermill stamp": ("no_stamps", lambda nb: nb.metadata.update(papermill={"duration": 1})),
     "cell stamp": (

@@ -86,6 +86,7 @@ class Bindings:
         self.simulation.clock.wait(self.simulation.current)
 
     def _cuda_sleep(self, cycles: int) -> None:
+        torch.cuda._lazy_init()
         self.simulation.clock.sleep(self.simulation.current, cycles)
 
     def _cuda_getCurrentStream(self, index: int) -> tuple[int, int, int]:

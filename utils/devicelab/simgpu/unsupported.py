@@ -50,18 +50,20 @@ GRAPH_NAMES = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handl
 
 # Functions of the C++ extension that torch.cuda would call and that surface.py does not answer.
 INTERNALS = (
-    "_cuda_customAllocator", "_cuda_changeCurrentAllocator", "_cuda_getAllocator",
-    "_cuda_cudaHostAllocator", "_cuda_cudaCachingAllocator_raw_alloc",
-    "_cuda_cudaCachingAllocator_raw_delete", "_cuda_beginAllocateToPool",
-    "_cuda_beginAllocateCurrentThreadToPool", "_cuda_beginAllocateCurrentStreamToPool",
-    "_cuda_endAllocateToPool", "_cuda_releasePool", "_cuda_getCheckpointState",
-    "_cuda_setCheckpointPoolState", "_cuda_checkPoolLiveAllocations", "_cuda_memorySnapshot",
-    "_cuda_record_memory_history", "_cuda_record_memory_history_legacy",
-    "_cuda_attach_out_of_memory_observer", "_cuda_allocationTraceback", "_cuda_getCurrentBlasHandle",
-    "_cuda_getCurrentSolverHandle", "_cuda_getStreamFromExternal", "_cuda_tunableop_enable",
-    "_cuda_tunableop_tuning_enable", "_cuda_tunableop_set_filename", "_cuda_tunableop_read_file",
-    "_cuda_tunableop_get_results", "_cuda_tunableop_get_validators", "_cuda_record_untuned_enable",
-    "_cuda_setMemoryMetadata", "_cuda_getMemoryMetadata",
+    "customAllocator", "changeCurrentAllocator", "getAllocator", "cudaHostAllocator",
+    "cudaCachingAllocator_raw_alloc", "cudaCachingAllocator_raw_delete", "beginAllocateToPool",
+    "beginAllocateCurrentThreadToPool", "beginAllocateCurrentStreamToPool", "endAllocateToPool", "releasePool",
+    "getCheckpointState", "setCheckpointPoolState", "checkPoolLiveAllocations", "memorySnapshot",
+    "record_memory_history", "record_memory_history_legacy", "attach_out_of_memory_observer", "allocationTraceback",
+    "getCurrentBlasHandle", "getCurrentSolverHandle", "getStreamFromExternal", "tunableop_enable",
+    "tunableop_tuning_enable", "tunableop_set_filename", "tunableop_read_file", "tunableop_get_results",
+    "tunableop_get_validators", "record_untuned_enable", "setMemoryMetadata", "getMemoryMetadata",
+    "cudaCachingAllocator_enable", "getCublasLtWorkspaceSize", "getCublasWorkspaceSize",
+    "get_cudnn_benchmark_limit", "setCublasLtWorkspaceSize", "setCublasWorkspaceSize", "set_cudnn_benchmark_limit",
+    "tunableop_get_filename", "tunableop_get_max_tuning_duration", "tunableop_get_max_tuning_iterations",
+    "tunableop_get_rotating_buffer_size", "tunableop_set_max_tuning_duration",
+    "tunableop_set_max_tuning_iterations", "tunableop_set_numerical_check_tolerances",
+    "tunableop_set_rotating_buffer_size", "resetCublasWorkspaceSize", "resetCublasLtWorkspaceSize",
 )  # fmt: skip
 
 
@@ -96,7 +98,7 @@ def install(simulation: "Simulation") -> None:
             if hasattr(module, name):
                 patch(module, name, refusal(SENSORS.format(f"torch.cuda.{name}()")))
     for name in INTERNALS:
-        patch(torch._C, name, refusal(INTERNAL.format(name.removeprefix("_cuda_"))))
+        patch(torch._C, f"_cuda_{name}", refusal(INTERNAL.format(name)))
 
 
 def _compile(patch: Callable[[Any, str, Any], None]) -> None:
@@ -141,6 +143,23 @@ def _several_cards(patch: Callable[[Any, str, Any], None]) -> None:
             raise SimulationError(PARALLEL.format("DistributedDataParallel"))
         distributed_init(self, module, *args, **kwargs)
 
+    def scatter(
+        tensor: torch.Tensor, devices: list[int], *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, ...]:
+        if len(devices) > 1:
+            raise SimulationError(PARALLEL.format("Scattering a tensor"))
+        return (tensor.to(torch.device("cuda", devices[0])),)
+
+    patch(torch._C, "_scatter", scatter)
+    for name in (
+        "_gather",
+        "_broadcast",
+        "_broadcast_coalesced",
+        "_broadcast_out",
+        "_gather_out",
+        "_scatter_out",
+    ):
+        patch(torch._C, name, refusal(PARALLEL.format(f"torch.cuda.comm{name.replace('_', '.', 1)}")))
     patch(DataParallel, "__init__", data_parallel)
     patch(DistributedDataParallel, "__init__", distributed)
     if torch.distributed.is_available():

@@ -1,0 +1,207 @@
+"""What is not simulated says so in one clear sentence, never passes silently, and works again after leaving."""
+
+import pytest
+import torch
+from torch import nn
+
+from devicelab import simulate_gpu
+from devicelab.errors import SimulationError
+
+
+@pytest.fixture
+def cards():
+    with simulate_gpu("T4", count=2) as simulation:
+        yield simulation
+
+
+def double(x):
+    return x * 2
+
+
+def compiled_earlier():
+    compiled = torch.compile(double, backend="eager")
+    return lambda x: compiled(x)
+
+
+REFUSED = {
+    "compiled function": (
+        lambda: torch.compile(double)(torch.ones(2, device="cuda")),
+        "torch.compile is not simulated",
+    ),
+    "eager backend": (
+        lambda: torch.compile(double, backend="eager")(torch.ones(2, device="cuda")),
+        "torch.compile is not simulated",
+    ),
+    "compiled module": (
+        lambda: torch.compile(nn.Linear(2, 2).cuda())(torch.ones(2, device="cuda")),
+        "torch.compile is not simulated",
+    ),
+    "graph object": (lambda: torch.cuda.CUDAGraph(), "CUDA graphs are not simulated"),
+    "graphed callables": (
+        lambda: torch.cuda.make_graphed_callables(double, (torch.ones(2, device="cuda"),)),
+        "CUDA graphs are not simulated",
+    ),
+    "graph pool": (lambda: torch.cuda.graph_pool_handle(), "CUDA graphs are not simulated"),
+    "nccl": (
+        lambda: torch.distributed.init_process_group(
+            "nccl", rank=0, world_size=1, store=torch.distributed.HashStore()
+        ),
+        "NCCL is not simulated",
+    ),
+    "no backend": (
+        lambda: torch.distributed.init_process_group(
+            rank=0, world_size=1, store=torch.distributed.HashStore()
+        ),
+        "NCCL is not simulated",
+    ),
+    "nccl call": (
+        lambda: torch.cuda.nccl.all_reduce([torch.ones(1, device="cuda")]),
+        "NCCL is not simulated",
+    ),
+    "DataParallel": (
+        lambda: nn.DataParallel(nn.Linear(2, 2).cuda()),
+        "DataParallel over simulated cards is not simulated",
+    ),
+    "DistributedDataParallel": (
+        lambda: nn.parallel.DistributedDataParallel(nn.Linear(2, 2).cuda()),
+        "DistributedDataParallel over simulated cards is not simulated",
+    ),
+    "device mesh": (
+        lambda: torch.distributed.init_device_mesh("cuda", (2,)),
+        "A device mesh over simulated cards is not simulated",
+    ),
+    "own kernel": (
+        lambda: torch.cuda.jiterator._create_jit_fn("template <typename T> T f(T x) { return x; }")(
+            torch.ones(2, device="cuda")
+        ),
+        "torch.cuda.jiterator is not simulated",
+    ),
+    "memory snapshot": (lambda: torch.cuda.memory_snapshot(), "memorySnapshot is not simulated"),
+    "blas handle": (lambda: torch.cuda.current_blas_handle(), "getCurrentBlasHandle is not simulated"),
+}
+
+
+@pytest.mark.parametrize(("call", "words"), REFUSED.values(), ids=REFUSED)
+def test_it_is_refused_in_words(cards, call, words):
+    with pytest.raises(SimulationError, match=words) as caught:
+        call()
+    sentences = str(caught.value)
+    assert sentences[0].isupper() or sentences.startswith("torch.")
+    assert sentences.endswith(".")
+    assert len(sentences) < 300
+
+
+SENSORS = [
+    name
+    for name in (
+        "utilization",
+        "memory_usage",
+        "temperature",
+        "power_draw",
+        "clock_rate",
+        "device_memory_used",
+        "list_gpu_processes",
+    )
+    if hasattr(torch.cuda, name)
+]
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_there_are_no_sensors(cards, sensor):
+    with pytest.raises(
+        SimulationError, match=rf"torch\.cuda\.{sensor}\(\) cannot be answered.*no driver and no sensors"
+    ):
+        getattr(torch.cuda, sensor)()
+
+
+def test_cuda_extensions_are_refused_and_others_are_not(cards, monkeypatch):
+    cpp_extension = pytest.importorskip("torch.utils.cpp_extension")
+    with pytest.raises(SimulationError, match="The CUDA extension mine is not simulated"):
+        cpp_extension.load("mine", ["mine.cpp", "mine.cu"])
+    with pytest.raises(SimulationError, match="The CUDA extension mine is not simulated"):
+        cpp_extension.load_inline("mine", "", cuda_sources="__global__ void f() {}")
+    with pytest.raises(SimulationError, match="A CUDA extension is not simulated"):
+        cpp_extension.CUDAExtension("mine", ["mine.cu"])
+
+
+def test_a_function_compiled_before_the_start_is_refused_too():
+    call = compiled_earlier()
+    with simulate_gpu(), pytest.raises(SimulationError, match=r"torch.compile is not simulated"):
+        call(torch.ones(2, device="cuda"))
+
+
+def test_torch_compile_works_again_after_leaving():
+    call = compiled_earlier()
+    with simulate_gpu(), pytest.raises(SimulationError):
+        call(torch.ones(2, device="cuda"))
+    assert call(torch.ones(2)).tolist() == [2, 2]
+
+
+def test_what_is_asked_to_run_as_it_is_runs(cards):
+    x = torch.ones(2, device="cuda")
+    assert torch.compile(double, disable=True)(x).tolist() == [2, 2]
+    with torch.compiler.set_stance("force_eager"):
+        assert torch.compile(double, backend="eager")(x).tolist() == [2, 2]
+    assert torch.compiler.disable(double)(x).tolist() == [2, 2]
+
+
+def test_one_card_needs_no_parallelism(cards):
+    model = nn.DataParallel(nn.Linear(2, 2), device_ids=[0])
+    assert model(torch.ones(3, 2, device="cuda")).device == torch.device("cuda:0")
+
+
+def test_gloo_and_cpu_modules_still_work(cards):
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)
+    try:
+        model = nn.parallel.DistributedDataParallel(nn.Linear(2, 2))
+        assert model(torch.ones(1, 2)).shape == (1, 2)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_every_function_below_torch_cuda_is_answered_or_refused(cards):
+    """Whatever torch.cuda's Python code asks of the C++ extension must not end in an AttributeError."""
+    import inspect
+    import re
+
+    import torch.cuda.memory
+    import torch.cuda.tunable
+
+    modules = (
+        torch.cuda,
+        torch.cuda.memory,
+        torch.cuda.graphs,
+        torch.cuda.tunable,
+        torch.cuda.profiler,
+        torch.accelerator,
+        torch.backends.cuda,
+        torch.backends.cudnn,
+        torch.nn.parallel.comm,
+    )
+    asked = {
+        name
+        for module in modules
+        for name in re.findall(
+            r"torch\._C\.(_(?:cuda|accelerator|scatter|gather|broadcast)\w*)", inspect.getsource(module)
+        )
+    }
+    assert len(asked) > 40
+    assert sorted(name for name in asked if not hasattr(torch._C, name)) == []
+
+
+def test_leaving_lets_the_refused_be_what_it_was():
+    before = (
+        torch.cuda.CUDAGraph,
+        torch.cuda.graph,
+        nn.DataParallel.__init__,
+        torch.distributed.init_process_group,
+    )
+    with simulate_gpu():
+        pass
+    assert (
+        torch.cuda.CUDAGraph,
+        torch.cuda.graph,
+        nn.DataParallel.__init__,
+        torch.distributed.init_process_group,
+    ) == before

@@ -29,10 +29,12 @@ _HOME = {
     "explain": "explain",
     "gpus": "gpus",
     "guess": "course.guess",
+    "load_ipython_extension": "ipython",
     "placement": "placement",
     "simulate_gpu": "simgpu",
     "start": "session",
     "timeit": "timing",
+    "unload_ipython_extension": "ipython",
 }
 
 __all__ = [

@@ -40,7 +40,7 @@ def look(views: list[View], reading: Reading) -> Scene | None:
     """Find the innermost frame in which tensors of different devices meet, and who of them stayed behind."""
     learners = [view for view in views if view.frame.owner == "learner"]
     for view in views:
-        met = [one for one in view.operands if one.device.type != "meta"] or view.operands
+        met = view.operands
         if len({one.device for one in met}) > 1:
             target = target_of(met, learners)
             stayed = _stayed(met, target)
@@ -56,7 +56,8 @@ def target_of(met: list[Operand], views: list[View]) -> torch.device:
     """Return where the rest should be: the accelerator; between two, the one that holds the parameters."""
     accelerators = [one for one in met if one.device.type not in ("cpu", "meta")]
     parameters = [one for one in accelerators if isinstance(one.tensor, nn.Parameter) and not one.made]
-    return (parameters or accelerators or met)[0].device
+    real = [one for one in met if one.device.type != "meta"]
+    return (parameters or accelerators or real or met)[0].device
 
 
 def _stayed(met: list[Operand], target: torch.device) -> list[Operand]:

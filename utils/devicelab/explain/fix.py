@@ -12,6 +12,10 @@ from .culprit import Scene, last_assignment
 from .names import Named, View
 from .operands import CPU_MAKERS, FACTORIES, Operand, device_of
 
+NO_VALUES = (
+    "a tensor on the meta device has a shape but no values; it must be made, or loaded, on a real device"
+)
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -67,6 +71,10 @@ def _module(scene: Scene) -> Verdict:
     if root == "self" and not isinstance(owner, nn.Module):
         whole = _outermost_module(view, name)
     kind = "buffers" if not list(module.parameters()) else "parameters"
+    if _wrong(scene) == "meta":
+        return Verdict(
+            name, NO_VALUES, f"{whole}.to_empty(device={device}); {whole}.load_state_dict(state)", "", others
+        )
     why = f"its {kind} are on {_wrong(scene)}; moving the data does not move them"
     return Verdict(
         name, why, f"{whole}.to({device})", "after the model is made, before the optimizer", others
@@ -85,6 +93,10 @@ def _wrong(scene: Scene) -> str:
 def _tensor(scene: Scene, named: Named) -> Verdict:
     kind, device = named.kind, device_text(named.view, scene.target)
     where = str(device_of(named.tensor))
+    if where == "meta":
+        return Verdict(
+            named.text, NO_VALUES, f"{named.text} = torch.zeros_like({named.text}, device={device})"
+        )
     if kind == "optimizer state":
         root = _optimizer_root(named)
         why = "this state was made while its parameter was there; moving the model moves no optimizer state"

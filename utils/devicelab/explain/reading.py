@@ -68,6 +68,8 @@ _MISMATCHES = (
     r"input tensors must be on the same device\. Received {at} and {other}",
     r"on device {other} \(device_ids\[0\]\) but found one of them on device: {at}",
     r"input\(device='?{at}'?\) and {layer}\(device=\s?'?{other}'?\) must be on the same device",
+    r"Tensor on device {at} is not on the expected device {other}!",
+    r"Unhandled FakeTensor Device Propagation for {op}, found two different devices {other}, {at}",
     r"Placeholder storage has not been allocated on MPS device",
     r"Tensors of the same index must be on the same device",
     r"arguments are located on different GPUs",

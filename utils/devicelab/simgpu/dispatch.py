@@ -27,6 +27,7 @@ class SimulatedDispatch(TorchDispatchMode):
     """Sees every operator of one thread while the simulation runs."""
 
     _mode_key = torch._C._TorchDispatchModeKey.FAKE
+    shape_env = None  # torch.fx asks for it, believing that the mode under this key is a FakeTensorMode
 
     def __init__(self, simulation: "Simulation"):
         super().__init__()

@@ -1,0 +1,189 @@
+"""No operator takes a tensor of a card and gives one that is nowhere: in threads, in other people's operators, in compiled code."""
+
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import opdb
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import return_and_correct_aliasing
+from torch.utils._pytree import tree_map
+
+from devicelab.simgpu import simulate_gpu, threads
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def simulation() -> Iterator[Any]:
+    with simulate_gpu(count=2) as running:
+        yield running
+
+
+def in_a_thread(program: Callable[[], None]) -> None:
+    """Run a program in a thread of its own; raise its error here."""
+    errors: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            program()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.mark.parametrize("op", opdb.chosen(fraction=opdb.FRACTION / 2), ids=opdb.name_of)
+def test_operators_in_threads(op: Any) -> None:
+    """Forward and backward in a thread: every operator's result, every output and every gradient lies on the card."""
+    samples = opdb.samples(op, torch.float32)[:3]
+    runs: list[Any] = []
+    for sample in samples:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            runs.append((sample, opdb.forward_and_backward(op, sample, "cpu")))
+
+    def program() -> None:
+        for sample, expected in runs:
+            with opdb.Witness() as witness:
+                found = opdb.forward_and_backward(op, sample, "cuda:0")
+            opdb.compare(found, expected, values=False)
+            assert not witness.escaped
+
+    with simulate_gpu():
+        in_a_thread(program)
+
+
+def test_the_witness_sees_an_escape(simulation: Any) -> None:
+    ones = torch.ones(2, device="cuda")
+    with threads.undisturbed(), opdb.Witness() as witness:
+        ones + ones
+    assert witness.escaped == ["aten.add.Tensor"]
+
+
+def test_python_operators_of_others(simulation: Any) -> None:
+    @torch.library.custom_op("devicelab_test::scale_and_make", mutates_args=())
+    def scale_and_make(x: torch.Tensor) -> torch.Tensor:
+        made = torch.ones(x.shape, device=x.device)
+        assert made.device == x.device
+        assert (x * made).device == x.device
+        return x * 2 + made
+
+    assert scale_and_make(torch.ones(2, device="cuda:1")).device == torch.device("cuda", 1)
+    assert scale_and_make(torch.ones(2)).device.type == "cpu"
+
+    @torch.library.custom_op("devicelab_test::mixes", mutates_args=())
+    def mixes(x: torch.Tensor) -> torch.Tensor:
+        return x + torch.ones(2)
+
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        mixes(torch.ones(2, device="cuda"))
+
+
+def test_autograd_functions(simulation: Any) -> None:
+    class Double(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            return x * 2 + torch.zeros(x.shape, device=x.device)
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+            (x,) = ctx.saved_tensors
+            assert gradient.device == x.device
+            return gradient * 2
+
+    x = torch.ones(3, device="cuda:1", requires_grad=True)
+    Double.apply(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.device == torch.device("cuda", 1)
+
+
+def test_scripted_code(simulation: Any) -> None:
+    @torch.jit.script
+    def scripted(x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x) * 2 + torch.zeros_like(x)
+
+    traced = torch.jit.trace(lambda x: torch.sigmoid(x) @ x.t(), torch.ones(2, 2, device="cuda"))
+    assert scripted(torch.ones(2, device="cuda")).device == torch.device("cuda", 0)
+    assert traced(torch.ones(2, 2, device="cuda")).device == torch.device("cuda", 0)
+    module = torch.jit.script(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.LSTM(3, 4))).cuda()
+    assert module(torch.ones(5, 2, device="cuda"))[0].device == torch.device("cuda", 0)
+    with pytest.raises(
+        RuntimeError, match="TorchScript interpreter"
+    ):  # which loses the words of an error from Python
+        module(torch.ones(5, 2))
+
+
+class Wrapped(torch.Tensor):
+    """A subclass that holds a tensor and hands every operator on to it, as quantized and distributed tensors do."""
+
+    inner: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, inner: torch.Tensor) -> "Wrapped":
+        out = torch.Tensor._make_wrapper_subclass(cls, inner.shape, dtype=inner.dtype, device=inner.device)
+        out.inner = inner
+        return out
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"Wrapped({self.inner})"
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def unwrap(value: Any) -> Any:
+            return value.inner if isinstance(value, Wrapped) else value
+
+        out = func(*tree_map(unwrap, args), **tree_map(unwrap, kwargs or {}))
+        out = tree_map(lambda value: Wrapped(value) if isinstance(value, torch.Tensor) else value, out)
+        return return_and_correct_aliasing(func, args, kwargs or {}, out)
+
+
+def test_subclasses_that_wrap_a_tensor(simulation: Any) -> None:
+    wrapped = Wrapped(torch.ones(3, device="cuda"))
+    assert wrapped.device == torch.device("cuda", 0)
+    assert (wrapped + 1).inner.device == torch.device("cuda", 0)
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        wrapped + torch.ones(3)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda x: torch.func.grad(lambda y: (y * 2).sum())(x),
+        lambda x: torch.func.vmap(lambda y: y * torch.ones((), device="cuda"))(x),
+        lambda x: torch.func.jacrev(torch.sin)(x),
+        lambda x: torch.func.jacfwd(torch.sin)(x),
+        lambda x: torch.func.hessian(lambda y: (y**3).sum())(x),
+        lambda x: torch.func.jvp(torch.sin, (x,), (x,))[1],
+        lambda x: torch.func.linearize(torch.sin, x)[1](x),
+        lambda x: torch.autograd.functional.jacobian(torch.sin, x),
+        lambda x: torch.cdist(x[None], x[None]),
+        lambda x: torch.nn.functional.cosine_similarity(x, x, dim=0),
+        lambda x: torch.quantile(x, 0.5),
+        lambda x: torch.einsum("i,j->ij", x, x),
+        lambda x: torch.stft(
+            torch.cat([x] * 10), 8, window=torch.hann_window(8, device="cuda"), return_complex=True
+        ),
+        lambda x: torch.histc(x),
+        lambda x: torch.linalg.matrix_rank(torch.zeros(0, 0, device="cuda")),
+        lambda x: torch.nn.functional.pad(x, (1, 1)),
+        lambda x: torch.inference_mode()(lambda: x * 2)(),
+        lambda x: nn.TransformerEncoderLayer(4, 2, batch_first=True).cuda().eval()(x[:4].reshape(1, 1, 4)),
+        lambda x: nn.MultiheadAttention(4, 2).cuda()(*[x[:4].reshape(1, 1, 4)] * 3)[0],
+        lambda x: nn.utils.rnn.pack_sequence([x, x[:2]]).data,
+    ],
+)
+def test_what_torch_takes_apart_by_itself(
+    simulation: Any, program: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    with opdb.Witness() as witness:
+        assert program(torch.arange(5.0, device="cuda")).device == torch.device("cuda", 0)
+    assert not witness.escaped

@@ -35,6 +35,9 @@ ELSEWHERE = {
     "native_batch_norm": "CUDA's build calls cudnn_batch_norm instead",
     "grid_sampler_2d": "grid_sampler, a composite, checks before",
     "grid_sampler_3d": "grid_sampler, a composite, checks before",
+    "searchsorted.Tensor": "the same, and then the sorter, which the generated check leaves out",
+    "searchsorted.Scalar": "the same, and then the sorter, which the generated check leaves out",
+    "segment_reduce": "the same for the data; lengths and offsets are checked by hand",
     "_weight_norm_interface": "_weight_norm, a composite, checks before",
     "_cholesky_solve_helper": "cholesky_solve checks before",
 }

@@ -277,6 +277,10 @@ MIXED_OPERATOR = {
     # Bucketization.cpp, Sorting.cpp, SpectralOps.cpp, GridSamplerUtils.h, TensorFactories.cpp, Distributions.cpp
     "torch.bucketize(C(3),c(4))": checked("boundaries", CPU, GPU, "Tensor_bucketize"),
     "torch.searchsorted(c(4),C(3))": checked("self", GPU, CPU, "Tensor_searchsorted"),
+    "torch.searchsorted(C(4),C(3),sorter=c(4,dtype=L))": (  # BucketizationUtils.h, searchsorted_pre_check
+        "torch.searchsorted(): sorter and boundary tensors should have same device type, but got sorter tensor device type "
+        "cpu and input value tensor device type cuda:0"
+    ),
     "torch.isin(C(3),c(2))": checked("test_elements", CPU, GPU, "isin_Tensor_Tensor"),
     "torch.equal(c(3),C(3))": checked("other", GPU, CPU, "_equal"),
     "torch.quantile(C(5),c(2))": "quantile() q tensor must be on the same device as the input tensor",
@@ -395,6 +399,8 @@ ALLOWED = {
     "C(5).masked_fill(C(5)>0,c())": GPU,
     # Copy.cpp, Fill.cpp
     "C(5).slice_scatter(c(2),0,1,3)": GPU,
+    "c(3).type_as(C(3))": GPU,
+    "nn.utils.rnn.pad_sequence([C(3),c(2)])": GPU,
     "C(3).copy_(c(3))": GPU,
     "c(3).copy_(C(3))": CPU,
     "C(3).copy_(D(3))": GPU,

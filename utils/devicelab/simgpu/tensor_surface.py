@@ -123,6 +123,11 @@ def group_by_device_and_dtype(lists: list[list[Any]], with_indices: bool = False
     return groups
 
 
+def type_as(tensor: Tensor, other: Tensor) -> Tensor:
+    """Do as Tensor.type_as: take the other's dtype and device."""
+    return moves.to(tensor, device_of(other), other.dtype)
+
+
 def storage_device(storage: torch.UntypedStorage) -> torch.device:
     """Return the storage's device: the simulated card's, else the real one."""
     card = storage._simulated_card  # type: ignore[attr-defined]
@@ -144,6 +149,7 @@ ATTRIBUTES = {
     "numpy": moves.overridable(numpy),
     "tolist": tolist,
     "type": type_,
+    "type_as": moves.overridable(type_as),
     "pin_memory": pin_memory,
     "is_pinned": is_pinned,
 }

@@ -66,6 +66,32 @@ def inplace_on_clone(call: Call) -> torch.device:
     return generated(f"wrapper_CUDA__{name}_", call.named(*call.tensors)) or CPU
 
 
+@judges.of("searchsorted.Tensor", "searchsorted.Scalar")
+def searchsorted(call: Call) -> torch.device:
+    """BucketizationUtils.h, searchsorted_pre_check: the sorter, which the generated check leaves out."""
+    overload = call.func._schema.overload_name
+    device = generated(f"wrapper_CUDA_{overload}_searchsorted", call.named("sorted_sequence", "self")) or CPU
+    for _, sorter in call.of("sorter"):
+        if sorter != device:
+            refuse(
+                "torch.searchsorted(): sorter and boundary tensors should have same device type, but got sorter tensor "
+                f"device type {sorter} and input value tensor device type {device}"
+            )
+    return device
+
+
+@judges.of("segment_reduce")
+def segment_reduce(call: Call) -> torch.device:
+    """SegmentReduce.cpp: a check without words."""
+    for name in ("lengths", "offsets"):
+        if any(device != call.first() for _, device in call.of(name)):
+            refuse(
+                f"Expected data.get_device() == {name}_value.get_device() to be true, but got false.  (Could this error "
+                "message be improved?  If so, please report an enhancement request to PyTorch.)"
+            )
+    return call.first()
+
+
 @judges.of("sort.values")
 def sort(call: Call) -> torch.device:
     """Sorting.cpp: the stable kernel's out= checks."""

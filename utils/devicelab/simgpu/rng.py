@@ -168,3 +168,5 @@ def install(simulation: "Simulation") -> None:
         torch.cuda, "default_generators", tuple(card.generator for card in simulation.cards)
     )
     simulation.patches.set(torch, "Generator", Generator)
+    # What was seeded before the simulation is in torch.initial_seed(), with which the cards' generators start.
+    simulation.patches.set(torch.cuda, "_lazy_seed_tracker", torch.cuda._LazySeedTracker())

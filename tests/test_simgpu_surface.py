@@ -276,6 +276,22 @@ def test_a_stream_on_a_card_that_is_not_there_is_refused(cards):
         torch.cuda.Stream(device=4)
 
 
+def test_torchs_own_names_for_streams_and_events_make_simulated_ones(card):
+    """As the documentation of torch.accelerator times work."""
+    start, end = torch.Event(enable_timing=True), torch.Event("cuda", enable_timing=True)
+    start.record()
+    torch.cuda._sleep(3_000_000)
+    end.record()
+    torch.accelerator.synchronize()
+    assert start.elapsed_time(end) == pytest.approx(2, abs=0.05)
+    side = torch.Stream(device="cuda")
+    with side:
+        assert torch.accelerator.current_stream() == side
+    assert isinstance(side, torch.Stream)
+    assert isinstance(start, torch.Event)
+    assert not isinstance(3, torch.Stream)
+
+
 def test_tensors_remember_streams(card):
     torch.ones(3, device="cuda").record_stream(torch.cuda.Stream())
 

@@ -165,10 +165,33 @@ class Event(torch.Event):
         )
 
 
+class _Kind(type):
+    """Makes torch.Stream(...) and torch.Event(...) give the simulated kind for cuda, and isinstance mean torch's own."""
+
+    real: type
+    simulated: type
+
+    def __call__(cls, device: Any = None, **kwargs: Any) -> Any:
+        if device is not None and not isinstance(device, int) and torch.device(device).type != "cuda":
+            return cls.real(device, **kwargs)
+        return cls.simulated(device, **kwargs) if cls.simulated is Stream else cls.simulated(**kwargs)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls.real)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, cls.real)
+
+
 def install(simulation: "Simulation") -> None:
-    """Put these classes in the place of torch.cuda's."""
+    """Put these classes in the place of torch.cuda's, and let torch.Stream and torch.Event make them."""
     patch = simulation.patches.set
-    for cls in (Stream, Event):
+    for cls, real in ((Stream, torch.Stream), (Event, torch.Event)):
         patch(cls, "simulation", simulation)
         patch(torch.cuda, cls.__name__, cls)
         patch(torch.cuda.streams, cls.__name__, cls)
+        patch(
+            torch,
+            cls.__name__,
+            _Kind(cls.__name__, (), {"real": real, "simulated": cls, "__doc__": real.__doc__}),
+        )

@@ -15,9 +15,9 @@ import yaml
 from packaging.requirements import Requirement
 
 import devicelab
-from tools import requirements
+from tools import readme, requirements
 from tools.requirements import normalized
-from tools.say import ROOT
+from tools.say import ROOT, Stop
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA_NAMES = {"torch": "pytorch-cpu"}
@@ -235,3 +235,21 @@ def test_what_the_ci_runs_is_valid():
     for job in workflow["jobs"].values():
         assert "not tried yet" in job["name"], "or has it been?"
         assert Path(ROOT / "course.py").exists() and job["steps"]
+
+
+def test_the_readme_holds_the_output_of_compare():
+    block = readme.BLOCK.search(readme.README.read_text(encoding="utf-8"))[0]
+    printed = run(sys.executable, "-m", "devicelab", "compare", cwd=ROOT).stdout
+    same = [line for line in printed.splitlines() if not re.search(r"[µm]s|factor|ahead|behind", line)]
+    assert (
+        len(same) >= 6
+        and [line for line in same if re.sub(r" +", " ", line) not in re.sub(r" +", " ", block)] == []
+    )
+
+
+def test_a_readme_without_its_marks_is_refused():
+    with pytest.raises(Stop, match="once each"):
+        readme.with_output("no marks", "a table")
+    assert readme.with_output(f"a{readme.BEGIN}old{readme.END}b", r"x\1").endswith(
+        f"\nx\\1\n```\n{readme.END}b"
+    )

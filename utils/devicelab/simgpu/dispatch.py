@@ -61,7 +61,7 @@ class SimulatedDispatch(TorchDispatchMode):
                 seen = merge(seen, value)
         if kwargs:
             seen = merge(seen, kwargs.values())
-        plan = PLANS.get(func) or plan_of(func)
+        plan = PLANS.get(id(func)) or plan_of(func)
         if plan.special is not None:
             return plan.special(self, func, args, kwargs or {}, seen)
         if seen is None:

@@ -9,20 +9,21 @@ import torch
 from . import integers, special
 
 BUILTIN = ("aten", "prims", "quantized", "mkldnn", "profiler")
-PLANS: dict[Any, "Plan"] = {}
+PLANS: dict[int, "Plan"] = {}  # by the operator's id: its own hash is slow
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How to run one operator overload: `special` where it needs more than looking and marking."""
 
+    func: Any
     is_view: bool
     special: Callable[..., Any] | None
 
 
 def plan_of(func: Any) -> Plan:
     """Return the operator's plan, made at its first call."""
-    plan = PLANS[func] = Plan(bool(getattr(func, "is_view", False)), handler_of(func))
+    plan = PLANS[id(func)] = Plan(func, bool(getattr(func, "is_view", False)), handler_of(func))
     return plan
 
 

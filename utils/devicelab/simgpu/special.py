@@ -169,10 +169,22 @@ def reserve(card: SimCard, nbytes: int) -> None:
         card.ledger.check(nbytes)
 
 
+def position(func: Any, name: str) -> int:
+    """Return the place of an argument in the operator's schema, or -1."""
+    key = (id(func), name)
+    if key not in _positions:
+        names = [argument.name for argument in func._schema.arguments]
+        _positions[key] = names.index(name) if name in names else -1
+    return _positions[key]
+
+
+_positions: dict[tuple[int, str], int] = {}
+
+
 def reserve_for(func: Any, args: Any, kwargs: Any, card: SimCard) -> None:
     """Reserve what a factory with a `size` argument will need."""
-    names = [argument.name for argument in func._schema.arguments]
-    size = args[names.index("size")] if "size" in names and names.index("size") < len(args) else None
+    at = position(func, "size")
+    size = args[at] if 0 <= at < len(args) else None
     if isinstance(size, (list, tuple)):
         reserve(card, math.prod(size) * (kwargs.get("dtype") or torch.get_default_dtype()).itemsize)
 
@@ -196,8 +208,7 @@ def draw(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any
         rng.check(kwargs.get("generator"), None)
         return on_host(mode, func, args, kwargs)
     card = seen if is_on_card(seen) else mode.settle(func, args, kwargs, seen)
-    names = [argument.name for argument in func._schema.arguments]
-    at = names.index("generator")
+    at = position(func, "generator")
     given = args[at] if at < len(args) else kwargs.get("generator")
     rng.check(given, card if card.__class__ is SimCard else None)
     if given is not None or card.__class__ is not SimCard:

@@ -137,8 +137,10 @@ class Ledger:
 
     def _find(self, pool: Pool, size: int) -> Block:
         """Find the smallest free block of at least `size`, or get a new segment, and cut off what is too much."""
-        self._merge_all()
         block = pool.fit(size)
+        if block is None and any(pool.ready.values()):
+            self._merge_all()
+            block = pool.fit(size)
         if block is None:
             block = self._reserve(pool, size)
         elif block.split:

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .frames import Frame
 
@@ -40,7 +41,9 @@ class Operand:
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape, () where it is not known."""
-        return tuple(self.tensor.shape) if self.tensor is not None and not self.made else ()
+        if self.tensor is None or self.made or is_lazy(self.tensor):
+            return ()
+        return tuple(self.tensor.shape)
 
     def made_by(self, *methods: str) -> bool:
         """Whether a call of one of these methods makes the tensor."""
@@ -52,7 +55,7 @@ def device_of(tensor: torch.Tensor) -> torch.device:
     """Return where the tensor is, or was when its simulated GPU was still running."""
     try:
         card = getattr(tensor.untyped_storage(), "_simulated_card", None)
-    except (RuntimeError, NotImplementedError):
+    except Exception:  # a lazy parameter, a sparse or a wrapped tensor has no storage to ask
         card = None
     return getattr(card, "device", None) or tensor.device
 

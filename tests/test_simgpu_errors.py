@@ -48,7 +48,30 @@ def quiet(function, *arguments):
         return function(*arguments)
 
 
-NAMES = {"C": C, "D": D, "F": F, "L": L, "c": c, "nn": nn, "quiet": quiet, "stepped": stepped, "torch": torch}
+class Doubled(torch.autograd.Function):
+    """A function whose backward forgets the device."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.full(gradient.shape, 2.0)
+
+
+NAMES = {
+    "C": C,
+    "D": D,
+    "Doubled": Doubled,
+    "F": F,
+    "L": L,
+    "c": c,
+    "nn": nn,
+    "quiet": quiet,
+    "stepped": stepped,
+    "torch": torch,
+}
 
 
 def checked(argument, device, common, wrapper):
@@ -332,6 +355,9 @@ MIXED_OPERATOR = {
     "nn.utils.rnn.pack_padded_sequence(C(3,2,4),torch.tensor([3,2]).cuda())": (
         "'lengths' argument should be a 1D CPU int64 tensor, but got 1D cuda:0 Long tensor"
     ),
+    "Doubled.apply(C(3).requires_grad_()).sum().backward()": (
+        "Function DoubledBackward returned an invalid gradient at index 0 - expected device cuda:0 but got cpu"
+    ),
     "C(3).requires_grad_().exp().backward(c(3))": (
         "invalid gradient at index 0 - expected device cuda:0 but got cpu"
     ),
@@ -420,6 +446,8 @@ ALLOWED = {
     "stepped(torch.optim.Adam,'cuda','cuda')": GPU,
     "stepped(torch.optim.SGD,'cpu','cuda',lr=.1)": GPU,
     # torch/csrc/autograd/engine.cpp: a 0-dim gradient is moved
+    "torch.autograd.grad(Doubled.apply(x:=C().requires_grad_()),x)[0]": GPU,
+    "torch.autograd.grad(((x:=c().requires_grad_()).exp()*C(3)).sum(),x)[0]": CPU,
     "torch.autograd.grad((x:=C(3).requires_grad_()).sum(),x,c())[0]": GPU,
 }
 DERIVED = MIXED_LOSS | MIXED_LAYER | MIXED_OPERATOR | MIXED_OPTIMIZER | SHAPE_FIRST

@@ -12,7 +12,7 @@ import torch
 
 from . import state, tags
 from .composite_checks import CHECKS, place, places
-from .families import CPU, refuse
+from .families import CPU
 
 if TYPE_CHECKING:
     from .session import Simulation
@@ -65,24 +65,6 @@ def with_moved_targets(original: Callable[..., Any], args: Any, kwargs: Any) -> 
 CALLS = {"_pack_padded_sequence": with_batch_sizes_on_cpu, "ctc_loss": with_moved_targets}
 
 
-def with_gradients_in_place(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call autograd's `_make_grads`, then do as the engine (torch/csrc/autograd/engine.cpp, validate_outputs).
-
-    A 0-dim gradient is moved to its tensor's device; any other on another device is refused.
-    """
-    gradients = []
-    for number, (output, gradient) in enumerate(zip(args[0], original(*args, **kwargs), strict=True)):
-        elsewhere = (
-            isinstance(gradient, Tensor) and isinstance(output, Tensor) and place(gradient) != place(output)
-        )
-        if elsewhere and gradient.dim() > 0:
-            refuse(
-                f"invalid gradient at index {number} - expected device {place(output)} but got {place(gradient)}"
-            )
-        gradients.append(gradient.to(place(output)) if elsewhere else gradient)
-    return tuple(gradients)
-
-
 def install(simulation: "Simulation") -> None:
     """Put the stand-ins in the place of the functions, under every name that a module has for them."""
     originals: dict[Any, Any] = {}
@@ -97,9 +79,6 @@ def install(simulation: "Simulation") -> None:
                 simulation.patches.set(place_of_it, attribute, function)
         builtin(simulation, original, function)
     simulation.patches.everywhere(originals)
-    make = torch.autograd._make_grads
-    grads = functools.wraps(make)(lambda *args, **kwargs: with_gradients_in_place(make, args, kwargs))
-    simulation.patches.set(torch.autograd, "_make_grads", grads)
 
 
 def builtin(simulation: "Simulation", original: Any, function: Any) -> None:

@@ -26,6 +26,7 @@ INSTALLERS = (
     "factories",
     "device_numbers",
     "composites",
+    "gradients",
     "surface",
     "rng",
     "streams",

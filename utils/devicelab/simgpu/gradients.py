@@ -1,0 +1,89 @@
+"""Gradients elsewhere than their tensor, which autograd's engine refuses (torch/csrc/autograd/engine.cpp, validate_outputs).
+
+The engine sees CPU tensors only, so its check is made here: where a backward pass begins, and where a Python function
+hands its gradients back. A 0-dim gradient is moved instead.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.autograd.function import BackwardCFunction, Function
+
+from . import state
+from .families import refuse
+from .tags import device_of
+
+if TYPE_CHECKING:
+    from .session import Simulation
+
+Tensor = torch.Tensor
+
+
+def validated(gradients: Iterable[Any], devices: Sequence[torch.device | None], who: str = "") -> list[Any]:
+    """Return the gradients, 0-dim ones moved to the devices that are expected; refuse the others."""
+    found = list(gradients)
+    for number, (gradient, device) in enumerate(zip(found, devices, strict=False)):
+        if not isinstance(gradient, Tensor) or device is None or device_of(gradient) == device:
+            continue
+        if gradient.dim() > 0:
+            refuse(
+                f"{who}invalid gradient at index {number} - expected device {device} but got {device_of(gradient)}"
+            )
+        found[number] = gradient.to(device)
+    return found
+
+
+def places(values: Iterable[Any]) -> list[torch.device | None]:
+    """Return the device of each value, None for what is no tensor."""
+    return [device_of(value) if isinstance(value, Tensor) else None for value in values]
+
+
+def making(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for autograd's `_make_grads`, which prepares the first gradients."""
+
+    @functools.wraps(original)
+    def make_grads(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return tuple(validated(original(outputs, *args, **kwargs), places(outputs)))
+
+    return make_grads
+
+
+def applying(original: Any) -> Any:
+    """Return a stand-in for Function.apply that remembers where the inputs were."""
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        out = original.__func__(cls, *args, **kwargs)
+        if state.current is not None:
+            for item in out if isinstance(out, (list, tuple)) else (out,):
+                node = getattr(item, "grad_fn", None)
+                if isinstance(node, BackwardCFunction):
+                    node._simulated_inputs = places(args)  # type: ignore[attr-defined]
+        return out
+
+    return classmethod(functools.wraps(original.__func__)(apply))
+
+
+def handing_back(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for the method by which a Python function's backward hands its gradients to the engine."""
+
+    @functools.wraps(original)
+    def apply(self: Any, *args: Any) -> Any:
+        out = original(self, *args)
+        devices = getattr(self, "_simulated_inputs", None)
+        if devices is None or state.current is None:
+            return out
+        who = f"Function {self.name()} returned an "
+        checked = validated(out if isinstance(out, tuple) else (out,), devices, who)
+        return tuple(checked) if isinstance(out, tuple) else checked[0]
+
+    return apply
+
+
+def install(simulation: "Simulation") -> None:
+    """Put the checks in their places."""
+    patches = simulation.patches
+    patches.set(torch.autograd, "_make_grads", making(torch.autograd._make_grads))
+    patches.set(Function, "apply", applying(vars(Function)["apply"]))
+    patches.set(BackwardCFunction, "apply", handing_back(BackwardCFunction.apply))

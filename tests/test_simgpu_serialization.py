@@ -1,6 +1,7 @@
 """torch.save, torch.load, pickle and copies across devices: PyTorch's documented outcomes and its own messages."""
 
 import copy
+import gc
 import io
 import pickle
 import subprocess
@@ -248,6 +249,17 @@ def test_a_shallow_copy_shares_memory(card):
 
 
 # Storages themselves
+
+
+def test_the_garbage_collector_does_not_make_a_tensor_forget_its_card(card):
+    storage = torch.UntypedStorage(8, device="cuda")
+    x = torch.empty(0, dtype=torch.uint8, device="cuda").set_(storage)
+    cycle = [storage]
+    cycle.append(cycle)
+    y = pickle.loads(pickle.dumps(x))
+    del storage, cycle
+    gc.collect()
+    assert x.device == y.device == CUDA0
 
 
 def test_a_storage_says_where_it_is_and_moves(card):

@@ -4,6 +4,8 @@ A storage's Python object lives as long as the storage itself, through views, au
 says for every tensor on that storage where it is. Nothing is stored on tensors.
 """
 
+import ctypes
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,7 +34,8 @@ COMPRESSED_COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
 class SimCard:
     """One simulated card: what it is and holds.
 
-    `running`: its kernels run. `known`: its tensors say that they are on it, which they do in a forked child too, where nothing runs.
+    `running`: its kernels run. `known`: its tensors say that they are on it, which they also do in a forked child, where no
+    kernel runs.
     """
 
     __slots__ = ("device", "forked", "generator", "index", "known", "ledger", "running", "spec")
@@ -129,10 +132,34 @@ def index_of(tensor: Tensor) -> int | None:
     return None if card is None else card.index
 
 
+def _forgets_in_cycles() -> bool:
+    """Return whether a storage loses its attributes when it was last held by a reference cycle, as in torch 2.8.
+
+    There the garbage collector clears the Python object although C++ still holds the storage.
+    """
+    storage = torch.UntypedStorage(1)
+    setattr(storage, ATTRIBUTE, True)
+    tensor = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
+    cycle: list[Any] = [storage]
+    cycle.append(cycle)
+    del storage, cycle
+    gc.collect(0)
+    return getattr(tensor.untyped_storage(), ATTRIBUTE, None) is None
+
+
+_untrack = (
+    ctypes.pythonapi.PyObject_GC_UnTrack
+)  # a storage is in no cycle of its own: its attributes hold no tensor
+_untrack.argtypes, _untrack.restype = [ctypes.py_object], None
+_FORGETFUL = _forgets_in_cycles()
+
+
 def mark(storage: torch.UntypedStorage, card: SimCard) -> None:
     """Put a storage on `card` and count its memory there; raises torch.OutOfMemoryError when the card is full."""
     storage._token = card.ledger.take(storage.nbytes())  # type: ignore[attr-defined]
     storage._simulated_card = card  # type: ignore[attr-defined]
+    if _FORGETFUL:
+        _untrack(storage)
 
 
 def unmark(storage: torch.UntypedStorage) -> None:

@@ -1,4 +1,4 @@
-"""No operator takes a tensor of a card and gives one that is nowhere: in threads, in other people's operators, in compiled code."""
+"""No operator takes a tensor of a card and gives one that lies elsewhere: in threads, in others' operators, in scripted code."""
 
 import threading
 import warnings
@@ -107,10 +107,10 @@ def test_autograd_functions(simulation: Any) -> None:
 
 
 def test_scripted_code(simulation: Any) -> None:
-    @torch.jit.script
-    def scripted(x: torch.Tensor) -> torch.Tensor:
+    def function(x: torch.Tensor) -> torch.Tensor:
         return torch.relu(x) * 2 + torch.zeros_like(x)
 
+    scripted: Any = torch.jit.script(function)
     traced = torch.jit.trace(lambda x: torch.sigmoid(x) @ x.t(), torch.ones(2, 2, device="cuda"))
     assert scripted(torch.ones(2, device="cuda")).device == torch.device("cuda", 0)
     assert traced(torch.ones(2, 2, device="cuda")).device == torch.device("cuda", 0)
@@ -125,7 +125,7 @@ def test_scripted_code(simulation: Any) -> None:
 class Wrapped(torch.Tensor):
     """A subclass that holds a tensor and hands every operator on to it, as quantized and distributed tensors do."""
 
-    inner: torch.Tensor
+    inner: Any
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor) -> "Wrapped":
@@ -137,7 +137,9 @@ class Wrapped(torch.Tensor):
         return f"Wrapped({self.inner})"
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         def unwrap(value: Any) -> Any:
             return value.inner if isinstance(value, Wrapped) else value
 
@@ -147,7 +149,7 @@ class Wrapped(torch.Tensor):
 
 
 def test_subclasses_that_wrap_a_tensor(simulation: Any) -> None:
-    wrapped = Wrapped(torch.ones(3, device="cuda"))
+    wrapped: Any = Wrapped(torch.ones(3, device="cuda"))
     assert wrapped.device == torch.device("cuda", 0)
     assert (wrapped + 1).inner.device == torch.device("cuda", 0)
     with pytest.raises(RuntimeError, match="at least two devices"):

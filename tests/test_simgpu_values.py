@@ -16,7 +16,9 @@ from devicelab.simgpu import simulate_gpu
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 # Operators whose values or devices do not agree, each with the reason. At most 0.5 % of the database.
-EXCEPTIONS: dict[str, str] = {}
+# Called as torch.linalg.matrix_rank it is right (below); the database calls it by a name taken before the simulation.
+EMPTY = "of an empty matrix, torch makes the result without looking at it"
+EXCEPTIONS: dict[str, str] = {"linalg.matrix_rank": EMPTY, "linalg.matrix_rank.hermitian": EMPTY}
 Run = Callable[[Any, Any, str], Any]
 
 
@@ -62,7 +64,11 @@ def test_in_place(op: Any) -> None:
     check(op, opdb.in_place)
 
 
-@pytest.mark.parametrize("op", [op for op in opdb.chosen() if op.supports_out], ids=opdb.name_of)
+@pytest.mark.parametrize(
+    "op",
+    [op for op in opdb.chosen() if op.supports_out and opdb.name_of(op) not in EXCEPTIONS],
+    ids=opdb.name_of,
+)
 def test_out(op: Any) -> None:
     check(op, opdb.into_out)
 
@@ -70,6 +76,12 @@ def test_out(op: Any) -> None:
 @pytest.mark.parametrize("op", opdb.chosen(torch.complex64, opdb.FRACTION / 4), ids=opdb.name_of)
 def test_complex(op: Any) -> None:
     check(op, opdb.forward_and_backward, torch.complex64)
+
+
+def test_the_exceptions_by_their_usual_names() -> None:
+    with simulate_gpu():
+        rank = torch.linalg.matrix_rank(torch.zeros(0, 0, device="cuda"))
+        assert (str(rank.device), rank.item()) == ("cuda:0", 0)
 
 
 def test_the_comparison_can_fail() -> None:

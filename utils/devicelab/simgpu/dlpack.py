@@ -1,4 +1,7 @@
-"""Handing a card's memory to another library: between torch and torch it works; others could only read the host's memory, so they may not."""
+"""Handing a card's memory to another library.
+
+Between torch and torch it works. Others would find only the host's memory there, so they are refused.
+"""
 
 import functools
 from collections.abc import Callable

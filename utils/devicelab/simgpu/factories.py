@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
-WITH_OUT = (
-    "arange", "empty", "eye", "full", "linspace", "logspace", "normal", "ones", "rand", "randint", "randn", "randperm", "range", "zeros"
-)  # fmt: skip
+WITH_OUT = tuple(
+    "arange empty eye full linspace logspace normal ones rand randint randn randperm range zeros".split()
+)
 FOLLOW = ("matrix_rank",)  # of torch.linalg: of an empty matrix they make the result from nothing
 SPARSE = ("coo", "compressed", "csr", "csc", "bsr", "bsc")
 
@@ -169,7 +169,7 @@ _new = Tensor.new  # type: ignore[attr-defined]
 def replacements() -> dict[Any, Any]:
     """Return torch's functions that need one, each with its stand-in."""
     _device._device_constructors()  # keeps the functions that it finds at its first call
-    data = [torch.tensor, torch.as_tensor, torch.asarray, torch.nested.nested_tensor]
+    data: list[Any] = [torch.tensor, torch.as_tensor, torch.asarray, torch.nested.nested_tensor]
     data += [getattr(torch, f"sparse_{layout}_tensor") for layout in SPARSE]
     functions = {function: from_data(function) for function in data}
     functions |= {getattr(torch, name): like(getattr(torch, name)) for name in LIKE}

@@ -71,7 +71,9 @@ def calling_frame() -> FrameType | None:
     while frame is not None and frame.f_globals.get("__name__", "").startswith("devicelab.simgpu"):
         frame = frame.f_back
     found = frame
-    while frame is not None and not (frame.f_code.co_name == "custom" and frame.f_globals["__name__"] == CUSTOM):
+    while frame is not None and not (
+        frame.f_code.co_name == "custom" and frame.f_globals["__name__"] == CUSTOM
+    ):
         if frame.f_code.co_name == "__torch_dispatch__" and frame.f_back is not None:
             found = frame.f_back
         frame = frame.f_back

@@ -21,6 +21,9 @@ _known: "WeakValueDictionary[int, CardGenerator]" = WeakValueDictionary()
 class CardGenerator(RealGenerator):
     """A generator of a simulated card. The same seed gives other numbers than on the CPU, as with CUDA."""
 
+    _card_device: torch.device
+    _cdata: int
+
     def __new__(cls, device: torch.device) -> "CardGenerator":
         self = super().__new__(cls)
         self._card_device = device
@@ -59,6 +62,9 @@ class _GeneratorType(type(RealGenerator)):  # type: ignore[misc]
 class Generator(RealGenerator, metaclass=_GeneratorType):
     """Stands in for torch.Generator: makes one of the CPU or of a simulated card."""
 
+    _card_device: torch.device
+    _cdata: int
+
     def __new__(cls, device: Any = "cpu") -> RealGenerator:  # type: ignore[misc]
         if state.current is None or torch.device(device).type != "cuda":
             return RealGenerator(device)
@@ -67,7 +73,7 @@ class Generator(RealGenerator, metaclass=_GeneratorType):
 
 def device_of_generator(generator: RealGenerator) -> torch.device:
     """Return the generator's device; C++ hands out plain wrappers, so it is looked up by the generator behind them."""
-    known = _known.get(generator._cdata)
+    known = _known.get(generator._cdata)  # type: ignore[attr-defined]
     return known.device if known is not None else generator.device
 
 

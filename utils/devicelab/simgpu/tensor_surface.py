@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn import parameter
 
 from . import moves, state
 from .judges import foreach
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 Base = torch._C.TensorBase
 Storage = torch.UntypedStorage
-_grad = Base.grad  # type: ignore[attr-defined]
+Lazy: Any = parameter.UninitializedTensorMixin  # type: ignore[attr-defined]
+_grad: Any = Base.grad
 
 
 def is_cuda(tensor: Tensor) -> bool:
@@ -95,14 +96,18 @@ def is_pinned(tensor: Tensor, device: Any = None) -> bool:
 def set_grad(tensor: Tensor, gradient: Any) -> None:
     """Do as assigning Tensor.grad: refuse a gradient from another device."""
     if isinstance(gradient, Tensor) and (found := device_of(gradient)) != (expected := device_of(tensor)):
-        if found.type != expected.type:
-            raise RuntimeError(
-                f"attempting to assign a gradient with device type '{found.type}' to a tensor with device type '{expected.type}'. "
-                "Please ensure that the gradient and the tensor are on the same device"
-            )
+        same_kind = found.type == expected.type
+        told = (
+            f"located on device with index {found.index}" if same_kind else f"with device type '{found.type}'"
+        )
+        wanted = (
+            f"located on device with index {expected.index}"
+            if same_kind
+            else f"with device type '{expected.type}'"
+        )
         raise RuntimeError(
-            f"attempting to assign a gradient located on device with index {found.index} to a tensor located on device with index "
-            f"{expected.index}. Please ensure that the gradient and the tensor are on the same device"
+            f"attempting to assign a gradient {told} to a tensor {wanted}. "
+            "Please ensure that the gradient and the tensor are on the same device"
         )
     _grad.__set__(tensor, gradient)
 
@@ -170,10 +175,8 @@ def install(simulation: "Simulation") -> None:
     patches.set(Storage, "device", property(storage_device))
     for name, value in ATTRIBUTES.items():
         patches.set(Tensor, name, value)
-    allowed = UninitializedTensorMixin._allowed_methods
-    patches.set(
-        UninitializedTensorMixin, "_allowed_methods", [*allowed, *(ATTRIBUTES[name] for name in OF_LAZY)]
-    )
+    allowed = Lazy._allowed_methods
+    patches.set(Lazy, "_allowed_methods", [*allowed, *(ATTRIBUTES[name] for name in OF_LAZY)])
     patches.set(torch._C, "_group_tensors_by_device_and_dtype", group_by_device_and_dtype)
 
 

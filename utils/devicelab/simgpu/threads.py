@@ -143,7 +143,8 @@ def install(simulation: "Simulation") -> None:
 
 def reduce_process(process: BaseProcess, protocol: Any) -> Any:
     """Pickle a process to be spawned such that the child starts with the same cards, as it would on a machine with real ones."""
-    make, arguments, *rest = object.__reduce_ex__(process, protocol)
+    parts: Any = object.__reduce_ex__(process, protocol)
+    make, arguments, *rest = parts
     if state.current is None:
         return (make, arguments, *rest)
     cards = state.current.cards

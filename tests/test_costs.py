@@ -1,9 +1,12 @@
 """What an operator costs: held against latencies that others measured, and against arithmetic done by hand."""
 
+import warnings
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.testing._internal.common_methods_invocations import op_db
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab import costs
 from devicelab.costs import CardCosts
@@ -188,3 +191,41 @@ def test_pinned_memory_copies_several_times_faster_than_pageable():
 
 def test_every_operator_is_decided_once():
     assert kind_of(aten.relu.default) is kind_of(aten.relu.default)
+
+
+class Costing(TorchDispatchMode):
+    """Costs every operator it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        kernels, work, _ = T4.work(func, args, out)
+        full = T4.operator(func, args, kwargs or {}, out)
+        assert (kernels, work) == pytest.approx((full.kernels, full.work)), func
+        assert 0 <= work < 1, func
+        assert 0 < costs.host_seconds(func, args, kwargs or {}, out).seconds < 1, func
+        self.seen += 1
+        return out
+
+
+def cost_operators(operators) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Costing() as costing:
+            for operator in operators:
+                if torch.float32 in operator.supported_dtypes("cpu"):
+                    sample = next(iter(operator.sample_inputs("cpu", torch.float32)))
+                    operator(sample.input, *sample.args, **sample.kwargs)
+    return costing.seen
+
+
+def test_every_tenth_operator_of_pytorchs_database_can_be_costed():
+    assert cost_operators(op_db[::10]) > 100
+
+
+@pytest.mark.slow
+def test_every_operator_of_pytorchs_database_can_be_costed():
+    assert cost_operators(op_db) > 1000

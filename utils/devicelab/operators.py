@@ -66,6 +66,8 @@ def learn(func: Any) -> tuple[Any, Kind]:
 
 
 def _decide(func: Any) -> Kind:
+    if not hasattr(func, "_schema"):  # a higher-order operator
+        return Kind(GENERIC, 1)
     name = func._schema.name.partition("::")[2]
     kernels, effort = _KERNELS.get(name, 1), _EFFORT.get(name, 1.0)
     if (
@@ -145,7 +147,17 @@ def _by_formula(func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> flo
             _counted.clear()
         formula = _formulas().get(func.overloadpacket)
         query, key_tensor = args[0], args[1]
-        flop = formula(*args, **kwargs, out_val=out) if formula else 4 * query.numel() * key_tensor.shape[-2]
+        try:
+            flop = (
+                formula(*args, **kwargs, out_val=out) if formula else 4 * query.numel() * key_tensor.shape[-2]
+            )
+        except (
+            AssertionError,
+            IndexError,
+            TypeError,
+            ValueError,
+        ):  # shapes that torch's formula does not know
+            flop = 0
         _counted[key] = float(flop)
     return _counted[key]
 

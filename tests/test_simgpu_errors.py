@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from devicelab.simgpu import simulate_gpu
+from devicelab.simgpu.composite_checks import limits_by_tensor
 
 GENUINE = json.loads((Path(__file__).parent / "data" / "cuda_error_messages.json").read_text())["cases"]
 L = torch.long
@@ -88,6 +89,7 @@ def two(common="cuda:0", other="cpu"):
 
 
 GPU, CPU = "cuda:0", "cpu"
+LIMITS = limits_by_tensor()
 SAME_TYPE = "Input type (torch.{}FloatTensor) and {} type (torch.{}FloatTensor) should be the same"
 ONEDNN = " or input should be a MKLDNN tensor and {} is a dense tensor"
 RNN = "Input and {} tensors are not at the same device, found input tensor at {} and {} tensor at {}"
@@ -338,8 +340,9 @@ MIXED_OPERATOR = {
     "torch.dist(c(3),C(3))": two(),
     "torch.outer(C(3),c(2))": two(),
     "torch.sum(C(3,2),0,out=c(2))": "Expected out tensor to have device cuda:0, but got cpu instead",
-    # Distance.cpp: the lower limit of the norms is made where x1 is
-    "F.cosine_similarity(C(2,3),c(2,3))": checked("min", GPU, CPU, "clamp_min__Tensor"),
+    # Distance.cpp: the lower limit of the norms is a tensor made where x1 is; in older versions a number
+    "F.cosine_similarity(C(2,3),c(2,3))": checked("min", GPU, CPU, "clamp_min__Tensor") if LIMITS else two(),
+    "F.cosine_similarity(c(2,3),C(2,3))": checked("min", CPU, GPU, "clamp_min__Tensor") if LIMITS else two(),
     # ForeachOpsKernels.cpp: one by one
     "torch._foreach_add([C(3),C(2)],[C(3),c(2)])": two(),
     "torch._foreach_addcdiv([C(3)],[c(3)],[C(3)])": two(),

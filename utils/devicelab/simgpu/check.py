@@ -5,6 +5,7 @@ the pointwise operators, and by checks written by hand. Which of them holds for 
 (`kernels`); the exceptions are in `judges`.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -37,9 +38,8 @@ def call_of(
     tensors: dict[str, list[Operand]] = {}
     for name, tensor, device in operands:
         tensors.setdefault(name, []).append((tensor, device))
-    schema = func._schema.arguments
-    arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
-    arguments |= dict(zip([argument.name for argument in schema], args, strict=False)) | kwargs
+    names, defaults = signature(func)
+    arguments = defaults | dict(zip(names, args, strict=False)) | kwargs
     return Call(
         func, tensors, arguments, lambda: func(*args, **kwargs), lambda: without_writing(func, args, kwargs)
     )
@@ -77,10 +77,28 @@ def roles(call: Call) -> tuple[list[Operand], list[Operand], list[Operand]]:
     outputs: list[Operand] = []
     inplace: list[Operand] = []
     inputs: list[Operand] = []
-    for argument in call.func._schema.arguments:
-        operands = call.tensors.get(argument.name, [])
-        is_written = argument.alias_info is not None and argument.alias_info.is_write
+    for name, is_written, is_out in written(call.func):
+        operands = call.tensors.get(name, [])
         outputs += operands if is_written else []
-        inplace += operands if is_written and not argument.is_out else []
-        inputs += [] if argument.is_out else operands
+        inplace += operands if is_written and not is_out else []
+        inputs += [] if is_out else operands
     return outputs, inplace, inputs
+
+
+@cache
+def signature(func: torch._ops.OpOverload) -> tuple[list[str], dict[str, Any]]:
+    """Return the names of an operator's arguments, and the values of those that may be left out."""
+    arguments = func._schema.arguments
+    defaults = {
+        argument.name: argument.default_value for argument in arguments if argument.has_default_value()
+    }
+    return [argument.name for argument in arguments], defaults
+
+
+@cache
+def written(func: torch._ops.OpOverload) -> list[tuple[str, bool, bool]]:
+    """Return for each argument of an operator its name, whether it is written, and whether it is an out= argument."""
+    return [
+        (argument.name, bool(argument.alias_info and argument.alias_info.is_write), argument.is_out)
+        for argument in func._schema.arguments
+    ]

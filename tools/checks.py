@@ -21,20 +21,28 @@ class Stage:
 
 
 FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-QUICK = ("-m", "not slow and not browser and not interop")
+PYTEST = ("-m", "pytest", "-q")
+UNITS = (*PYTEST, "tests", "-n", "2", "-m")
+OPDB = {"DEVICELAB_OPDB": "full"}
 
 
 def stages(everything: bool) -> list[Stage]:
     """Return the stages of `test`, or those of `test-all`, the quick ones first."""
-    selected = () if everything else QUICK
-    variables = {"DEVICELAB_OPDB": "full"} if everything else {}
-    return [
+    quick = [
         Stage("lint", ("-m", "ruff", "check", ".")),
         Stage("format", ("-m", "ruff", "format", "--check", ".")),
         Stage("types", ("-m", "mypy")),
         Stage("floors", ("-c", FLOORS)),
         Stage("notebooks", ("-m", "tools.run_notebooks")),
-        Stage("units", ("-m", "pytest", "tests", "-n", "2", "-q", *selected), variables),
+    ]
+    if not everything:
+        return [*quick, Stage("units", (*UNITS, "not slow and not browser and not interop"))]
+    return [
+        *quick,
+        Stage("browser", (*PYTEST, "tests", "-m", "browser")),
+        # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
+        Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),
+        Stage("units", (*UNITS, "not browser and not interop"), OPDB),
     ]
 
 

@@ -13,6 +13,17 @@ CUDA1 = torch.device("cuda", 1)
 REAL_DEVICE = torch.device
 
 
+def outcome(call):
+    """Return what a call gives or raises, in words."""
+    try:
+        return repr(call())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+WITHOUT_A_CARD = outcome(lambda: torch.device(0))  # a CPU wheel refuses, a CUDA wheel says cuda:0
+
+
 @pytest.fixture(autouse=True)
 def card():
     with simulate_gpu("Tesla T4", count=2) as simulation:
@@ -86,13 +97,11 @@ def test_devices_pickled_while_simulating_are_read_without(card):
     card.stop()
     assert pickle.loads(data) == [CUDA1, REAL_DEVICE]
     assert torch.device is REAL_DEVICE
-    with pytest.raises(RuntimeError, match="Cannot access accelerator device when none is available"):
-        torch.device(0)
+    assert outcome(lambda: torch.device(0)) == WITHOUT_A_CARD
 
 
 def test_a_reference_kept_from_the_simulation_goes_on_as_torch_does(card):
     kept = torch.device
     card.stop()
     assert kept("cpu") == torch.device("cpu") and isinstance(torch.device("cpu"), kept)
-    with pytest.raises(RuntimeError, match="Cannot access accelerator device when none is available"):
-        kept(0)
+    assert outcome(lambda: kept(0)) == WITHOUT_A_CARD

@@ -22,6 +22,17 @@ NO_CUDA = (  # torch/serialization.py, _validate_device
 )
 
 
+def outcome(call):
+    """Return what a call gives or raises, in words."""
+    try:
+        return repr(call())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+WITHOUT_A_CARD = outcome(lambda: torch.UntypedStorage(2, device="cuda"))
+
+
 @pytest.fixture
 def card():
     with simulate_gpu("Tesla T4", count=2) as simulation:
@@ -287,8 +298,7 @@ def test_sharing_with_another_process_is_refused_in_words(card):
 def test_leaving_gives_storages_back(card):
     card.stop()
     assert torch.ones(2).untyped_storage().device.type == "cpu"
-    with pytest.raises(AssertionError, match="Torch not compiled with CUDA enabled"):
-        torch.UntypedStorage(2, device="cuda")
+    assert outcome(lambda: torch.UntypedStorage(2, device="cuda")) == WITHOUT_A_CARD
     assert {"device", "__new__", "copy_", "is_shared"} & set(vars(torch.UntypedStorage)) <= {"is_shared"}
 
 

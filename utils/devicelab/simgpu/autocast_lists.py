@@ -15,7 +15,7 @@ LOWER_PRECISION = _names("""
     conv_transpose2d.input conv_transpose3d.input convolution cudnn_convolution cudnn_convolution_transpose
     prelu addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul
     linalg_multi_dot _thnn_fused_lstm_cell _thnn_fused_gru_cell lstm_cell gru_cell rnn_tanh_cell
-    rnn_relu_cell _scaled_dot_product_flash_attention scaled_dot_product_attention
+    rnn_relu_cell _scaled_dot_product_flash_attention scaled_dot_product_attention _cudnn_rnn
 """)
 
 # CUDA casts its recurrent layers in _cudnn_rnn, where a CPU build has no rule: here, at their entry instead.
@@ -36,14 +36,19 @@ FLOAT32 = _names("""
     upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa
 """)
 
-# The output type becomes float32, unless the caller chose one.
+# The output type becomes float32, unless the caller chose one. The last line is gone from newer versions.
 FLOAT32_OUTPUT = _names("""
     prod prod.dim_int softmax.int log_softmax.int cumprod cumsum linalg_vector_norm linalg_matrix_norm
     linalg_matrix_norm.str_ord sum sum.dim_IntList
+    prod.dim_Dimname softmax.Dimname log_softmax.Dimname cumprod.dimname cumsum.dimname sum.dim_DimnameList
 """)
 
 # The call goes to the overload that takes an output type: operator -> overload.
-FLOAT32_OVERLOAD = {"norm.Scalar": "norm.ScalarOpt_dtype", "norm.ScalarOpt_dim": "norm.ScalarOpt_dim_dtype"}
+FLOAT32_OVERLOAD = {
+    "norm.Scalar": "norm.ScalarOpt_dtype",
+    "norm.ScalarOpt_dim": "norm.ScalarOpt_dim_dtype",
+    "norm.names_ScalarOpt_dim": "norm.names_ScalarOpt_dim_dtype",
+}
 
 # Every floating-point argument is cast to the widest type among them.
 PROMOTE = _names("""

@@ -13,7 +13,7 @@ from torch.utils import _device
 
 from . import moves, state
 from .composites import builtin
-from .special import request
+from .creation import request
 from .tags import CPU, SimCard, Tensor, card_of, device_of
 
 if TYPE_CHECKING:
@@ -21,8 +21,18 @@ if TYPE_CHECKING:
 
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
-WITH_OUT = tuple(
-    "arange empty eye full linspace logspace normal ones rand randint randn randperm range zeros".split()
+WITH_OUT = (
+    "arange",
+    "empty",
+    "eye",
+    "full",
+    "linspace",
+    "logspace",
+    "normal",
+    "ones",
+    "rand",
+    "randint",
+    "randn",
 )
 FOLLOW = ("matrix_rank",)  # of torch.linalg: of an empty matrix they make the result from nothing
 SPARSE = ("coo", "compressed", "csr", "csc", "bsr", "bsc")
@@ -40,12 +50,25 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
         source = args[0] if args else kwargs.get("data", kwargs.get("obj"))
         if isinstance(source, Tensor) and original.__name__ in ("tensor", "as_tensor", "asarray"):
             return from_tensor(original.__name__, source, args, kwargs, device)
+        if original.__name__.startswith("sparse_"):
+            args = together(original.__name__, args, device)
         target, card = moves.target_of(device) if device is not None else (None, None)
         if card is None:
             return pinned(original, args, kwargs if target is None else {**kwargs, "device": target})
         return to_card(original, args, kwargs, card)
 
     return factory
+
+
+def together(name: str, args: Any, device: Any) -> Any:
+    """Do as torch's sparse constructors: move the parts to where `device` says, else to where the values are."""
+    number = 1 if "coo" in name else 2
+    values = args[number] if len(args) > number else None
+    if device is None and not isinstance(values, Tensor):
+        return args
+    home = moves.target_of(device)[0] if device is not None else device_of(values)
+    home = home if isinstance(values, Tensor) else CPU  # all is made there of numbers, and copied then
+    return tuple(moves.to(item, home) if isinstance(item, Tensor) else item for item in args)
 
 
 def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], card: SimCard) -> Tensor:

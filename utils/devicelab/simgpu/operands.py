@@ -92,3 +92,33 @@ def adoptable() -> Adoptable:
         roots = (root for root in frame.f_locals.get("t_outputs", ()) if isinstance(root, Tensor))
         hint = next((card for card in map(card_of, roots) if card), None)
     return Adoptable((id(frame), frame.f_lasti), hint)
+
+
+def is_on_card(seen: Any) -> bool:
+    """Say whether all operands seen lie on one card of the running simulation."""
+    return seen.__class__ is SimCard and seen.running
+
+
+def home(tensor: Tensor) -> SimCard | None:
+    """Return the running card that a tensor lies on."""
+    tag = tag_of(tensor)
+    return tag if is_on_card(tag) else None  # type: ignore[return-value]
+
+
+def position(func: Any, name: str) -> int:
+    """Return the place of an argument in the operator's schema, or -1."""
+    key = (id(func), name)
+    if key not in _positions:
+        names = [argument.name for argument in func._schema.arguments]
+        _positions[key] = names.index(name) if name in names else -1
+    return _positions[key]
+
+
+_positions: dict[tuple[int, str], int] = {}
+
+
+def on_host(mode: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator of the CPU."""
+    out = func(*args, **kwargs)
+    mode.clock.host(func, args, out)
+    return out

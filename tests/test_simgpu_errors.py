@@ -428,6 +428,10 @@ ALLOWED = {
     "C(5).masked_fill(C(5)>0,c())": GPU,
     # Copy.cpp, Fill.cpp
     "C(5).slice_scatter(c(2),0,1,3)": GPU,
+    # torch/csrc/utils/tensor_new.cpp: the indices of a sparse tensor go where its values are
+    "torch.sparse_coo_tensor(torch.tensor([[0,1],[1,0]]),C(2),(2,2))": GPU,
+    "torch.sparse_coo_tensor(torch.tensor([[0,1],[1,0]]),c(2),(2,2),device='cuda')": GPU,
+    "torch.sparse_csr_tensor(torch.tensor([0,1,2]),torch.tensor([0,1]),C(2),(2,2))": GPU,
     "c(3).type_as(C(3))": GPU,
     "nn.utils.rnn.pad_sequence([C(3),c(2)])": GPU,
     "C(3).copy_(c(3))": GPU,

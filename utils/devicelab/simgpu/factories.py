@@ -71,6 +71,17 @@ def together(name: str, args: Any, device: Any) -> Any:
     return tuple(moves.to(item, home) if isinstance(item, Tensor) else item for item in args)
 
 
+def together(name: str, args: Any, device: Any) -> Any:
+    """Do as torch's sparse constructors: move the parts to where `device` says, else to where the values are."""
+    number = 1 if "coo" in name else 2
+    values = args[number] if len(args) > number else None
+    if device is None and not isinstance(values, Tensor):
+        return args
+    home = moves.target_of(device)[0] if device is not None else device_of(values)
+    home = home if isinstance(values, Tensor) else CPU  # all is made there of numbers, and copied then
+    return tuple(moves.to(item, home) if isinstance(item, Tensor) else item for item in args)
+
+
 def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], card: SimCard) -> Tensor:
     """Call the function for the CPU and copy its result to `card`."""
     if kwargs.pop("pin_memory", False):

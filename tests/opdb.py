@@ -22,8 +22,9 @@ def name_of(op: Any) -> str:
 
 
 def entries(dtype: torch.dtype = torch.float32) -> list[Any]:
-    """Return all entries that the CPU has for a dtype."""
-    return [op for op in op_db if dtype in op.supported_dtypes("cpu") and "jiterator" not in op.name]
+    """Return all entries that both the CPU and CUDA have for a dtype."""
+    both = [op for op in op_db if dtype in op.supported_dtypes("cpu") & op.supported_dtypes("cuda")]
+    return [op for op in both if "jiterator" not in op.name]
 
 
 def chosen(dtype: torch.dtype = torch.float32, fraction: float = FRACTION) -> list[Any]:

@@ -487,6 +487,20 @@ def test_rms_norm_is_one_kernel_on_a_card():
     assert str(caught.value) == checked("weight", CPU, GPU, "__fused_rms_norm")
 
 
+@pytest.mark.parametrize(
+    ("code", "operator"),
+    [
+        ("torch.histogram(C(5),3)", "histogram.bin_ct"),
+        ("C(5).histogram(C(3))", "histogram.bins_tensor"),
+        ("torch.histogramdd(C(5,2),[2,2])", "_histogramdd_bin_edges"),
+    ],
+)
+def test_an_operator_that_cuda_lacks_says_so(code, operator):
+    words = f"Could not run 'aten::{operator}' with arguments from the 'CUDA' backend."
+    with pytest.raises(NotImplementedError, match=words):
+        eval(code, dict(NAMES))
+
+
 def test_inference_mode_changes_no_message():
     with torch.inference_mode(), pytest.raises(RuntimeError) as caught:
         nn.Linear(3, 5)(C(2, 3))

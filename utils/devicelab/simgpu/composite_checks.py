@@ -147,6 +147,14 @@ def quantile(given: dict[str, Any]) -> None:
         refuse("quantile() q tensor must be on the same device as the input tensor")
 
 
+@before("input bins", "torch.histogram", "torch.Tensor.histogram", "torch.histogramdd")
+def histogram(given: dict[str, Any]) -> None:
+    """native_functions.yaml: only the CPU has these kernels."""
+    edges = "bins_tensor" if isinstance(given["bins"], Tensor) else "bin_ct"
+    if place(given["input"]).type == "cuda":
+        missing("_histogramdd_bin_edges" if given["function"] == "histogramdd" else f"histogram.{edges}")
+
+
 @before("input indices_or_sections", "torch.tensor_split", "torch.Tensor.tensor_split")
 def tensor_split(given: dict[str, Any]) -> None:
     """TensorShape.cpp, tensor_split: the indices are read by the host."""

@@ -71,6 +71,12 @@ def test_the_sentence_claims_no_more_than_the_ranges_allow(gpu, words):
     assert words in str(Comparison(Setting(), variants))
 
 
+def test_a_busy_machine_is_said_once_below_the_table():
+    busy = Timing((1.0, 1.01, 1.02), 1, "cpu", "CPU", "measured", 1, load=3.0)
+    variants = [Variant(name, "cpu", "measured", busy, 1.0) for name in ("cpu", "gpu", "mismatched")]
+    assert str(Comparison(Setting(), tuple(variants))).count("This machine is busy") == 1
+
+
 def test_without_a_gpu_two_examples_say_that_they_did_not_run():
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("this machine has a GPU, so the examples run")

@@ -68,13 +68,18 @@ class Timing:
             return f"{units.seconds(self.median)} ({units.seconds(self.low)} to {units.seconds(self.high)})"
         return f"{units.seconds(self.median)} ± {units.seconds(self.spread / 2)}"
 
+    @property
+    def caution(self) -> str | None:
+        """What to know before this time is compared with another, or None."""
+        if self.busy:
+            return f"This machine is busy (load {self.load:.1f} per core): on an idle one the time may be much shorter."
+        if self.unstable:
+            return "The samples differ widely: close other programs and measure again before you compare."
+        return None
+
     def __str__(self) -> str:
         line = f"{self.text} a call, {units.rate(self.per_second)} [{self.label}]"
-        if self.unstable:
-            line += "\nThe samples differ widely: close other programs and measure again before you compare."
-        elif self.busy:
-            line += f"\nThis machine is busy (load {self.load:.1f} per core): on an idle one the time may be much shorter."
-        return line
+        return f"{line}\n{self.caution}" if self.caution else line
 
     __repr__ = __str__
 

@@ -105,7 +105,9 @@ class Comparison:
     @property
     def sentences(self) -> list[str]:
         """What the table says, in words."""
-        return [*_speed(self), *_faults(self)]
+        timings = [variant.timing for variant in self.variants if variant.timing]
+        cautions = dict.fromkeys(timing.caution for timing in timings if timing.caution)
+        return [*_speed(self), *cautions, *_faults(self)]
 
     def __str__(self) -> str:
         rows = [self._header, *self._rows()]

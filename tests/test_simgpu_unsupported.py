@@ -6,6 +6,7 @@ from torch import nn
 
 from devicelab import simulate_gpu
 from devicelab.errors import SimulationError
+from devicelab.simgpu.unsupported import refuse_launches
 
 
 @pytest.fixture
@@ -122,6 +123,18 @@ def test_cuda_extensions_are_refused_and_others_are_not(cards, monkeypatch):
         cpp_extension.load_inline("mine", "", cuda_sources="__global__ void f() {}")
     with pytest.raises(SimulationError, match="A CUDA extension is not simulated"):
         cpp_extension.CUDAExtension("mine", ["mine.cu"])
+
+
+def test_triton_kernels_are_refused(cards):
+    """With a stand-in for Triton's class, since CPU wheels come without Triton."""
+
+    class JITFunction:
+        def run(self, *args):
+            raise AssertionError("a kernel was launched")
+
+    refuse_launches(cards.patches.set, JITFunction)
+    with pytest.raises(SimulationError, match="A Triton kernel is not simulated"):
+        JITFunction().run(torch.ones(2, device="cuda"))
 
 
 def test_a_function_compiled_before_the_start_is_refused_too():

@@ -45,8 +45,11 @@ COPY = _us(4, 8, 16)
 UNKNOWN_FP32, UNKNOWN_MEMORY, UNKNOWN_LINK = 0.65, 0.80, 15.8e9
 COMPUTE_SPREAD, MEMORY_SPREAD, UNKNOWN_SPREAD = 1.35, 1.2, 1.8
 PINNED = 0.80  # of the link, 24.7 of 31.5 GB/s on an RTX 4090
-PAGEABLE = PINNED * 1.4 / 12.6  # 1.4 GB/s where pinned memory gave 12.6, on an A100
-PAGEABLE_SPREAD, PINNED_SPREAD = 3.0, 1.25
+PAGEABLE_UP = (
+    PINNED * 0.4
+)  # pinning first and copying then can take twice as long as a pageable copy to the card
+PAGEABLE_DOWN = PINNED * 1.4 / 12.6  # to the host: 1.4 GB/s where pinned memory gave 12.6, on an A100
+PAGEABLE_SPREAD, PINNED_SPREAD = 2.5, 1.25
 DOUBLE = 1 / 64  # of fp32, where the card has no figure for fp64
 EMULATED_BF16 = 0.6  # of fp32, on a card without bf16: 2.25 of 4 TFLOP/s on a T4, 9.4 of 13 on a V100
 
@@ -160,9 +163,10 @@ class CardCosts:
                 kernels = args[0].shape[0]
         return Cost(kernels, count, moved, work * kind.effort, spread)
 
-    def copy(self, bytes: int, pinned: bool) -> Span:
+    def copy(self, bytes: int, pinned: bool, to_host: bool = False) -> Span:
         """Return the seconds of one copy over the link between host and card."""
-        work = bytes / (self.link * (PINNED if pinned else PAGEABLE))
+        pageable = PAGEABLE_DOWN if to_host else PAGEABLE_UP
+        work = bytes / (self.link * (PINNED if pinned else pageable))
         spread = PINNED_SPREAD if pinned else PAGEABLE_SPREAD
         return Span(COPY.low + work / spread, COPY.seconds + work, COPY.high + work * spread)
 

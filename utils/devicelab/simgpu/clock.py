@@ -108,7 +108,9 @@ class Clock:
         index = (source if source.type == "cuda" else target).index or 0
         self.spend(costs.DISPATCH)
         self.spend(costs.LAUNCH)
-        self._current[index].add(self, *self.costs[index].copy(nbytes, pinned or between_cards))
+        self._current[index].add(
+            self, *self.costs[index].copy(nbytes, pinned or between_cards, target.type == "cpu")
+        )
         if between_cards:
             self.hold(
                 target.index or 0, self._stream[target.index or 0], self.mark(index, self._stream[index])

@@ -1,7 +1,7 @@
 """What a simulated card does not do: each is refused in one sentence that says what to do instead, and none passes silently."""
 
+import contextlib
 import functools
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -214,6 +214,11 @@ def _process_groups(patch: Callable[[Any, str, Any], None]) -> None:
         patch(torch.cuda.nccl, name, refusal(NCCL))
 
 
+def refuse_launches(patch: Callable[[Any, str, Any], None], kernel: type) -> None:
+    """Refuse to launch kernels of Triton's class."""
+    patch(kernel, "run", refusal(KERNELS.format("A Triton kernel")))
+
+
 def _custom_kernels(patch: Callable[[Any, str, Any], None]) -> None:
     """Refuse kernels that the program brings along; C++ extensions for the CPU still load."""
     patch(
@@ -221,9 +226,10 @@ def _custom_kernels(patch: Callable[[Any, str, Any], None]) -> None:
     )
     if hasattr(torch.cuda, "_compile_kernel"):
         patch(torch.cuda, "_compile_kernel", refusal(KERNELS.format("torch.cuda._compile_kernel")))
-    triton = sys.modules.get("triton.runtime.jit")
-    if triton is not None:
-        patch(triton.JITFunction, "run", refusal(KERNELS.format("A Triton kernel")))
+    with contextlib.suppress(ImportError):  # CPU wheels come without Triton
+        from triton.runtime.jit import JITFunction  # type: ignore[import-not-found,import-untyped]
+
+        refuse_launches(patch, JITFunction)
     try:
         from torch.utils import cpp_extension
     except ImportError:  # it needs setuptools

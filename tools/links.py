@@ -132,6 +132,7 @@ def with_cells(text: str, opens: str, place: Place) -> str:
     colab = _cell(cells, COLAB) or _inserted(cells, _first_code(cells), COLAB, "code")
     badges["source"] = place.badges(opens).splitlines(keepends=True)
     colab["source"] = place.bootstrap().splitlines(keepends=True)
+    colab["metadata"].setdefault("jupyter", {})["source_hidden"] = True  # it is no part of the lesson
     return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

@@ -189,3 +189,34 @@ def test_what_torch_takes_apart_by_itself(
     with opdb.Witness() as witness:
         assert program(torch.arange(5.0, device="cuda")).device == torch.device("cuda", 0)
     assert not witness.escaped
+
+
+def apply(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function: for the interpreter, always at the same place."""
+    return function(*args)
+
+
+def test_a_cpu_tensor_is_never_adopted(simulation: Any) -> None:
+    """C++ composites make tensors on the way that follow their operands. What the learner makes does not."""
+    card = torch.ones(3, device="cuda")
+    makers: list[Callable[[], torch.Tensor]] = [
+        lambda: apply(torch.ones, 3),
+        lambda: torch.Tensor([1, 2, 3]),
+        lambda: torch.FloatTensor(3),
+        lambda: torch.ones(3).new_ones(3),
+        lambda: torch.zeros_like(torch.ones(3)),
+        lambda: torch.rand(3).mul_(2),
+        lambda: torch.fft.fftfreq(3),
+        lambda: torch.hann_window(3),
+        lambda: torch.nn.Parameter(torch.ones(3)),
+        lambda: torch.nn.Linear(3, 3).bias,
+        lambda: torch.eye(3)[0],
+    ]
+    for number, make in enumerate(makers):
+        with pytest.raises(RuntimeError, match="at least two devices"):
+            apply(torch.add, card, make())
+            pytest.fail(f"number {number} was adopted")
+    with torch.device("cpu"), pytest.raises(RuntimeError, match="at least two devices"):
+        card + torch.ones(3)
+    with opdb.DrawsRandomNumbers(), pytest.raises(RuntimeError, match="at least two devices"):
+        card + torch.ones(3)

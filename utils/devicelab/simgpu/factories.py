@@ -14,26 +14,13 @@ from torch.utils import _device
 from . import moves, state
 from .composites import builtin
 from .creation import request
-from .tags import CPU, SimCard, Tensor, card_of, device_of
+from .tags import CPU, Adoptable, SimCard, Tensor, card_of, device_of, tag_of, unmark
 
 if TYPE_CHECKING:
     from .session import Simulation
 
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
-WITH_OUT = (
-    "arange",
-    "empty",
-    "eye",
-    "full",
-    "linspace",
-    "logspace",
-    "normal",
-    "ones",
-    "rand",
-    "randint",
-    "randn",
-)
 FOLLOW = ("matrix_rank",)  # of torch.linalg: of an empty matrix they make the result from nothing
 SPARSE = ("coo", "compressed", "csr", "csc", "bsr", "bsc")
 
@@ -58,17 +45,6 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
         return to_card(original, args, kwargs, card)
 
     return factory
-
-
-def together(name: str, args: Any, device: Any) -> Any:
-    """Do as torch's sparse constructors: move the parts to where `device` says, else to where the values are."""
-    number = 1 if "coo" in name else 2
-    values = args[number] if len(args) > number else None
-    if device is None and not isinstance(values, Tensor):
-        return args
-    home = moves.target_of(device)[0] if device is not None else device_of(values)
-    home = home if isinstance(values, Tensor) else CPU  # all is made there of numbers, and copied then
-    return tuple(moves.to(item, home) if isinstance(item, Tensor) else item for item in args)
 
 
 def together(name: str, args: Any, device: Any) -> Any:
@@ -130,26 +106,33 @@ def like(original: Callable[..., Any]) -> Callable[..., Any]:
     return factory
 
 
-def with_out(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a stand-in for zeros, arange and so on: C++ would compare `device=` with where it believes `out=` to be."""
+def plain(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for zeros, arange and so on, called by the learner, whose tensor is nobody's to adopt.
+
+    With `out=`, C++ would compare `device=` with where it believes `out` to be.
+    """
 
     @functools.wraps(original)
     def factory(*args: Any, **kwargs: Any) -> Any:
-        out, device = kwargs.get("out"), kwargs.get("device")
-        if device is None or state.current is None:
+        if state.current is None:
             return original(*args, **kwargs)
-        if isinstance(device, int):
-            kwargs["device"] = moves.target_of(device)[0]
-        if out is None:
-            return original(*args, **kwargs)
-        target, found = moves.target_of(kwargs.pop("device"))[0], device_of(out)
-        if target != found:
-            raise RuntimeError(
-                f"device type {target.type} does not match device type of out parameter ({found.type})"
-            )
-        return original(*args, **kwargs)
+        out = kwargs.get("out")
+        if out is not None and kwargs.get("device") is not None:
+            target, found = moves.target_of(kwargs.pop("device"))[0], device_of(out)
+            if target != found:
+                raise RuntimeError(
+                    f"device type {target.type} does not match device type of out parameter ({found.type})"
+                )
+        return owned(original(*args, **kwargs))
 
     return factory
+
+
+def owned(tensor: Any) -> Any:
+    """Return a tensor that Python asked for: if it lies on no card, it is the CPU's."""
+    if isinstance(tensor, Tensor) and tag_of(tensor).__class__ is Adoptable:
+        unmark(tensor.untyped_storage())
+    return tensor
 
 
 def following(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,13 +184,19 @@ _new = Tensor.new  # type: ignore[attr-defined]
 
 @functools.cache
 def replacements() -> dict[Any, Any]:
-    """Return torch's functions that need one, each with its stand-in."""
-    _device._device_constructors()  # keeps the functions that it finds at its first call
+    """Return torch's functions that need one, each with its stand-in.
+
+    _device_constructors keeps the functions that it finds at its first call, so it is called before any is replaced.
+    """
     data: list[Any] = [torch.tensor, torch.as_tensor, torch.asarray, torch.nested.nested_tensor]
     data += [getattr(torch, f"sparse_{layout}_tensor") for layout in SPARSE]
     functions = {function: from_data(function) for function in data}
     functions |= {getattr(torch, name): like(getattr(torch, name)) for name in LIKE}
-    functions |= {getattr(torch, name): with_out(getattr(torch, name)) for name in WITH_OUT}
+    functions |= {
+        function: plain(function)
+        for function in _device._device_constructors() | {torch.normal}
+        if function not in functions
+    }
     return functions | {
         getattr(torch.linalg, name): following(getattr(torch.linalg, name)) for name in FOLLOW
     }

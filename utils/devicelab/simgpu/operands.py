@@ -2,14 +2,20 @@
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import torch
 
 from .tags import UNUSUAL, Adoptable, SimCard, Tensor, card_of, mark, put, tag_of
 
 NOTHING = object()  # no tensor seen yet
 MIXED = object()  # tensors with different marks
 CUSTOM = f"{__package__}.special"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
+TORCH = Path(torch.__file__).parent
+# The files whose frames lie between torch and somebody's __torch_dispatch__.
+PLUMBING = (str(TORCH / "_compile.py"), str(TORCH / "_dynamo" / "eval_frame.py"))
 ENGINE = "_engine_run_backward"  # torch.autograd.graph's function below which all of a backward pass runs
 
 
@@ -66,7 +72,7 @@ NOT_THE_CALLER = ("torch._dynamo", "torch._compile", "devicelab.simgpu")
 
 
 def calling_frame() -> FrameType | None:
-    """Return the Python frame that is calling torch; below another dispatch mode, the one that made the outermost call."""
+    """Return the Python frame that is calling torch; below another mode, the one that made the outermost call."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith("devicelab.simgpu"):
         frame = frame.f_back
@@ -74,11 +80,11 @@ def calling_frame() -> FrameType | None:
     while frame is not None and not (
         frame.f_code.co_name == "custom" and frame.f_globals["__name__"] == CUSTOM
     ):
-        if frame.f_code.co_name == "__torch_dispatch__" and frame.f_back is not None:
+        if frame.f_code.co_name in ("__torch_dispatch__", "__torch_function__") and frame.f_back is not None:
             found = frame.f_back
+            while found.f_code.co_filename in PLUMBING and found.f_back is not None:
+                found = found.f_back
         frame = frame.f_back
-    while found is not None and found.f_globals.get("__name__", "").startswith(NOT_THE_CALLER):
-        found = found.f_back  # wrappers around another mode, and our own stand-ins
     return found
 
 

@@ -13,6 +13,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .course.guess import guess
     from .devices import clock
+    from .doctor import doctor
     from .expect import expect_error
     from .explain import explain
     from .gpus import gpus
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "clock": "devices",
     "compare": "variants",
+    "doctor": "doctor",
     "expect_error": "expect",
     "explain": "explain",
     "gpus": "gpus",
@@ -41,6 +43,7 @@ __all__ = [
     "__version__",
     "clock",
     "compare",
+    "doctor",
     "expect_error",
     "explain",
     "gpus",

@@ -34,9 +34,19 @@ def _parser() -> argparse.ArgumentParser:
     for name, default, text in _SIZES:
         usual = "adaptive" if default is None else default
         compare.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {usual})")
+    doctor = commands.add_parser(
+        "doctor", help="why is there no GPU here, or the wrong one?", description=_DOCTOR
+    )
+    doctor.set_defaults(run=_doctor)
+    doctor.add_argument("--json", action="store_true", help="the findings and all the facts as JSON")
+    doctor.add_argument(
+        "script", nargs="?", help="a script to read: does it set CUDA_VISIBLE_DEVICES too late?"
+    )
     return parser
 
 
+_DOCTOR = """Says why torch has no GPU here, with evidence and one command to try; the report holds no user names.
+Exit codes: 0 a GPU can be used and nothing is wrong, 1 there is none or something is wrong, 2 unusable input."""
 _SIZES = (
     ("rows", 100, "rows of data"),
     ("width", 10, "features of a row"),
@@ -58,6 +68,14 @@ def _compare(options: argparse.Namespace) -> int:
     result = variants.compare(sizes.pop("rows"), sizes.pop("width"), **sizes)
     print(result.to_json() if options.json else result)
     return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from .doctor import doctor
+
+    report = doctor(options.script)
+    print(report.to_json() if options.json else report)
+    return report.exit_code
 
 
 if __name__ == "__main__":

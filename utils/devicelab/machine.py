@@ -18,9 +18,9 @@ def nvidia_driver() -> str | None:
     return shutil.which("nvidia-smi")
 
 
-def reinstall(cuda: str = "") -> str:
-    """Return the command that installs a torch for CUDA in this Python; `cuda` is a folder of the wheel index, as "cu126"."""
-    if not cuda and platform.system() == "Windows":
-        cuda = "cu128"  # without a folder, Windows gets the CPU wheel
-    index = f" --index-url {WHEELS}/{cuda}" if cuda else ""
-    return f"{sys.executable} -m pip install --force-reinstall torch{index}"
+def reinstall(folder: str = "", *, python: str = "", system: str = "") -> str:
+    """Return the command that installs a torch with GPU support; `folder` is one of the wheel index, such as "cu126"."""
+    if not folder and (system or platform.system()) == "Windows":
+        folder = "cu128"  # without a folder, Windows gets the wheel for the CPU
+    index = f" --index-url {WHEELS}/{folder}" if folder else ""
+    return f"{python or sys.executable} -m pip install --force-reinstall torch{index}"

@@ -1,8 +1,6 @@
 """The first line of every lesson: say which GPU there is, and simulate one where there is none."""
 
 import os
-import platform
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import torch
 
 from . import devices
 from .errors import InputError, listed
+from .machine import nvidia_driver, reinstall
 from .simgpu import simulate_gpu
 
 MODES = ("auto", "real", "simulated", "off")
@@ -99,24 +98,9 @@ def obstacles() -> list[str]:
     if torch.version.cuda is None:
         return [
             f"ATTENTION: there is an NVIDIA driver here ({driver}), but this torch ({torch.__version__}) was built for the CPU "
-            f"only and cannot use the card.\nTo mend it, run in a terminal, then restart the kernel:\n    {_reinstall()}"
+            f"only and cannot use the card.\nTo mend it, run in a terminal, then restart the kernel:\n    {reinstall()}"
         ]
     return [
         f"ATTENTION: there is an NVIDIA driver here ({driver}) and torch was built for CUDA {torch.version.cuda}, but torch "
-        "finds no usable GPU.\nTo see why, run in a terminal:\n"
-        f"    {sys.executable} -c \"import torch; torch.zeros(1, device='cuda')\""
+        f"finds no usable GPU.\nTo see why, run in a terminal:\n    {sys.executable} -m devicelab doctor"
     ]
-
-
-def nvidia_driver() -> str | None:
-    """Return the evidence of an installed NVIDIA driver, or None: a file or a program that only the driver brings."""
-    windows = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "nvcuda.dll")
-    for place in (Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1"), windows):
-        if place.exists():
-            return str(place)
-    return shutil.which("nvidia-smi")
-
-
-def _reinstall() -> str:
-    index = " --index-url https://download.pytorch.org/whl/cu128" if platform.system() == "Windows" else ""
-    return f"{sys.executable} -m pip install --force-reinstall torch{index}"

@@ -1,0 +1,23 @@
+"""Why is there no GPU here, or why the wrong one? Evidence first, then a judgement, then one command to try."""
+
+from pathlib import Path
+
+from .diagnoses import diagnose
+from .evidence import gather
+from .finding import Finding
+from .machine import Gpu, Holder, Machine
+from .report import Report
+from .script import look_into
+
+__all__ = ["Finding", "Gpu", "Holder", "Machine", "Report", "doctor"]
+
+
+def doctor(script: str | None = None) -> Report:
+    """Examine this machine and this process: wheel, driver, cards, environment. May start CUDA; changes nothing else.
+
+    In a notebook it speaks about the kernel; `python -m devicelab doctor` speaks about a process of its own. `script` is a
+    Python file to be read, not run: does it set CUDA_VISIBLE_DEVICES too late?
+    """
+    found = look_into(Path(script)) if script else None
+    machine = gather()
+    return Report(machine, (*([found] if found else []), *diagnose(machine)))

@@ -1,0 +1,198 @@
+"""Look at this machine. Every question is asked carefully: an answer that does not come is no reason to stop."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from devicelab import machine
+
+from .machine import Gpu, Holder, Machine
+
+PATIENCE = 20  # seconds for a program such as nvidia-smi
+VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+MIB = 2**20
+_SMI_GPUS = "--query-gpu=index,name,driver_version,memory.total,memory.used,compute_mode"
+_SMI_APPS = "--query-compute-apps=process_name,used_memory"
+_SMI_FORMAT = "--format=csv,noheader,nounits"
+
+
+def gather() -> Machine:
+    """Return the evidence. Asks nvidia-smi first, then torch, which may start CUDA in this process."""
+    facts: dict[str, Any] = {}
+    for look in (_system, _surroundings, _environment, _driver, _torch):
+        facts |= _carefully(look)
+    return Machine(**facts)
+
+
+def _carefully(look: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    try:
+        return look()
+    except Exception:  # the doctor reports on what is left
+        return {}
+
+
+def _system() -> dict[str, Any]:
+    system = platform.system()
+    return {
+        "system": system,
+        "release": platform.mac_ver()[0] if system == "Darwin" else platform.release(),
+        "chip": platform.machine(),
+        "translated": system == "Darwin" and _run("sysctl", "-n", "sysctl.proc_translated")[1].strip() == "1",
+        "python": platform.python_version(),
+        "executable": sys.executable,
+    }
+
+
+def _surroundings() -> dict[str, Any]:
+    """Whether this is WSL or a container, and which cards are on the bus."""
+    cards = Path("/sys/bus/pci/devices").glob("*/class")
+    vendors = [
+        _text(card.parent / "vendor").strip() for card in cards if _text(card).startswith(("0x0300", "0x0302", "0x0380"))
+    ]  # fmt: skip
+    return {
+        "wsl": "microsoft" in _text("/proc/version").lower(),
+        "container": _container(),
+        "pci": tuple(VENDORS.get(vendor, vendor) for vendor in vendors),
+        "device_nodes": tuple(str(path) for path in (*_nodes("nvidia[0-9]*"), *_nodes("dxg"))),
+    }
+
+
+def _nodes(pattern: str) -> list[Path]:
+    return sorted(Path("/dev").glob(pattern)) if os.name == "posix" else []
+
+
+def _container() -> str:
+    if Path("/.dockerenv").exists():
+        return "docker"
+    if Path("/run/.containerenv").exists():
+        return "podman"
+    if os.environ.get("KUBERNETES_SERVICE_HOST"):
+        return "kubernetes"
+    return "container" if re.search(r"docker|kubepods|containerd|lxc", _text("/proc/1/cgroup")) else ""
+
+
+def _environment() -> dict[str, Any]:
+    start = dict(line.partition("=")[::2] for line in _text("/proc/self/environ").split("\0"))
+    return {
+        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "visible_at_start": start.get("CUDA_VISIBLE_DEVICES"),
+        "device_order": os.environ.get("CUDA_DEVICE_ORDER"),
+    }
+
+
+def _driver() -> dict[str, Any]:
+    """What the NVIDIA driver says by nvidia-smi."""
+    trace = machine.nvidia_driver()
+    program = shutil.which("nvidia-smi") or "/usr/lib/wsl/lib/nvidia-smi"
+    if not Path(program).exists():
+        return {"driver_trace": trace}
+    code, said = _run(program, _SMI_GPUS, _SMI_FORMAT)
+    if code != 0:
+        return {"driver_trace": trace, "smi_error": " ".join(said.split())}
+    rows = [[cell.strip() for cell in line.split(",")] for line in said.splitlines() if line.count(",") >= 5]
+    return {
+        "driver_trace": trace,
+        "driver": rows[0][2] if rows else None,
+        "driver_cuda": driver_cuda(_run(program)[1]),
+        "smi_gpus": tuple(smi_gpu(row) for row in rows),
+        "holders": holders(_run(program, _SMI_APPS, _SMI_FORMAT)[1]),
+    }
+
+
+def smi_gpu(row: list[str]) -> Gpu:
+    """Return a card from a row of nvidia-smi's table, whose memory is in MiB."""
+    total, used = (int(cell) * MIB if cell.isdigit() else 0 for cell in row[3:5])
+    return Gpu(int(row[0]), row[1], None, total, used, row[5])
+
+
+def driver_cuda(said: str) -> tuple[int, int] | None:
+    """Return the newest CUDA that the driver knows, from nvidia-smi's heading."""
+    found = re.search(r"CUDA Version:\s*(\d+)\.(\d+)", said)
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def holders(said: str) -> tuple[Holder, ...]:
+    """Return the programs that hold memory, without their folders."""
+    found = []
+    for line in said.splitlines():
+        program, _, size = line.rpartition(",")
+        name = re.split(r"[\\/]", program.strip())[-1]
+        if name and size.strip().isdigit():
+            found.append(Holder(name, int(size) * MIB))
+    return tuple(found)
+
+
+def _torch() -> dict[str, Any]:
+    """What torch says; while a simulated GPU runs, torch speaks of that one and is not asked."""
+    simulated = getattr(sys.modules.get("devicelab.devices"), "simulated", lambda: None)()
+    if simulated is not None:
+        return {"simulated": simulated.name, "torch": _version()}
+    try:
+        import torch
+    except Exception as error:
+        return {"torch_error": f"{type(error).__name__}: {error}"}
+    facts = {
+        "torch": str(torch.__version__),
+        "torch_place": str(Path(torch.__file__).parent),
+        "cuda_build": torch.version.cuda,
+        "hip_build": torch.version.hip,
+        "initialized": torch.cuda.is_initialized(),
+        "mps_built": torch.backends.mps.is_built(),
+        "mps_available": torch.backends.mps.is_available(),
+    }
+    return facts | _cuda(torch)
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("torch")
+
+
+def _cuda(torch: Any) -> dict[str, Any]:
+    """Let torch look for CUDA, and keep what it says."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        available = torch.cuda.is_available()
+        if torch.version.cuda or torch.version.hip:
+            try:
+                torch.cuda.init()
+            except Exception as error:
+                said.append(str(error))
+        gpus = tuple(_gpu(torch, index) for index in range(torch.cuda.device_count())) if available else ()
+    said += [str(warning.message) for warning in caught]
+    return {
+        "available": available,
+        "arch_list": tuple(torch.cuda.get_arch_list()) if available else (),
+        "gpus": gpus,
+        "cuda_said": " ".join(" ".join(said).split())[:600],
+    }
+
+
+def _gpu(torch: Any, index: int) -> Gpu:
+    seen = torch.cuda.get_device_properties(index)
+    return Gpu(index, seen.name, (seen.major, seen.minor), seen.total_memory)
+
+
+def _run(*command: str) -> tuple[int, str]:
+    """Run a program and return its exit code and all it said."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, errors="replace")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, f"{type(error).__name__}: {error}"
+    return done.returncode, done.stdout + done.stderr
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text("utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,75 @@
+"""One diagnosis, and the words and commands that several of them share."""
+
+from dataclasses import dataclass
+
+from devicelab import machine as this
+
+from .machine import Gpu, Machine
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One diagnosis: a name for programs, a sentence, the evidence for it and one command to try.
+
+    `blocking` says whether it keeps torch from using a GPU.
+    """
+
+    kind: str
+    sentence: str
+    evidence: tuple[str, ...]
+    command: str
+    blocking: bool = True
+
+
+def number(gpu: Gpu) -> int:
+    """The card's capability as in sm_75: 75; 0 where it is unknown."""
+    major, minor = gpu.capability or (0, 0)
+    return 10 * major + minor
+
+
+def arch_number(arch: str) -> int:
+    """The number in an architecture of a wheel: 90 of "sm_90a"."""
+    digits = "".join(letter for letter in arch.partition("_")[2] if letter.isdigit())
+    return int(digits or 0)
+
+
+def names(gpus: tuple[Gpu, ...]) -> str:
+    """The cards with their numbers."""
+    return "; ".join(f"{gpu.index}: {gpu.name}" for gpu in gpus)
+
+
+def nvidia_evidence(m: Machine) -> str:
+    """The best sign of an NVIDIA card or driver that there is."""
+    if m.smi_gpus:
+        return f"nvidia-smi sees {names(m.smi_gpus)}" + (f", driver {m.driver}" if m.driver else "")
+    on_bus = "an NVIDIA card on the bus" if "NVIDIA" in m.pci else ""
+    return m.driver_trace or " ".join(m.device_nodes) or on_bus or "no sign of an NVIDIA driver"
+
+
+def install(m: Machine, folder: str = "") -> str:
+    """The command that installs another torch into the machine's Python, from a folder of the wheel index."""
+    return this.reinstall(folder, python=m.executable, system=m.system)
+
+
+def reinstall(m: Machine) -> str:
+    """The command for a torch with GPU support that this driver can run."""
+    newest = m.system == "Darwin" or m.driver_cuda is None or m.driver_cuda >= (13, 0)
+    return install(m) if newest else older_wheel(m) or install(m)
+
+
+def older_wheel(m: Machine) -> str | None:
+    """The newest wheel that the driver's CUDA can run, of those that PyTorch's index has had for several releases."""
+    folders = {(12, 8): "cu128", (12, 0): "cu126", (11, 0): "cu118"}
+    known = m.driver_cuda or (0, 0)
+    folder = next((folder for least, folder in folders.items() if known >= least), None)
+    return install(m, folder) if folder else None
+
+
+def unset(m: Machine) -> str:
+    """The command that shows every card again."""
+    return "Remove-Item Env:CUDA_VISIBLE_DEVICES" if m.system == "Windows" else "unset CUDA_VISIBLE_DEVICES"
+
+
+def set_variable(m: Machine, name: str, value: str) -> str:
+    """The command that sets an environment variable."""
+    return f'$env:{name} = "{value}"' if m.system == "Windows" else f"export {name}={value}"

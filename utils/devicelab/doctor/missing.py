@@ -1,0 +1,195 @@
+"""Why torch can use no GPU: the first reason that fits the evidence is the cause."""
+
+from collections.abc import Callable
+
+from .finding import Finding, install, names, nvidia_evidence, older_wheel, reinstall, unset
+from .machine import Machine
+
+OLDEST_MACOS = 14  # of today's torch; it says "The MPS backend is supported on MacOS 14.0+"
+
+
+def _rosetta(m: Machine) -> Finding | None:
+    if m.system != "Darwin" or not m.translated:
+        return None
+    sentence = (
+        "This Python was made for Intel Macs and is translated by Rosetta; it cannot see the Apple GPU."
+    )
+    evidence = (f"platform.machine() is {m.chip}, sysctl.proc_translated is 1",)
+    return Finding("rosetta", sentence, evidence, "conda create -n torch --platform osx-arm64 python=3.12")
+
+
+def _intel_mac(m: Machine) -> Finding | None:
+    if m.system != "Darwin" or m.chip != "x86_64":
+        return None
+    sentence = "This is an Intel Mac: PyTorch's current releases have no GPU support for it."
+    return Finding(
+        "intel mac",
+        sentence,
+        (f"macOS {m.release} on {m.chip}",),
+        "python -m devicelab compare --gpu 'Tesla T4'",
+    )
+
+
+def _old_macos(m: Machine) -> Finding | None:
+    major = m.release.partition(".")[0]
+    if m.system != "Darwin" or not m.mps_built or not major.isdigit() or int(major) >= OLDEST_MACOS:
+        return None
+    sentence = f"macOS {m.release} is too old for this torch: mps needs macOS {OLDEST_MACOS} or newer."
+    evidence = ("torch.backends.mps.is_built() is True, is_available() is False",)
+    return Finding("old macos", sentence, evidence, "softwareupdate --list")
+
+
+def _mps_not_built(m: Machine) -> Finding | None:
+    if m.system != "Darwin" or m.mps_built:
+        return None
+    sentence = "This torch was built without mps, the Apple GPU."
+    evidence = (f"torch {m.torch}", "torch.backends.mps.is_built() is False")
+    return Finding("mps not built", sentence, evidence, reinstall(m))
+
+
+def _cpu_wheel(m: Machine) -> Finding | None:
+    if m.cuda_build or m.hip_build or not m.has_nvidia or m.system == "Darwin":
+        return None
+    sentence = "There is an NVIDIA card or driver here, but this torch was built for the CPU only."
+    evidence = (f"torch {m.torch}, torch.version.cuda is None", nvidia_evidence(m))
+    return Finding("cpu wheel", sentence, evidence, reinstall(m))
+
+
+def _hidden(m: Machine) -> Finding | None:
+    if m.visible is None or not (m.cuda_build or m.hip_build):
+        return None
+    wanted = [word.strip() for word in m.visible.split(",") if word.strip()]
+    known = {str(gpu.index) for gpu in m.smi_gpus}
+    numbers = [word for word in wanted if word.lstrip("-").isdigit()]
+    nothing = not wanted or wanted[0] == "-1" or wanted[0].lower() in ("none", "nodevfiles")
+    absent = bool(known) and wanted == numbers and wanted[0] not in known if wanted else False
+    if not nothing and not absent:
+        return None
+    sentence = f"CUDA_VISIBLE_DEVICES is {m.visible!r}, which hides every card from this process."
+    evidence = (f"nvidia-smi sees {len(m.smi_gpus)}: {names(m.smi_gpus)}",) if m.smi_gpus else ()
+    return Finding("hidden", sentence, (f"CUDA_VISIBLE_DEVICES={m.visible}", *evidence), unset(m))
+
+
+def _old_driver(m: Machine) -> Finding | None:
+    if (
+        "driver on your system is too old" not in m.cuda_said
+        and "driver version is insufficient" not in m.cuda_said
+    ):
+        return None
+    sentence = f"The NVIDIA driver is too old for this torch, which was built for CUDA {m.cuda_build}."
+    evidence = (f"torch said: {m.cuda_said[:160]}", f"driver {m.driver or 'of unknown version'}")
+    return Finding("old driver", sentence, evidence, older_wheel(m) or "sudo ubuntu-drivers install")
+
+
+def _wsl(m: Machine) -> Finding | None:
+    if not m.wsl or "/dev/dxg" in m.device_nodes:
+        return None
+    sentence = "This is WSL, and it has no GPU: the NVIDIA driver belongs into Windows, and WSL must be a recent WSL 2."
+    return Finding("wsl", sentence, ("/dev/dxg does not exist", nvidia_evidence(m)), "wsl.exe --update")
+
+
+def _container(m: Machine) -> Finding | None:
+    if not m.container or m.smi_gpus or m.device_nodes:
+        return None
+    sentence = "This is a container that was started without the GPU, or on a machine that has none."
+    evidence = (f"container: {m.container}", "no /dev/nvidia* inside")
+    command = "docker run --rm --gpus all nvidia/cuda:12.8.1-base-ubuntu24.04 nvidia-smi"
+    return Finding("container", sentence, evidence, command)
+
+
+def _mismatched_driver(m: Machine) -> Finding | None:
+    if "Driver/library version mismatch" not in m.smi_error:
+        return None
+    sentence = (
+        "The NVIDIA driver was updated, but the old one is still loaded: the machine must be restarted."
+    )
+    return Finding("driver mismatch", sentence, (f"nvidia-smi said: {m.smi_error[:160]}",), "sudo reboot")
+
+
+def _dead_driver(m: Machine) -> Finding | None:
+    if "couldn't communicate with the NVIDIA driver" not in m.smi_error:
+        return None
+    sentence = "The NVIDIA driver is installed, but its kernel module is not loaded."
+    return Finding(
+        "driver not loaded", sentence, (f"nvidia-smi said: {m.smi_error[:160]}",), "sudo modprobe nvidia"
+    )
+
+
+def _closed(m: Machine) -> Finding | None:
+    closed = [gpu for gpu in m.smi_gpus if gpu.compute_mode in ("Prohibited", "Exclusive_Process")]
+    if "busy or unavailable" not in m.cuda_said and not (closed and closed[0].compute_mode == "Prohibited"):
+        return None
+    sentence = "The card is closed to this process: another process holds it alone, or its compute mode forbids computing."
+    evidence = [f"torch said: {m.cuda_said[:120]}"] if m.cuda_said else []
+    evidence += [f"{gpu}: compute mode {gpu.compute_mode}" for gpu in closed]
+    return Finding("closed", sentence, tuple(evidence), "nvidia-smi -q -d COMPUTE")
+
+
+def _fabric(m: Machine) -> Finding | None:
+    if "system not yet initialized" not in m.cuda_said:
+        return None
+    sentence = "The cards of this server wait for NVIDIA's fabric manager, which does not run."
+    command = "sudo systemctl restart nvidia-fabricmanager"
+    return Finding("fabric manager", sentence, (f"torch said: {m.cuda_said[:200]}",), command)
+
+
+def _unknown_error(m: Machine) -> Finding | None:
+    if "CUDA unknown error" not in m.cuda_said:
+        return None
+    sentence = "The driver answers, but CUDA cannot start: often so after the machine slept."
+    command = "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm"
+    return Finding("cuda unknown error", sentence, (f"torch said: {m.cuda_said[:160]}",), command)
+
+
+def _no_driver(m: Machine) -> Finding | None:
+    if "NVIDIA" not in m.pci or m.smi_gpus or m.driver_trace:
+        return None
+    sentence = "There is an NVIDIA card on the bus, but no NVIDIA driver."
+    evidence = (
+        "graphics cards on the bus: " + ", ".join(m.pci),
+        "neither /proc/driver/nvidia nor nvidia-smi exists",
+    )
+    command = "sudo ubuntu-drivers install" if m.system == "Linux" else "winget search nvidia"
+    return Finding("no driver", sentence, evidence, command)
+
+
+def _other_vendor(m: Machine) -> Finding | None:
+    vendors = [vendor for vendor in m.pci if vendor in ("AMD", "Intel")]
+    if m.has_nvidia or m.hip_build or not vendors or m.container:
+        return None
+    vendor = vendors[0]
+    folder = "rocm6.4" if vendor == "AMD" else "xpu"
+    sentence = f"The only graphics card here is one of {vendor}; torch needs another wheel for it, if the model is supported."
+    evidence = ("graphics cards on the bus: " + ", ".join(m.pci), f"torch {m.torch}")
+    return Finding("other vendor", sentence, evidence, install(m, folder))
+
+
+def _no_card(m: Machine) -> Finding | None:
+    if m.has_nvidia or m.system == "Darwin":
+        return None
+    sentence = "No NVIDIA card was found on this machine."
+    evidence = ["neither a driver nor nvidia-smi nor a device file"]
+    evidence += [f"graphics cards on the bus: {', '.join(m.pci) or 'none'}"] if m.system == "Linux" else []
+    evidence += [f"torch said: {m.cuda_said[:120]}"] if m.cuda_said else []
+    return Finding("no card", sentence, tuple(evidence), "python -m devicelab compare --gpu 'Tesla T4'")
+
+
+MISSING: tuple[Callable[[Machine], Finding | None], ...] = (
+    _rosetta,
+    _intel_mac,
+    _mps_not_built,
+    _old_macos,
+    _wsl,
+    _container,
+    _no_driver,
+    _cpu_wheel,
+    _hidden,
+    _mismatched_driver,
+    _dead_driver,
+    _old_driver,
+    _closed,
+    _fabric,
+    _unknown_error,
+    _other_vendor,
+    _no_card,
+)

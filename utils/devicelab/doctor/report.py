@@ -1,0 +1,85 @@
+"""The doctor's answer: a sentence, the evidence, one command, and the facts to paste into a question."""
+
+import getpass
+import json
+import platform
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from devicelab import html
+
+from .finding import Finding
+from .machine import Machine
+
+GOOD, TROUBLE = 0, 1  # exit codes
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found on a machine; `str()` holds no user names and no home folders, and can be pasted into a question."""
+
+    machine: Machine
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether torch can use a GPU here and nothing is wrong with it."""
+        return self.machine.usable and not self.findings
+
+    @property
+    def exit_code(self) -> int:
+        """0: a GPU can be used and nothing is wrong; 1: there is none, or something is wrong with it."""
+        return GOOD if self.ok else TROUBLE
+
+    @property
+    def sentence(self) -> str:
+        """The answer in one sentence."""
+        if self.findings:
+            return self.findings[0].sentence
+        if self.machine.gpus:
+            cards = ", ".join(f"cuda:{gpu.index} ({gpu.name})" for gpu in self.machine.gpus)
+            return f"torch can use {cards}. Nothing is wrong with it."
+        return "torch can use this Mac's GPU, called mps. Nothing is wrong with it."
+
+    def __str__(self) -> str:
+        lines = [] if self.findings else [self.sentence]
+        for finding in self.findings:
+            lines += [finding.sentence, *(f"  evidence: {word}" for word in finding.evidence)]
+            lines += [f"  try:      {finding.command}"]
+        facts = [f"  {fact}" for fact in self.machine.facts]
+        return private("\n".join([*lines, "", "The facts, for a question to others:", *facts]))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return f'<div style="white-space:pre-wrap;font-family:monospace">{html.escape(str(self))}</div>'
+
+    def to_json(self) -> str:
+        """Return everything as JSON, as free of names as the text."""
+        data = {
+            "ok": self.ok,
+            "sentence": self.sentence,
+            "findings": [asdict(finding) for finding in self.findings],
+            "machine": asdict(self.machine),
+        }
+        return private(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def private(text: str) -> str:
+    """Return the text without home folders, and without the names of the user and the computer."""
+    for folder in {str(Path.home()), str(Path.home()).replace("\\", "\\\\")}:
+        if len(folder) > 1:
+            text = text.replace(folder, "~")
+    text = re.sub(r"(?:/home|/Users|[A-Za-z]:\\+Users)[/\\]+[^/\\\s\"']+", "~", text)
+    for name in {_user(), platform.node()}:
+        if len(name) > 2 and name != "root":
+            text = re.sub(rf"\b{re.escape(name)}\b", "***", text)
+    return text
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except Exception:  # no such user in a container
+        return ""

@@ -57,6 +57,15 @@ def tensors(value: Any) -> list[torch.Tensor]:
     return [item for item in tree_flatten(value)[0] if isinstance(item, torch.Tensor)]
 
 
+def belongs(sample: Any) -> str:
+    """Return where a sample's results belong: on the card, unless it has neither a tensor nor a device (torch.arange(3))."""
+    return (
+        "cuda:0"
+        if tensors((sample.input, sample.args, sample.kwargs)) or sample.kwargs.get("device")
+        else "cpu"
+    )
+
+
 def forward_and_backward(op: Any, sample: Any, device: str, seed: int = 0) -> tuple[Any, list[Any]]:
     """Run an operator on `device`; return its outputs and the gradients of its inputs."""
     first, rest, named = arguments = on(device, (sample.input, sample.args, sample.kwargs))

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 # Called as torch.linalg.matrix_rank it is right (below); the database calls it by a name taken before the simulation.
 EMPTY = "of an empty matrix, torch makes the result without looking at it"
 EXCEPTIONS: dict[str, str] = {"linalg.matrix_rank": EMPTY, "linalg.matrix_rank.hermitian": EMPTY}
+# On the CPU as well, torch.fft.ihfft2(x, dim=0, out=out) leaves part of `out` as it was.
+OUT_EXCEPTIONS = {*EXCEPTIONS, "fft.ihfft2", "fft.ihfftn"}
 Run = Callable[[Any, Any, str], Any]
 
 
@@ -42,7 +44,7 @@ def check(op: Any, run: Run, dtype: torch.dtype = torch.float32) -> int:
                 if expected is not None:
                     with opdb.Witness() as witness:
                         found = run(op, sample, "cuda:0")
-                    opdb.compare(found, expected[0], expected[1])
+                    opdb.compare(found, expected[0], expected[1], opdb.belongs(sample))
                     assert not witness.escaped
     return sum(expected is not None for _, expected in known)
 
@@ -66,7 +68,7 @@ def test_in_place(op: Any) -> None:
 
 @pytest.mark.parametrize(
     "op",
-    [op for op in opdb.chosen() if op.supports_out and opdb.name_of(op) not in EXCEPTIONS],
+    [op for op in opdb.chosen() if op.supports_out and opdb.name_of(op) not in OUT_EXCEPTIONS],
     ids=opdb.name_of,
 )
 def test_out(op: Any) -> None:

@@ -35,7 +35,10 @@ class Kernel:
 def published() -> dict[str, dict[str, Any]]:
     """Return native_functions.yaml by operator name ("add.Tensor"); takes about 0.3 s, once."""
     path = resources.files("torchgen") / "packaged" / "ATen" / "native" / "native_functions.yaml"
-    return {entry["func"].split("(")[0]: entry for entry in yaml.load(path.read_text(), Loader=Loader)}
+    return {
+        entry["func"].split("(")[0]: entry
+        for entry in yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
+    }
 
 
 def overload_name(func: torch._ops.OpOverload) -> str:

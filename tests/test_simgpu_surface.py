@@ -361,15 +361,14 @@ def test_profilers_marks_do_nothing_and_do_not_fail(card):
         pass
 
 
-def test_flags_of_the_backends_can_be_set_as_on_a_gpu(card, monkeypatch):
-    # PyTorch's own helpers for tests, which other tests import, forbid it for the whole process
-    monkeypatch.setattr(torch.backends, "__allow_nonbracketed_mutation_flag", True)
-    before = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.benchmark = True
+def test_flags_of_the_backends_can_be_set_as_on_a_gpu(card):
+    with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=True):
+        assert torch.backends.cudnn.benchmark
+        assert torch.backends.cudnn.deterministic
+    before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = True
-    assert torch.backends.cudnn.benchmark
     assert torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = before
+    torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def test_leaving_gives_everything_back():

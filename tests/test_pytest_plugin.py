@@ -175,6 +175,7 @@ def test_a_mark_with_a_wrong_name_is_an_error_with_the_names(pytester):
     result.stdout.fnmatch_lines(["*Voodoo 2*Tesla T4*"])
 
 
+@pytest.mark.slow
 def test_unittest_classes_and_workers_of_xdist(pytester):
     pytester.makepyfile(
         """

@@ -319,6 +319,22 @@ def test_names_taken_before_work_while_simulating(untouched: None) -> None:
         )
 
 
+def test_beside_a_real_gpu_it_starts_only_by_name(untouched: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "NVIDIA RTX 4090")
+    with pytest.raises(SimulationError, match=r"real GPU \(NVIDIA RTX 4090\).*simulate_gpu\(\"Tesla T4\"\)"):
+        simulate_gpu()
+    assert current() is None
+    with pytest.warns(
+        UserWarning, match="cuda:0 is a simulated NVIDIA L4, not this machine's NVIDIA RTX 4090"
+    ):
+        simulation = simulate_gpu("NVIDIA L4")
+    with simulation:
+        assert simulation.cards[0].spec.name == "NVIDIA L4"
+        simulate_gpu().stop()  # inside of a simulation nobody asks
+    monkeypatch.undo()
+
+
 @pytest.mark.parametrize("code", ["", "sim.stop()"])
 def test_the_interpreter_ends_quietly(code: str) -> None:
     program = (

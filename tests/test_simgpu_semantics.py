@@ -2,6 +2,9 @@
 
 import copy
 import gc
+import subprocess
+import sys
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from devicelab.simgpu import Simulation, simulate_gpu
+from devicelab.simgpu.traceback import trimmed
 
 CUDA0, CUDA1, CPU = torch.device("cuda", 0), torch.device("cuda", 1), torch.device("cpu")
 
@@ -545,3 +549,54 @@ class TestMemory:
                 torch.OutOfMemoryError, match=r"CUDA out of memory\. Tried to allocate 64\.00 GiB"
             ):
                 make()
+
+
+MIXED = """
+import torch, threading, traceback
+from devicelab.simgpu import simulate_gpu
+simulate_gpu()
+model = torch.nn.Linear(3, 2).cuda()
+data = torch.ones(4, 3)
+"""
+SHOWN = {
+    "by Python": "model(data)",
+    "by a thread": "thread = threading.Thread(target=model, args=(data,)); thread.start(); thread.join()",
+    "by print_exc": "try:\n    model(data)\nexcept RuntimeError:\n    traceback.print_exc()",
+    "with a cause": "try:\n    model(data)\nexcept RuntimeError as error:\n    raise ValueError('no') from error",
+}
+
+
+class TestTracebacks:
+    """What a learner is shown ends in torch's own line and names none of the simulation's files."""
+
+    @pytest.mark.parametrize("how", SHOWN)
+    def test_shown(self, how: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", MIXED + SHOWN[how]], capture_output=True, text=True, timeout=120
+        )
+        assert "simgpu" not in done.stderr
+        end = done.stderr.split("RuntimeError: Expected all tensors")[0].rstrip(" ^~\n")
+        assert end.endswith("return F.linear(input, self.weight, self.bias)")
+
+    def test_shown_by_ipython(self) -> None:
+        pytest.importorskip("IPython")
+        program = (
+            "from IPython.core.interactiveshell import InteractiveShell\n"
+            "shell = InteractiveShell.instance(colors='nocolor', history_manager=None)\n"
+            f"shell.run_cell({MIXED!r}, silent=True)\nshell.run_cell('model(data)', silent=True)\n"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+        assert "RuntimeError: Expected all tensors to be on the same device" in done.stdout
+        assert "simgpu" not in done.stdout
+        assert "skipping hidden" not in done.stdout
+
+    def test_lines_of_others_stay(self) -> None:
+        def mine() -> None:
+            torch.ones(3, device="cuda") + torch.ones(3)
+
+        with pytest.raises(RuntimeError) as caught:
+            mine()
+        shown = trimmed(caught.value.__traceback__)
+        names = [frame.name for frame in traceback.extract_tb(shown)]
+        assert names[-1] == "mine"
+        assert any("simgpu" in frame.filename for frame in traceback.extract_tb(caught.value.__traceback__))

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from devicelab import simulate_gpu, timeit
+from devicelab import simulate_gpu, timeit, timing
 from devicelab.errors import InputError
 from devicelab.results import Timing
 from devicelab.timing import devices_used
@@ -33,6 +33,17 @@ def test_the_number_of_threads_is_set_and_put_back():
     timing = timeit(lambda: seen.add(torch.get_num_threads()), repeats=2, threads=1)
     assert timing.threads == 1 and 1 in seen
     assert torch.get_num_threads() == before
+
+
+def test_left_out_the_faster_number_of_threads_is_taken(monkeypatch):
+    quickest = {1: 2e-6, 4: 9e-6}
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(timing, "_quickest", lambda fn, threads, repeats: quickest[threads])
+    assert timing._best_threads(int) == 1
+    quickest[4] = 1e-6
+    assert timing._best_threads(int) == 4
+    quickest.update({1: 0.1, 4: 0.2})
+    assert timing._best_threads(int) == 4, "long work is not tried twice"
 
 
 def test_work_on_the_simulated_gpu_is_labelled_simulated_with_low_and_high():

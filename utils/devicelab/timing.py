@@ -1,6 +1,7 @@
 """How long a call takes on the device it really runs on: warm, synchronized, with raw samples."""
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -13,6 +14,7 @@ from . import devices
 from .errors import InputError, check_range
 from .results import Timing
 
+LONG = 0.1  # seconds of a call from which threads surely pay
 FEWEST = 3  # samples, so that there is a spread to look at, however long one takes
 
 
@@ -48,17 +50,17 @@ def timeit(
 ) -> Timing:
     """Time one call of `fn` on the device where its work really runs.
 
-    The calls before the first sample warm up; each sample ends with the accelerator's queue empty. `seconds` is the
-    time to spend on samples, `repeats` asks for that many samples of one call instead. `threads` is the number of CPU
-    threads, torch's own setting if left out. Work on the CPU alone is measured even while a GPU is simulated. Work on
-    a simulated GPU is timed on its simulated clock. torch.utils.benchmark.Timer does the timing.
+    The calls before the first sample warm up; each sample ends with the accelerator's queue empty. `seconds` is the time to
+    spend on samples, `repeats` asks for that many samples of one call instead. `threads` is the number of CPU threads; left
+    out, it is one or torch's own setting, whichever is faster here. Work on the CPU alone is measured even while a GPU is
+    simulated; work on a simulated GPU is timed on its simulated clock. torch.utils.benchmark.Timer does the timing.
     """
     _check(fn, seconds, repeats, threads)
-    threads = threads or torch.get_num_threads()
     used = devices_used(fn)
     present = devices.present()
     device = present if any(name != "cpu" for name in used) else devices.CPU
     with present.undisturbed() if device is devices.CPU else nullcontext():
+        threads = threads or (_best_threads(fn) if device is devices.CPU else torch.get_num_threads())
         samples, calls, bounds = _samples(fn, device, seconds, repeats, threads)
     low, high = bounds if bounds else (None, None)
     where = " and ".join(used) or "no device"
@@ -94,6 +96,22 @@ def _samples(fn, device: devices.Device, seconds: float, repeats: int | None, th
     while len(times) < FEWEST:
         times += timer.timeit(calls).times
     return tuple(times), calls, None
+
+
+def _best_threads(fn: Callable[[], object]) -> int:
+    """Return one thread or torch's own number of them, whichever is faster for short work.
+
+    On a busy machine two threads wait for each other far longer than a small operator takes.
+    """
+    most = torch.get_num_threads()
+    if most == 1 or _quickest(fn, most, 1) > LONG:
+        return most
+    return min((1, most), key=lambda threads: _quickest(fn, threads, 5))
+
+
+def _quickest(fn: Callable[[], object], threads: int, repeats: int) -> float:
+    timer = Timer("fn()", globals={"fn": fn}, num_threads=threads, timer=time.perf_counter)
+    return min(_counted(timer, repeats))
 
 
 def _load() -> float | None:

@@ -164,6 +164,8 @@ def _speed(comparison: Comparison) -> list[str]:
     cpu, gpu = comparison["cpu"].timing, comparison["gpu"].timing
     if not cpu or not gpu:
         return []
+    if cpu.busy:
+        return []  # the caution below says why
     if gpu.low is not None and gpu.high is not None and gpu.low <= cpu.median <= gpu.high:
         return [
             "At this size there is no clear winner: the CPU's time lies within the range of the simulated one."

@@ -347,6 +347,13 @@ MIXED_OPERATOR = {
     "torch._foreach_add([C(3),C(2)],[C(3),c(2)])": two(),
     "torch._foreach_addcdiv([C(3)],[c(3)],[C(3)])": two(),
     "torch._foreach_lerp_([c(3)],[C(3)],.1)": two(),
+    # native_functions.yaml, autogen: operators that torchgen derives from others
+    "torch.ops.aten._fused_adagrad([C(3)],[C(3)],[c(3)],[C()],lr=.1,lr_decay=0.,weight_decay=0.,eps=1e-8,maximize=False)": (
+        checked("state_sums", CPU, GPU, "__fused_adagrad_")
+    ),
+    "torch.ops.aten.embedding.out(C(5,2),C(2,dtype=L),out=c(2,2))": (
+        "Expected out tensor to have device cuda:0, but got cpu instead"
+    ),
     # TensorIterator and generated checks between two cards
     "C(3)+D(3)": two("cuda:0", "cuda:1"),
     "D(3)+C(3)": two("cuda:1", "cuda:0"),

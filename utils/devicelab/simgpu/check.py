@@ -5,6 +5,7 @@ the pointwise operators, and by checks written by hand. Which of them holds for 
 (`kernels`); the exceptions are in `judges`.
 """
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -57,6 +58,9 @@ def without_writing(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
 
 def judge(call: Call) -> torch.device | list[torch.device]:
     """Judge a call by hand where CUDA does, else by what is published about its kernel."""
+    origin = kernels.origin(call.func)
+    if origin is not None:
+        return derived(call, origin)
     kernel = kernels.kernel(call.func, kernels.dispatch_key([tensor for tensor, _ in call.all()]))
     by_hand = judges.find(kernels.overload_name(call.func), kernel.checked is not None)
     if by_hand is not None:
@@ -70,6 +74,17 @@ def judge(call: Call) -> torch.device | list[torch.device]:
         return pointwise(call, outputs, inputs)
     shapes_first(call, inputs, inplace)
     return iterate(outputs, inputs)
+
+
+def derived(call: Call, origin: torch._ops.OpOverload) -> torch.device | list[torch.device]:
+    """Judge an operator that torchgen derives from another: the other's check, then the out= tensors'."""
+    names, _ = signature(origin)
+    inner = {name: operands for name, operands in call.tensors.items() if name in names}
+    device = judge(replace(call, func=origin, tensors=inner))
+    outputs = [
+        operand for name, operands in call.tensors.items() if name not in names for operand in operands
+    ]
+    return resize_out(outputs, device) if isinstance(device, torch.device) else device
 
 
 def roles(call: Call) -> tuple[list[Operand], list[Operand], list[Operand]]:

@@ -41,6 +41,23 @@ def published() -> dict[str, dict[str, Any]]:
     }
 
 
+@cache
+def origins() -> dict[str, str]:
+    """Return for each operator that torchgen derives from another ("embedding.out" from "embedding") that other's name."""
+    return {
+        derived.strip(): name
+        for name, entry in published().items()
+        for derived in entry.get("autogen", "").split(",")
+        if derived.strip()
+    }
+
+
+def origin(func: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
+    """Return the operator that a derived one calls, or None."""
+    base, _, overload = origins().get(overload_name(func), "").partition(".")
+    return getattr(getattr(torch.ops.aten, base), overload or "default", None) if base else None
+
+
 def overload_name(func: torch._ops.OpOverload) -> str:
     """Return the name that native_functions.yaml uses: "mm", "mm.out", "add.Tensor"."""
     name = func._schema.name.split("::")[1]

@@ -72,7 +72,7 @@ class Timing:
     def caution(self) -> str | None:
         """What to know before this time is compared with another, or None."""
         if self.busy:
-            return f"This machine is busy (load {self.load:.1f} per core); the time may be much shorter on an idle one: do not compare."
+            return f"This machine is busy (load {self.load:.1f} per core); an idle one may be much faster: do not compare."
         if self.unstable:
             return "The samples differ widely: close other programs and measure again before you compare."
         return None

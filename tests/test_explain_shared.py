@@ -25,3 +25,20 @@ def test_the_culprit_the_line_and_the_fix(name: str, tmp_path):
 @pytest.mark.parametrize("name", SHARED)
 def test_the_fix_typed_in_mends_the_code(name: str, tmp_path):
     assert mended(SHARED[name], tmp_path) is None
+
+
+BLAMES_THE_WRONG_ONE = (
+    "linear x cuda w cpu",
+    "linear x cuda w cuda b cpu",
+    "matmul mv",
+    "embedding w cpu",
+    "conv2d w cpu",
+    "conv2d b cpu",
+    "bn x cpu w cuda train",
+)
+
+
+@pytest.mark.parametrize("name", BLAMES_THE_WRONG_ONE)
+def test_it_says_so_where_the_message_blames_the_wrong_argument(name: str, tmp_path):
+    _, found = failing(SHARED[name], tmp_path)
+    assert "is where it should be" in found.blames and found.blames in str(found)

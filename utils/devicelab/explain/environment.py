@@ -102,7 +102,8 @@ def _old_driver(reading: Reading, subject: str, own: list[Frame]) -> Answer:
 def _fork(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     what = "A forked process tried to use the GPU that its parent had already started."
     why = "a forked process inherits CUDA's state and cannot use it"
-    if any(frame.function in ("__getitem__", "__iter__", "collate_fn") for frame in own):
+    in_worker = any(frame.function in ("__getitem__", "__iter__", "collate_fn") for frame in own)
+    if in_worker or "DataLoader worker" in reading.message:
         why += "; a data set serves CPU tensors, and the training loop moves each batch"
         return Answer(what, "a tensor made on the GPU inside a worker", why, "DataLoader(..., num_workers=0)")
     return Answer(what, "the forked process", why, 'torch.multiprocessing.set_start_method("spawn")')

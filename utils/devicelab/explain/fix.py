@@ -190,11 +190,29 @@ def _data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
             f"in place of line {made.lineno}",
         )
     why = f"it is on {where} and was never moved; {_company(scene)}"
-    if not named.view.is_own(named.root) and not named.view.is_argument(named.root):
+    if _only_in_place(named):
         return Verdict(name, why, f"{name}.to({_beside(scene, device)})", _instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):
         return Verdict(name, why, f"{name} = {name}.to({device})", _before(named.view))
     return Verdict(name, why, _container_fix(named, device), _before(named.view))
+
+
+def _only_in_place(named: Named) -> bool:
+    """Whether the name cannot be set before the line: it is a global, a variable of an outer function, or of a comprehension."""
+    view, root = named.view, named.root
+    if not view.is_own(root) and not view.is_argument(root):
+        return True
+    statement = view.frame.statement
+    inside = (
+        [node for node in ast.walk(statement) if isinstance(node, (ast.comprehension, ast.Lambda))]
+        if statement
+        else []
+    )
+    targets = [node.target if isinstance(node, ast.comprehension) else node.args for node in inside]
+    set_there = {
+        getattr(node, "id", getattr(node, "arg", "")) for target in targets for node in ast.walk(target)
+    }
+    return root in set_there
 
 
 def _company(scene: Scene) -> str:
@@ -306,4 +324,5 @@ def _nameless(scene: Scene, operand: Operand) -> Verdict:
     ):
         inner = ast.unparse(call.func.value)
         return Verdict(text, f"this line moves {inner} to {operand.device}", inner, _instead(scene, text))
-    return Verdict(text, f"it is on {operand.device}", f"{text}.to({device})", _instead(scene, text))
+    fix = f"{text}.to({_beside(scene, device, view)})"
+    return Verdict(text, f"it is on {operand.device}", fix, _instead(scene, text))

@@ -1,8 +1,10 @@
 """Choose the explanation of an error by its family."""
 
-from devicelab.placement import placement
+from dataclasses import replace
 
-from .frames import frames_of
+from devicelab.placement import Placement, placement
+
+from .frames import Frame, frames_of
 from .mismatch import mismatch
 from .names import View
 from .others import other_family
@@ -11,6 +13,7 @@ from .reading import MISMATCH, Reading, read
 from .result import Explanation
 
 TENSOR_FAMILIES = (MISMATCH, "gradient")
+ELSEWHERE = "Original Traceback"  # of another process or thread, whose tensors are not here
 
 
 def judge(error: object) -> Explanation:
@@ -41,10 +44,12 @@ def _with_causes(error: BaseException) -> list[BaseException]:
 
 def _known(error: BaseException, reading: Reading) -> Explanation:
     frames = frames_of(error)
-    if reading.family in TENSOR_FAMILIES:
-        seen = mismatch(frames, reading)
-        return seen or from_text(str(error), frames)
-    return other_family(frames, reading)
+    if ELSEWHERE in str(error):
+        return from_text(str(error), frames)
+    if reading.family not in TENSOR_FAMILIES:
+        return other_family(frames, reading)
+    seen = mismatch(frames, reading)
+    return seen or replace(from_text(str(error), frames), placement=_placement(frames))
 
 
 def _unknown(error: BaseException) -> Explanation:
@@ -53,10 +58,15 @@ def _unknown(error: BaseException) -> Explanation:
     what = f"This {type(error).__name__} is not an error about devices that devicelab knows."
     if not own:
         return Explanation("unknown", what)
-    frame = own[-1]
-    seen = placement(**View(frame).variables)
-    why = "here is where the tensors of its frame are" if seen.places else "its frame holds no tensors"
+    frame, seen = own[-1], _placement(frames)
+    why = "here is where the tensors of its frame are" if seen else "its frame holds no tensors"
     return Explanation(
-        "unknown", what, why=why, line=frame.line, file=frame.file, code=frame.code,
-        placement=seen if seen.places else None,
-    )  # fmt: skip
+        "unknown", what, why=why, line=frame.line, file=frame.file, code=frame.code, placement=seen
+    )
+
+
+def _placement(frames: list[Frame]) -> Placement | None:
+    """Where everything is that the learner's innermost frame can see."""
+    own = [frame for frame in frames if frame.owner == "learner"] or frames
+    seen = placement(**View(own[-1]).variables) if own else None
+    return seen if seen and seen.places else None

@@ -13,6 +13,7 @@ from .frames import Frame
 from .operands import MISSING, Operand, operands_of
 
 NOT_THE_LEARNERS = {"In", "Out", "exit", "quit", "get_ipython", "__builtins__"}
+MOST_OBJECTS = 20_000  # looked into in one frame; what is nearest comes first
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,18 @@ class _Collect(Walk):
         self.found: list[Named] = []
         self.modules: list[tuple[str, nn.Module]] = []
 
+    def visit(self, name: str, value: object, kind: str = "tensor") -> None:
+        """Look into a value as placement does, but less far: a learner waits for the answer."""
+        if len(self._seen) < MOST_OBJECTS:
+            super().visit(name, value, kind)
+
+    def _attributes(self, name: str, module: nn.Module) -> None:
+        """Tensors first: they are to be named after their module, not after something far away that knows it too."""
+        for key, value in list(vars(module).items()):
+            if isinstance(value, torch.Tensor):
+                self.visit(f"{name}.{key}", value, "attribute")
+        super()._attributes(name, module)
+
     def _note(self, name: str, tensor: torch.Tensor, kind: str, *, expected: bool = False) -> None:
         self.found.append(Named(name, tensor, kind, self.view, expected))
 
@@ -61,13 +74,13 @@ class View:
 
     @cached_property
     def variables(self) -> dict[str, object]:
-        """The frame's variables, without Python's and IPython's own; optimizers last, after their parameters."""
+        """The frame's variables, without Python's and IPython's own; in the order in which they are looked into."""
         names = {
             name: value
             for name, value in self.frame.names().items()
             if not name.startswith("_") and name not in NOT_THE_LEARNERS
         }
-        return dict(sorted(names.items(), key=lambda pair: isinstance(pair[1], torch.optim.Optimizer)))
+        return dict(sorted(names.items(), key=lambda pair: _turn(pair[1])))
 
     @cached_property
     def operands(self) -> list[Operand]:
@@ -114,8 +127,18 @@ class View:
 
     def name(self, tensor: torch.Tensor) -> Named | None:
         """Return the frame's name of a tensor: of the very object, else of one that shares its memory."""
+        for name, value in self.variables.items():
+            if value is tensor and not isinstance(value, nn.Parameter):
+                return Named(name, tensor, "tensor", self)
         same = [named for named in self.tensors if named.tensor is tensor]
         return _simplest(same) or _simplest(named for named in self.tensors if _shares(named.tensor, tensor))
+
+
+def _turn(value: object) -> int:
+    """Optimizers after the modules whose parameters they hold, long containers last."""
+    if isinstance(value, torch.optim.Optimizer):
+        return 1
+    return 2 if isinstance(value, (list, tuple, set, dict)) and len(value) > 1000 else 0
 
 
 def _simplest(found: Iterable[Named]) -> Named | None:

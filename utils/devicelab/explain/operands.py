@@ -202,8 +202,7 @@ def _made(node: ast.AST, names: Mapping[str, object]) -> Operand | None:
 def _called(text: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
     function = look_up(node.func, names)
     if isinstance(function, nn.Module):
-        made = _like(text, node, list(_flat(text, list(function.parameters()), node)))
-        return replace(made, made_by_module=True) if made else None
+        return _by_module(text, function, node, names)
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     owner = look_up(node.func.value, names) if isinstance(node.func, ast.Attribute) else MISSING
     if _torchs_own(owner) or (function is not MISSING and getattr(torch, name, MISSING) is function):
@@ -215,6 +214,13 @@ def _called(text: str, node: ast.Call, names: Mapping[str, object]) -> Operand |
         device = CPU if name == "cpu" else _named_device(node, names)
         return Operand(text, device, _first(receiver), node, made=True) if device and receiver else None
     return _like(text, node, receiver)
+
+
+def _by_module(text: str, module: nn.Module, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
+    """Return a module's result. The call went well, so an input on an accelerator tells, even if the module was moved since."""
+    given = [one for part in node.args for one in _operand(part, names)]
+    made = _like(text, node, [*_flat(text, list(module.parameters()), node), *given])
+    return replace(made, made_by_module=True) if made else None
 
 
 def _torchs_own(owner: object) -> bool:

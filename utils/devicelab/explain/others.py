@@ -55,11 +55,8 @@ def _subject(operand: Operand | None, views: list[View]) -> str:
         named = name_of(operand.tensor, views)
         if named:
             return named.text
-    for view in views:
-        same = [one.text for one in view.operands if one.device == operand.device]
-        if same:
-            return same[0]
-    return operand.text
+    same = (one.text for view in views for one in view.operands if one.device == operand.device)
+    return next(same, "")
 
 
 def _numpy(reading: Reading, subject: str, own: list[Frame]) -> Answer:

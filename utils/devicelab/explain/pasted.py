@@ -9,7 +9,9 @@ from .others import other_family
 from .reading import MISMATCH, Reading, read
 from .result import Explanation
 
-_INSTALLED = re.compile(r"(site|dist)-packages|[\\/]lib[\\/]python\d|^<frozen|[\\/]torch[\\/](nn|optim|_)")
+_INSTALLED = re.compile(
+    r"(site|dist)-packages|[\\/]lib[\\/]python\d|^<frozen|[\\/]devicelab[\\/]|[\\/]torch[\\/](nn|optim|_)"
+)
 _FRAMES = (
     re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?'),
     re.compile(r"File (?P<file>\S+?):(?P<line>\d+), in (?P<function>.+)"),

@@ -32,13 +32,19 @@ BLAMES_THE_WRONG_ONE = (
     "linear x cuda w cuda b cpu",
     "matmul mv",
     "embedding w cpu",
-    "conv2d w cpu",
-    "conv2d b cpu",
     "bn x cpu w cuda train",
 )
+BLAMES_NOBODY = ("conv2d w cpu", "lstm module x cpu", "mse", "sdpa", "grad assign")
+BLAMES_THE_RIGHT_ONE = ("linear w cuda x cpu", "mm", "nll target cpu", "gather")
 
 
 @pytest.mark.parametrize("name", BLAMES_THE_WRONG_ONE)
 def test_it_says_so_where_the_message_blames_the_wrong_argument(name: str, tmp_path):
     _, found = failing(SHARED[name], tmp_path)
     assert "is where it should be" in found.blames and found.blames in str(found)
+
+
+@pytest.mark.parametrize("name", BLAMES_NOBODY + BLAMES_THE_RIGHT_ONE)
+def test_and_nothing_of_the_kind_where_it_does_not(name: str, tmp_path):
+    _, found = failing(SHARED[name], tmp_path)
+    assert found.blames == ""

@@ -46,8 +46,14 @@ def _system() -> dict[str, Any]:
         "chip": platform.machine(),
         "translated": system == "Darwin" and _run("sysctl", "-n", "sysctl.proc_translated")[1].strip() == "1",
         "python": platform.python_version(),
-        "executable": sys.executable,
+        "executable": _from_here(sys.executable),
     }
+
+
+def _from_here(path: str) -> str:
+    """Return a path as it is written from the present folder: it works there, and tells less about the machine."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _surroundings() -> dict[str, Any]:

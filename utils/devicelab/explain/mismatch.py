@@ -68,14 +68,11 @@ def _label(scene: Scene, operand: Operand) -> str:
 
 def _blames(scene: Scene, reading: Reading) -> str:
     """Say so where the message names an argument that is where it should be."""
-    if reading.argument is None or reading.argument_device is None:
+    if not reading.blames or reading.argument_device is None:
         return ""
     if not _same(reading.argument_device, str(scene.target)):
         return ""
-    return (
-        f"PyTorch blames {reading.argument}, which is where it should be: it names the first argument that differs "
-        "from the one before"
-    )
+    return f"it names {reading.argument}, which is where it should be: it takes the call's first tensor for the right one"
 
 
 def _same(one: str, other: str) -> bool:

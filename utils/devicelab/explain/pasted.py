@@ -126,9 +126,9 @@ def _mismatch(reading: Reading, line: Line | None) -> Explanation:
     what = f"{role[0].upper()}{role[1:]} is on {wrong}, but {target} is needed here." if wrong else \
         "Tensors on different devices met; the message does not say which."  # fmt: skip
     blames = ""
-    if reading.argument and reading.argument_device == target and wrong == "cpu":
+    if reading.blames and reading.argument_device == target and wrong == "cpu":
         blames = (
-            f"it blames {reading.argument}, which is on {target} as it should be; look at what is on the CPU"
+            f"it names {reading.argument}, which is on {target} as it should be; look at what is on the CPU"
         )
     fix = None
     if culprit:

@@ -22,6 +22,11 @@ class Reading:
     operator: str | None = None
 
     @property
+    def blames(self) -> bool:
+        """Whether the message puts the blame on one argument, instead of naming two on an equal footing."""
+        return self.argument is not None and re.search(r"argument|arugment|but got", self.message) is not None
+
+    @property
     def devices(self) -> tuple[str, ...]:
         """The devices that the message names, an accelerator first."""
         found = {device for device in (self.argument_device, self.other_device) if device}
@@ -82,7 +87,7 @@ _OTHERS = (
         "gradient",
         r"assign a gradient with device type '{at word}' to a tensor with device type '{other word}'",
     ),
-    ("numpy", r"can't convert {at word}(?::\d+)? (?:device type )?tensor to numpy"),
+    ("numpy", r"can't convert (?P<at>[\w:]+) (?:device type )?tensor to numpy"),
     ("pin", r"cannot pin '{at type}' only (?:dense )?CPU (?:tensors|memory) can be pinned"),
     ("lengths", r"'lengths' argument should be a 1D CPU int64 tensor, but got 1D {at} "),
     (

@@ -23,9 +23,9 @@ def test_compare_prints_one_table_with_labels():
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("cuda:0 is a simulated Tesla T4")
     for words in (
-        "Example 1",
-        "Example 2",
-        "Example 3",
+        "1 nothing moved",
+        "2 model and data moved",
+        "Example 3 stops at",
         "measured, cpu",
         "simulated, cuda:0",
         "wrapper_CUDA_addmm",

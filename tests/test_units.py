@@ -19,6 +19,10 @@ def test_a_duration_is_shown_in_the_unit_that_suits_it(value, text):
     assert units.seconds(value) == text
 
 
+def test_a_range_has_the_unit_of_the_value_it_belongs_to():
+    assert units.span(9e-4, 1.46e-3, 1.19e-3) == "0.900 to 1.46"
+
+
 @pytest.mark.parametrize(
     ("count", "text"), [(512, "512 B"), (4 * 2**20, "4.00 MiB"), (1536, "1.50 KiB"), (80 * 2**30, "80.0 GiB")]
 )

@@ -65,7 +65,7 @@ class Timing:
     def text(self) -> str:
         """The median with its spread, or with low and high where it is simulated."""
         if self.low is not None and self.high is not None:
-            return f"{units.seconds(self.median)} ({units.seconds(self.low)} to {units.seconds(self.high)})"
+            return f"{units.seconds(self.median)} ({units.span(self.low, self.high, self.median)})"
         return f"{units.seconds(self.median)} ± {units.seconds(self.spread / 2)}"
 
     @property

@@ -17,8 +17,18 @@ def digits(value: float) -> str:
 
 def seconds(value: float) -> str:
     """Return a duration, given in seconds, in the unit that suits it: 9.8e-5 becomes "98.0 µs"."""
-    scale, unit = next((pair for pair in _TIME if abs(value) >= pair[0]), _TIME[-1])
+    scale, unit = _unit(value)
     return f"{digits(value / (scale or 1e-9))} {unit}"
+
+
+def span(low: float, high: float, like: float) -> str:
+    """Return two durations, given in seconds, in the unit that `like` has: "58.5 to 267"."""
+    scale = _unit(like)[0] or 1e-9
+    return f"{digits(low / scale)} to {digits(high / scale)}"
+
+
+def _unit(value: float) -> tuple[float, str]:
+    return next((pair for pair in _TIME if abs(value) >= pair[0]), _TIME[-1])
 
 
 def size(count: float) -> str:

@@ -17,9 +17,9 @@ from .timing import devices_used, timeit
 
 NAMES = ("cpu", "gpu", "mismatched")
 TITLES = {
-    "cpu": "Example 1: nothing moved",
-    "gpu": "Example 2: model and data moved",
-    "mismatched": "Example 3: only the model moved",
+    "cpu": "1 nothing moved",
+    "gpu": "2 model and data moved",
+    "mismatched": "3 only the model moved",
 }
 
 
@@ -81,7 +81,7 @@ class Variant:
         """The last column of the table: loss, error or the reason for not running."""
         if self.skipped:
             return self.skipped
-        return f"stops at `{self.line}`" if self.error else f"{self.loss:.5f}"
+        return "stopped" if self.error else f"{self.loss:.5f}"
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class Comparison:
 
     @property
     def _header(self) -> list[str]:
-        loss = f"Loss after {self.setting.epochs} epochs"
-        return ["Example", "Really ran on", "One training step", "Steps a second", loss, "How we know"]
+        loss = f"Loss, epoch {self.setting.epochs}"
+        return ["Example", "Ran on", "Training step", "Steps/s", loss, "How we know"]
 
     @property
     def sentences(self) -> list[str]:
@@ -188,9 +188,9 @@ def _faults(comparison: Comparison) -> list[str]:
     said = []
     for variant in comparison.variants:
         if variant.error:
-            said.append(f"{TITLES[variant.name]}: at `{variant.line}`\n  {variant.error}")
+            said.append(f"Example {TITLES[variant.name][0]} stops at `{variant.line}`:\n  {variant.error}")
         if variant.loss is not None and not math.isfinite(variant.loss):
-            said.append(f"{TITLES[variant.name]}: the loss is {variant.loss}. {_TOO_LARGE}")
+            said.append(f"Example {TITLES[variant.name][0]}: the loss is {variant.loss}. {_TOO_LARGE}")
     return said
 
 
@@ -232,7 +232,7 @@ def _trained(name: str, setting: Setting, model_device: str, data_device: str) -
     except RuntimeError as error:
         present = devices.present()
         label = f"{present.origin}, {present.type} ({present.name})"
-        return Variant(name, "stopped", label, error=str(error), line=_failing_line(error))
+        return Variant(name, "-", label, error=str(error), line=_failing_line(error))
     return Variant(name, " and ".join(used), timing.label, timing, float(losses[-1]))
 
 

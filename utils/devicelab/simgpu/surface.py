@@ -49,6 +49,7 @@ class Bindings:
     def __init__(self, simulation: "Simulation"):
         self.simulation = simulation
         self.pid = os.getpid()
+        self.benchmark_limit = 10  # PyTorch's default
 
     def _ledger(self, index: int) -> Any:
         if not 0 <= index < len(self.simulation.cards):
@@ -61,6 +62,12 @@ class Bindings:
 
     def _cuda_isInBadFork(self) -> bool:
         return os.getpid() != self.pid and self.simulation.initialized
+
+    def _cuda_get_cudnn_benchmark_limit(self) -> int:
+        return self.benchmark_limit
+
+    def _cuda_set_cudnn_benchmark_limit(self, limit: int) -> None:
+        self.benchmark_limit = limit
 
     def _cuda_getDeviceCount(self) -> int:
         return len(self.simulation.cards)

@@ -59,7 +59,7 @@ INTERNALS = (
     "tunableop_tuning_enable", "tunableop_set_filename", "tunableop_read_file", "tunableop_get_results",
     "tunableop_get_validators", "record_untuned_enable", "setMemoryMetadata", "getMemoryMetadata",
     "cudaCachingAllocator_enable", "getCublasLtWorkspaceSize", "getCublasWorkspaceSize",
-    "get_cudnn_benchmark_limit", "setCublasLtWorkspaceSize", "setCublasWorkspaceSize", "set_cudnn_benchmark_limit",
+    "setCublasLtWorkspaceSize", "setCublasWorkspaceSize",
     "tunableop_get_filename", "tunableop_get_max_tuning_duration", "tunableop_get_max_tuning_iterations",
     "tunableop_get_rotating_buffer_size", "tunableop_set_max_tuning_duration",
     "tunableop_set_max_tuning_iterations", "tunableop_set_numerical_check_tolerances",

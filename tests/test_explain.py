@@ -125,6 +125,31 @@ def test_after_the_simulation_stopped_it_still_knows_where_things_were():
     assert explain(error).culprit == "images"
 
 
+def test_when_the_name_was_mended_before_it_was_asked():
+    images = None
+
+    def fail():
+        model(images)
+
+    with lab.simulate_gpu("Tesla T4"):
+        model = nn.Linear(3, 2).to("cuda")
+        images = torch.rand(2, 3)
+        error = caught(fail)
+        images = images.to("cuda")
+        found = explain(error)
+        model.to("cpu")
+        later = explain(error)
+    assert found.culprit == "images" and "another tensor now" in found.why
+    assert later.kind == "mismatch"
+
+
+def test_two_cards_in_a_text_are_not_judged():
+    found = explain(
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:1 and cuda:0!"
+    )
+    assert found.culprit is None and "cuda:0 and cuda:1 met" in found.what
+
+
 @pytest.mark.parametrize(
     "given",
     [

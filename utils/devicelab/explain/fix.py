@@ -308,11 +308,22 @@ def _beside(scene: Scene, device: str, view: View | None = None) -> str:
     return device
 
 
+def _set_anew(scene: Scene, operand: Operand) -> str | None:
+    """Return the learner's name that held the operand when the error came, and holds another tensor of that shape now."""
+    if not scene.views or scene.view is scene.views[0]:
+        return None
+    same = [one for one in scene.views[0].operands if one.shape == operand.shape and not one.made]
+    return same[0].text if same else None
+
+
 def _nameless(scene: Scene, operand: Operand) -> Verdict:
     """A tensor that the failing expression makes itself, or one that nobody holds any more."""
     view = scene.views[0] if scene.views else scene.view
     assert view is not None
     device = device_text(view, scene.target)
+    if operand is not scene.made_here and (other := _set_anew(scene, operand)):
+        why = f"it was on {operand.device} when the error came; the name holds another tensor now"
+        return Verdict(other, why, f"{other} = {other}.to({device})", _before(view))
     call, text = operand.node, operand.text
     if isinstance(call, ast.Call) and _is_factory(call):
         why = "it is made in this line without a device, which means the CPU"

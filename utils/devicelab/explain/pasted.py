@@ -123,8 +123,15 @@ def _mismatch(reading: Reading, line: Line | None) -> Explanation:
     """Say who stayed behind as far as the message allows: whatever is on the CPU, be it the blamed one or the others."""
     target, wrong = (*reading.devices, "", "")[:2]
     culprit, role = _culprit(reading, wrong, line)
-    what = f"{role[0].upper()}{role[1:]} is on {wrong}, but {target} is needed here." if wrong else \
-        "Tensors on different devices met; the message does not say which."  # fmt: skip
+    what = f"{role[0].upper()}{role[1:]} is on {wrong}, but {target} is needed here."
+    if not wrong:
+        what = "Tensors on different devices met; the message does not say which."
+    elif not wrong.startswith(("cpu", "meta")):
+        culprit, role, what = (
+            None,
+            "",
+            f"Tensors on {target} and {wrong} met; a text does not tell which one is right.",
+        )
     blames = ""
     if reading.blames and reading.argument_device == target and wrong == "cpu":
         blames = (
@@ -135,7 +142,7 @@ def _mismatch(reading: Reading, line: Line | None) -> Explanation:
         device = f'"{target.partition(":")[0]}"' if target else "device"
         fix = f"{culprit} = {culprit}.to({device})"
     return Explanation(
-        reading.family, what, culprit or (role if wrong else None),
+        reading.family, what, culprit or (role if wrong else None) or None,
         "an operation computes on one device; whatever was not moved there stays where it was made",
         fix or "print(lab.placement(model, optimizer, batch))",
         line.number if line else None, line.file if line else None, line.code if line else "",

@@ -53,7 +53,7 @@ def together(name: str, args: Any, device: Any) -> Any:
     values = args[number] if len(args) > number else None
     if device is None and not isinstance(values, Tensor):
         return args
-    home = moves.target_of(device)[0] if device is not None else device_of(values)
+    home = moves.target_of(device)[0] if device is not None else device_of(values)  # type: ignore[arg-type]
     home = home if isinstance(values, Tensor) else CPU  # all is made there of numbers, and copied then
     return tuple(moves.to(item, home) if isinstance(item, Tensor) else item for item in args)
 
@@ -117,6 +117,8 @@ def plain(original: Callable[..., Any]) -> Callable[..., Any]:
         if state.current is None:
             return original(*args, **kwargs)
         out = kwargs.get("out")
+        if isinstance(kwargs.get("device"), int):  # a card's number: C++ would look for a real one
+            kwargs["device"] = moves.target_of(kwargs["device"])[0]
         if out is not None and kwargs.get("device") is not None:
             target, found = moves.target_of(kwargs.pop("device"))[0], device_of(out)
             if target != found:

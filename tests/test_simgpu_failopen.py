@@ -9,6 +9,7 @@ import opdb
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_map
 
@@ -156,6 +157,30 @@ def test_subclasses_that_wrap_a_tensor(simulation: Any) -> None:
         wrapped + torch.ones(3)
 
 
+def test_subclasses_train(simulation: Any) -> None:
+    """C++ must not take such a tensor for a CUDA tensor: autograd would end the process."""
+    wrapped: Any = Wrapped(torch.ones(3, device="cuda:1")).requires_grad_()
+    (wrapped * 2).sum().backward()
+    assert (wrapped.grad.device, wrapped.grad.inner.tolist()) == (torch.device("cuda", 1), [2, 2, 2])
+    rows = [torch.ones(2, 3), torch.ones(4, 3)]
+    nested: Any = torch.nested.nested_tensor(rows, device="cuda", layout=torch.jagged, requires_grad=True)
+    nn.Linear(3, 2).cuda()(nested).values().sum().backward()
+    assert nested.device == nested.grad.device == torch.device("cuda", 0)
+
+
+def test_fake_tensors_keep_the_card(simulation: Any) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    model, data = nn.Linear(3, 2).cuda(), torch.ones(4, 3, device="cuda")
+    with FakeTensorMode() as mode:
+        weight, fake = mode.from_tensor(model.weight), mode.from_tensor(data)
+        F.linear(fake, weight).sum().backward()
+        assert weight.grad is not None
+        assert weight.grad.device == torch.ones(2, device="cuda").device == torch.device("cuda", 0)
+    assert (data + 1).device == torch.device("cuda", 0)
+    assert torch.cuda.memory_allocated() < 4096
+
+
 @pytest.mark.parametrize(
     "program",
     [
@@ -168,7 +193,7 @@ def test_subclasses_that_wrap_a_tensor(simulation: Any) -> None:
         lambda x: torch.func.linearize(torch.sin, x)[1](x),
         lambda x: torch.autograd.functional.jacobian(torch.sin, x),
         lambda x: torch.cdist(x[None], x[None]),
-        lambda x: torch.nn.functional.cosine_similarity(x, x, dim=0),
+        lambda x: F.cosine_similarity(x, x, dim=0),
         lambda x: torch.quantile(x, 0.5),
         lambda x: torch.einsum("i,j->ij", x, x),
         lambda x: torch.stft(
@@ -176,7 +201,7 @@ def test_subclasses_that_wrap_a_tensor(simulation: Any) -> None:
         ),
         lambda x: torch.histc(x),
         lambda x: torch.linalg.matrix_rank(torch.zeros(0, 0, device="cuda")),
-        lambda x: torch.nn.functional.pad(x, (1, 1)),
+        lambda x: F.pad(x, (1, 1)),
         lambda x: torch.inference_mode()(lambda: x * 2)(),
         lambda x: nn.TransformerEncoderLayer(4, 2, batch_first=True).cuda().eval()(x[:4].reshape(1, 1, 4)),
         lambda x: nn.MultiheadAttention(4, 2).cuda()(*[x[:4].reshape(1, 1, 4)] * 3)[0],

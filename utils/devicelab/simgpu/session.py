@@ -22,6 +22,7 @@ from .tags import SimCard, device_of
 INSTALLERS = (
     "default_device",
     "tensor_surface",
+    "subclasses",
     "dlpack",
     "factories",
     "device_numbers",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return Tensor._make_wrapper_subclass, which marks the new tensor instead of giving C++ the card; it holds no memory itself."""
+    """Return Tensor._make_wrapper_subclass, which marks the new tensor, without memory of its own, instead of telling C++."""
 
     @functools.wraps(original)
     def make(*args: Any, **kwargs: Any) -> Any:

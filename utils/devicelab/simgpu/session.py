@@ -38,6 +38,7 @@ INSTALLERS = (
     "legacy_types",
     "unsupported",
     "traceback",
+    "processes",
     "threads",
 )
 DEFAULT = "Tesla T4"

@@ -13,6 +13,7 @@ import torch
 
 from devicelab.gpus import Card
 
+from . import state
 from .memory import Ledger
 
 Tensor = torch.Tensor
@@ -179,9 +180,7 @@ def put(tensor: Tensor, card: SimCard) -> None:
 
 def tag(where: Tensor | torch.UntypedStorage, device: torch.device) -> None:
     """Say that a tensor or a storage lies on `device`: a card of the running simulation, or the CPU."""
-    from . import session
-
-    simulation = session.current()
+    simulation = state.current
     card = simulation.card(device) if simulation and device.type == "cuda" else None
     if isinstance(where, torch.UntypedStorage):
         mark(where, card) if card else unmark(where)

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.pool import ThreadPool
-from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -136,25 +135,5 @@ def install(simulation: "Simulation") -> None:
     for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
         patch(ThreadPool, name, takes_function(getattr(ThreadPool, name)))
     patch(torch.cuda, "_lazy_init", lazy_init(torch.cuda._lazy_init))
-    patch(BaseProcess, "__reduce_ex__", reduce_process)
     enter(simulation.mode)
     simulation.on_stop(lambda: leave(simulation.mode))
-
-
-def reduce_process(process: BaseProcess, protocol: Any) -> Any:
-    """Pickle a process to be spawned such that the child starts with the same cards, as it would on a machine with real ones."""
-    parts: Any = object.__reduce_ex__(process, protocol)
-    make, arguments, *rest = parts
-    if state.current is None:
-        return (make, arguments, *rest)
-    cards = state.current.cards
-    return (revive, (cards[0].spec.name, len(cards), make, arguments), *rest)
-
-
-def revive(name: str, count: int, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Start the simulation in a spawned child, if its main module has not done so, and make its process object."""
-    from .session import simulate_gpu
-
-    if state.current is None:
-        simulate_gpu(name, count)
-    return make(*arguments)

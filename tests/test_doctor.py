@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import devicelab
 from devicelab import simulate_gpu
 from devicelab.doctor import Gpu, Holder, Machine, Report, doctor
 from devicelab.doctor import evidence as looking
@@ -128,6 +130,14 @@ CASES = {
     "WSL without the card": (
         replace(CUDA_WHEEL, wsl=True, release="5.15.153.1-microsoft-standard-WSL2", cuda_said=NO_DRIVER), "wsl", "WSL",
         ("/dev/dxg does not exist",), "wsl.exe --update",
+    ),
+    "WSL without the driver in Windows": (
+        replace(CUDA_WHEEL, wsl=True, device_nodes=("/dev/dxg",), cuda_said=NO_DRIVER), "wsl driver", "installed in Windows",
+        ("libcuda.so.1 does not",), "powershell.exe -Command nvidia-smi",
+    ),
+    "ROCm without a card": (
+        Machine(torch="2.13.0+rocm6.4", hip_build="6.4", cuda_said="No HIP GPUs are available"), "rocm", "ROCm",
+        ("/dev/kfd, ROCm's device, does not exist", "No HIP GPUs"), "rocminfo",
     ),
     "a container without the card": (
         replace(CUDA_WHEEL, container="docker", cuda_said=NO_DRIVER, pci=("NVIDIA",), driver_trace="/proc/driver/nvidia/version"),
@@ -338,6 +348,24 @@ def test_a_script_that_is_not_python_is_refused(tmp_path):
     (tmp_path / "train.py").write_text("def (:")
     with pytest.raises(InputError, match=r"train\.py cannot be read"):
         look_into(tmp_path / "train.py")
+
+
+@pytest.mark.parametrize(
+    ("fails_with", "words"),
+    [
+        ("OSError('libcublas.so.12: cannot open shared object file')", "cannot be loaded"),
+        ("ModuleNotFoundError(\"No module named 'torch'\")", "torch is not installed"),
+    ],
+)
+def test_it_answers_where_torch_itself_cannot_be_imported(fails_with, words, tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(f"raise {fails_with}")
+    paths = os.pathsep.join([str(tmp_path), str(Path(devicelab.__file__).parents[1])])
+    result = subprocess.run(
+        [sys.executable, "-m", "devicelab", "doctor"],
+        capture_output=True, text=True, timeout=60, env=dict(os.environ, PYTHONPATH=paths),
+    )  # fmt: skip
+    assert result.returncode == 1 and words in result.stdout, result.stderr
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:

@@ -66,7 +66,7 @@ def test_the_text_is_short_and_names_devices_line_name_and_fix():
         "fix:",
     ):
         assert words in text
-    assert len(text.splitlines()) <= 6
+    assert len(text.splitlines()) <= 7
 
 
 def test_no_value_is_shown():

@@ -66,7 +66,9 @@ def _surroundings() -> dict[str, Any]:
         "wsl": "microsoft" in _text("/proc/version").lower(),
         "container": _container(),
         "pci": tuple(VENDORS.get(vendor, vendor) for vendor in vendors),
-        "device_nodes": tuple(str(path) for path in (*_nodes("nvidia[0-9]*"), *_nodes("dxg"))),
+        "device_nodes": tuple(
+            str(path) for path in (*_nodes("nvidia[0-9]*"), *_nodes("dxg"), *_nodes("kfd"))
+        ),
     }
 
 

@@ -72,7 +72,8 @@ class Machine:
     @property
     def has_nvidia(self) -> bool:
         """Whether there is any sign of an NVIDIA card: on the bus, in the driver, or as a device file."""
-        return bool(self.smi_gpus or "NVIDIA" in self.pci or self.driver_trace or self.device_nodes)
+        nodes = any(node.startswith("/dev/nvidia") for node in self.device_nodes)
+        return bool(self.smi_gpus or "NVIDIA" in self.pci or self.driver_trace or nodes)
 
     @property
     def usable(self) -> bool:

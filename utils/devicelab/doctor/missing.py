@@ -88,6 +88,29 @@ def _wsl(m: Machine) -> Finding | None:
     return Finding("wsl", sentence, ("/dev/dxg does not exist", nvidia_evidence(m)), "wsl.exe --update")
 
 
+def _wsl_driver(m: Machine) -> Finding | None:
+    if not m.wsl or m.driver_trace or m.smi_gpus:
+        return None
+    sentence = (
+        "This is WSL, and Windows gives it no NVIDIA driver: it is installed in Windows, never inside WSL."
+    )
+    evidence = ("/dev/dxg exists", "/usr/lib/wsl/lib/libcuda.so.1 does not")
+    return Finding("wsl driver", sentence, evidence, "powershell.exe -Command nvidia-smi")
+
+
+def _rocm(m: Machine) -> Finding | None:
+    if not m.hip_build:
+        return None
+    sentence = "This torch was built for ROCm, AMD's CUDA, and finds no AMD card that it can use."
+    kernel = "/dev/kfd exists" if "/dev/kfd" in m.device_nodes else "/dev/kfd, ROCm's device, does not exist"
+    evidence = (
+        f"torch {m.torch}",
+        kernel,
+        f"torch said: {m.cuda_said[:120]}" if m.cuda_said else "torch said nothing",
+    )
+    return Finding("rocm", sentence, evidence, "rocminfo")
+
+
 def _container(m: Machine) -> Finding | None:
     if not m.container or m.smi_gpus or m.device_nodes:
         return None
@@ -180,10 +203,12 @@ MISSING: tuple[Callable[[Machine], Finding | None], ...] = (
     _mps_not_built,
     _old_macos,
     _wsl,
+    _wsl_driver,
     _container,
     _no_driver,
     _cpu_wheel,
     _hidden,
+    _rocm,
     _mismatched_driver,
     _dead_driver,
     _old_driver,

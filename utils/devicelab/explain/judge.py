@@ -38,7 +38,8 @@ def _with_causes(error: BaseException) -> list[BaseException]:
     following: BaseException | None = error
     while following is not None and following not in found:
         found.append(following)
-        following = following.__cause__ or following.__context__
+        hidden = following.__suppress_context__
+        following = following.__cause__ or (None if hidden else following.__context__)
     return found
 
 

@@ -1,12 +1,13 @@
 """Put a mismatch in words: who met whom, who stayed behind, what to type."""
 
 from .culprit import Scene, look
-from .fix import Verdict, verdict
+from .fix import verdict
 from .frames import Frame
 from .names import View, name_of
 from .operands import Operand
 from .reading import Reading
 from .result import Explanation, Met
+from .verdict import Verdict
 
 MOST_NAMES = 3  # in one sentence
 
@@ -38,6 +39,7 @@ def mismatch(frames: list[Frame], reading: Reading) -> Explanation | None:
         met,
         _blames(scene, reading),
         found.others,
+        _via(scene, place),
     )
 
 
@@ -64,6 +66,17 @@ def _label(scene: Scene, operand: Operand) -> str:
         if named:
             return named.text
     return operand.text if scene.view and scene.view.frame.owner == "learner" else "a result on the way"
+
+
+def _via(scene: Scene, place: Frame) -> str:
+    """The line that passed the culprit on, where that is not the line that failed."""
+    views = [view for _, _, view in scene.modules[:1]] or [named.view for named in scene.culprits[:1]]
+    if not views or views[0].frame.frame is place.frame:
+        return ""
+    outer = views[0].frame
+    return (
+        f"line {outer.line}" + (f" of {outer.file}" if outer.file != place.file else "") + f": {outer.code}"
+    )
 
 
 def _blames(scene: Scene, reading: Reading) -> str:

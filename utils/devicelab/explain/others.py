@@ -7,12 +7,12 @@ import torch
 
 from . import environment
 from .environment import Answer, Answering
-from .fix import device_text
 from .frames import Frame
 from .names import View, name_of
 from .operands import Operand
 from .reading import Reading
 from .result import Explanation, Met
+from .verdict import device_text
 
 TAKES_ONLY_CPU = ("numpy", "pin", "lengths")
 

@@ -26,9 +26,9 @@ class Explanation:
     """An error put in words; no tensor is kept.
 
     `culprit` is the learner's own name of what stayed behind, `others` what did beside it, `fix` one line to type and `fix_at`
-    where; `line`, `file` and `code` are the learner's line that failed, `met` the tensors that met there. `seen` says whether the
-    tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown" included; `placement` tells
-    where everything in the frame of an unknown error is.
+    where. `line`, `file` and `code` are the learner's line that failed, `via` the one that led to it, `met` the tensors that met
+    there. `seen` says whether the tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown"
+    included; `placement` tells where everything in the frame of an unknown error is.
     """
 
     kind: str
@@ -43,6 +43,7 @@ class Explanation:
     met: tuple[Met, ...] = ()
     blames: str = ""
     others: tuple[str, ...] = ()
+    via: str = ""
     seen: bool = True
     placement: Placement | None = None
 
@@ -63,6 +64,7 @@ class Explanation:
         """The labelled lines below the first sentence."""
         rows = [
             ("where", ": ".join(word for word in (self.where, self.code) if word)),
+            ("called", self.via),
             ("met", ", ".join(str(one) for one in self.met)),
             ("why", self.why),
             ("message", self.blames),
@@ -90,6 +92,6 @@ class Explanation:
 
 def _row(label: str, text: str) -> str:
     body = html.escape(text)
-    if label in ("fix", "where"):
+    if label in ("fix", "where", "called"):
         body = f"<code>{body}</code>"
     return f'<div style="white-space:pre-wrap"><span style="opacity:0.7">{label}:</span> {body}</div>'

@@ -1,0 +1,150 @@
+"""One line to type for data: a tensor in a variable or a container, or one that a line makes itself."""
+
+import ast
+import re
+from collections.abc import Mapping
+
+from .culprit import Scene, last_assignment
+from .names import Named, View, name_of
+from .operands import CPU_MAKERS, FACTORIES, Operand
+from .verdict import Verdict, before, beside, device_text, instead
+
+
+def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
+    """A tensor in a variable or in a container of the learner's."""
+    name = named.text
+    dropped = _dropped_move(named)
+    if dropped:
+        why = f"line {dropped[0]}, {dropped[1]}, makes a copy and drops it: .to() returns a new tensor, it moves none"
+        return Verdict(name, why, f"{name} = {dropped[1]}", f"in place of line {dropped[0]}")
+    made = last_assignment(named.view, name) if name.isidentifier() else None
+    if isinstance(made, ast.Call) and _is_factory(made):
+        why = f"line {made.lineno} makes it without a device, which means the CPU"
+        return Verdict(
+            name,
+            why,
+            f"{name} = {_with_device(made, scene, named.view, device)}",
+            f"in place of line {made.lineno}",
+        )
+    why = f"it is on {where} and was never moved; {_company(scene)}"
+    if _only_in_place(named):
+        return Verdict(name, why, f"{name}.to({beside(scene, device)})", instead(scene, name))
+    if re.fullmatch(r"[\w.]+", name):
+        return Verdict(name, why, f"{name} = {name}.to({device})", before(named.view))
+    return Verdict(name, why, _container_fix(named, device), before(named.view))
+
+
+def _only_in_place(named: Named) -> bool:
+    """Whether the name cannot be set before the line: it is a global, a variable of an outer function, or of a comprehension."""
+    view, root = named.view, named.root
+    if not view.is_own(root) and not view.is_argument(root):
+        return True
+    statement = view.frame.statement
+    inside = (
+        [node for node in ast.walk(statement) if isinstance(node, (ast.comprehension, ast.Lambda))]
+        if statement
+        else []
+    )
+    targets = [node.target if isinstance(node, ast.comprehension) else node.args for node in inside]
+    set_there = {
+        getattr(node, "id", getattr(node, "arg", "")) for target in targets for node in ast.walk(target)
+    }
+    return root in set_there
+
+
+def _company(scene: Scene) -> str:
+    others = [one for one in scene.met if one.device == scene.target]
+    return (
+        f"{_own_name(scene, others[0])} is on {scene.target}" if others else f"the rest is on {scene.target}"
+    )
+
+
+def _own_name(scene: Scene, operand: Operand) -> str:
+    if operand.tensor is None or operand.made:
+        return operand.text
+    named = name_of(operand.tensor, scene.views)
+    return named.text if named else "the other tensor"
+
+
+def _container_fix(named: Named, device: str) -> str:
+    """Move a whole container where its other tensors would stay behind, else the one element."""
+    root, owner = named.root, named.owner
+    if isinstance(owner, Mapping) and hasattr(owner, "to"):
+        return f"{root} = {root}.to({device})"
+    if isinstance(owner, Mapping) and re.fullmatch(r"\w+\[[^\]]+\]", named.text):
+        text = named.text.replace("'", '"')
+        return f"{text} = {text}.to({device})"
+    if isinstance(owner, tuple) and not hasattr(owner, "_fields"):
+        return f"{root} = tuple(t.to({device}) for t in {root})"
+    if isinstance(owner, list):
+        return f"{root} = [t.to({device}) for t in {root}]"
+    return f"{named.text} = {named.text}.to({device})"
+
+
+def _dropped_move(named: Named) -> tuple[int, str] | None:
+    """Find a line such as `x.to(device)` whose result nobody keeps."""
+    tree = named.view.frame.tree
+    for node in ast.walk(tree) if tree else ():
+        if (
+            not isinstance(node, ast.Expr)
+            or not isinstance(node.value, ast.Call)
+            or node.lineno >= named.view.frame.line
+        ):
+            continue
+        call = node.value.func
+        if (
+            isinstance(call, ast.Attribute)
+            and call.attr in ("to", "cuda")
+            and _same_text(call.value, named.text)
+        ):
+            return node.lineno, ast.unparse(node.value)
+    return None
+
+
+def _same_text(node: ast.AST, text: str) -> bool:
+    return ast.unparse(node).replace('"', "'") == text.replace('"', "'")
+
+
+def _is_factory(call: ast.Call) -> bool:
+    module, _, name = ast.unparse(call.func).rpartition(".")
+    return module == "torch" and name in FACTORIES and not any(word.arg == "device" for word in call.keywords)
+
+
+def _with_device(call: ast.Call, scene: Scene, view: View, device: str) -> str:
+    """Return the factory's call with a device: that of a tensor beside it where there is one, so that it works everywhere."""
+    where = beside(scene, device, view)
+    text = ast.unparse(call)
+    if isinstance(call.func, ast.Attribute) and call.func.attr in CPU_MAKERS:
+        return f"{text}.to({where})"
+    return f"{text[:-1]}{', ' if call.args or call.keywords else ''}device={where})"
+
+
+def _set_anew(scene: Scene, operand: Operand) -> str | None:
+    """Return the learner's name that held the operand when the error came, and holds another tensor of that shape now."""
+    if not scene.views or scene.view is scene.views[0]:
+        return None
+    same = [one for one in scene.views[0].operands if one.shape == operand.shape and not one.made]
+    return same[0].text if same else None
+
+
+def nameless(scene: Scene, operand: Operand) -> Verdict:
+    """A tensor that the failing expression makes itself, or one that nobody holds any more."""
+    view = scene.views[0] if scene.views else scene.view
+    assert view is not None
+    device = device_text(view, scene.target)
+    if operand is not scene.made_here and (other := _set_anew(scene, operand)):
+        why = f"it was on {operand.device} when the error came; the name holds another tensor now"
+        return Verdict(other, why, f"{other} = {other}.to({device})", before(view))
+    call, text = operand.node, operand.text
+    if isinstance(call, ast.Call) and _is_factory(call):
+        why = "it is made in this line without a device, which means the CPU"
+        return Verdict(text, why, _with_device(call, scene, view, device), instead(scene, text))
+    if (
+        operand.made_by("cpu", "to", "cuda")
+        and isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+    ):
+        inner = ast.unparse(call.func.value)
+        return Verdict(text, f"this line moves {inner} to {operand.device}", inner, instead(scene, text))
+    fix = f"{text}.to({beside(scene, device, view)})"
+    return Verdict(text, f"it is on {operand.device}", fix, instead(scene, text))

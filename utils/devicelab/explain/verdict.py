@@ -1,0 +1,61 @@
+"""The verdict on a mismatch, and how a learner would write its parts."""
+
+import re
+from dataclasses import dataclass
+
+import torch
+
+from .culprit import Scene
+from .names import View
+from .operands import device_of
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The culprit in words: its name, why it stayed behind, what to type and where."""
+
+    culprit: str
+    why: str
+    fix: str
+    at: str = ""
+    others: tuple[str, ...] = ()  # stayed behind too, and need the same
+
+
+def device_text(view: View, target: torch.device) -> str:
+    """Return how the learner would write the target: a variable that holds it, else its name in quotes."""
+    everything = view.frame.frame.f_globals | view.variables
+    for name, value in sorted(everything.items(), key=lambda pair: pair[0] != "device"):
+        if isinstance(value, (torch.device, str)) and not name.startswith("_") and _means(value, target):
+            return name
+    return f'"{target.type}"' if target.index in (None, 0) else f'"{target}"'
+
+
+def _means(value: torch.device | str, target: torch.device) -> bool:
+    if isinstance(value, str) and not re.fullmatch(r"cuda|mps|xpu|(cuda|xpu):\d+", value):
+        return False
+    device = torch.device(value)
+    return device.type == target.type and (device.index or 0) == (target.index or 0)
+
+
+def before(view: View) -> str:
+    return f"before line {view.frame.line}"
+
+
+def instead(scene: Scene, text: str) -> str:
+    line = (
+        scene.view.frame.line
+        if scene.view and scene.view.frame.owner == "learner"
+        else scene.views[0].frame.line
+    )
+    return f"in place of {text} in line {line}"
+
+
+def beside(scene: Scene, device: str, view: View | None = None) -> str:
+    """Return "x.device" where the function was given a tensor x that is on the target, so that the line works everywhere."""
+    view = view or next(iter(scene.views), None)
+    if view is None:
+        return device
+    for name, value in view.variables.items():
+        if isinstance(value, torch.Tensor) and device_of(value) == scene.target and view.is_argument(name):
+            return f"{name}.device"
+    return device

@@ -143,6 +143,45 @@ def test_when_the_name_was_mended_before_it_was_asked():
     assert later.kind == "mismatch"
 
 
+MODEL = """import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.scale = torch.ones(3)
+
+    def forward(self, x):
+        return self.fc(x) * self.scale
+"""
+TRAIN = """device = torch.device("cuda")
+net = Net().to(device)
+images = torch.rand(2, 4) + 1
+images = images.to(device) if moved else images
+out = net(images)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moved", "culprit", "fix_at"),
+    [(False, "images", "before line 5 of train.py"), (True, "net.scale", "in place of line 8")],
+)
+def test_code_in_several_files(moved, culprit, fix_at, tmp_path):
+    variables: dict = {"moved": moved}
+    for name, text in (("model.py", MODEL), ("train.py", TRAIN)):
+        (tmp_path / name).write_text(text)
+
+    def train():
+        for name, text in (("model.py", MODEL), ("train.py", TRAIN)):
+            exec(compile(text, str(tmp_path / name), "exec"), variables)
+
+    with lab.simulate_gpu("Tesla T4"):
+        found = explain(caught(train))
+    assert (found.culprit, found.file, found.line, found.fix_at) == (culprit, "model.py", 11, fix_at), found
+    assert found.via == "line 5 of train.py: out = net(images)"
+
+
 def test_two_cards_in_a_text_are_not_judged():
     found = explain(
         "Expected all tensors to be on the same device, but found at least two devices, cuda:1 and cuda:0!"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .culprit import Scene, last_assignment
 from .names import Named, View, name_of
 from .operands import CPU_MAKERS, FACTORIES, Operand
-from .verdict import Verdict, before, beside, device_text, instead
+from .verdict import Verdict, before, beside, device_text, instead, line_of
 
 
 def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
@@ -15,23 +15,25 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     name = named.text
     dropped = _dropped_move(named)
     if dropped:
-        why = f"line {dropped[0]}, {dropped[1]}, makes a copy and drops it: .to() returns a new tensor, it moves none"
-        return Verdict(name, why, f"{name} = {dropped[1]}", f"in place of line {dropped[0]}")
+        at = line_of(scene, named.view.frame, dropped[0])
+        why = f"{at}, {dropped[1]}, makes a copy and drops it: .to() returns a new tensor, it moves none"
+        return Verdict(name, why, f"{name} = {dropped[1]}", f"in place of {at}")
     made = last_assignment(named.view, name) if name.isidentifier() else None
     if isinstance(made, ast.Call) and _is_factory(made):
-        why = f"line {made.lineno} makes it without a device, which means the CPU"
+        at = line_of(scene, named.view.frame, made.lineno)
+        why = f"{at} makes it without a device, which means the CPU"
         return Verdict(
             name,
             why,
             f"{name} = {_with_device(made, scene, named.view, device)}",
-            f"in place of line {made.lineno}",
+            f"in place of {at}",
         )
     why = f"it is on {where} and was never moved; {_company(scene)}"
     if _only_in_place(named):
         return Verdict(name, why, f"{name}.to({beside(scene, device)})", instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):
-        return Verdict(name, why, f"{name} = {name}.to({device})", before(named.view))
-    return Verdict(name, why, _container_fix(named, device), before(named.view))
+        return Verdict(name, why, f"{name} = {name}.to({device})", before(scene, named.view))
+    return Verdict(name, why, _container_fix(named, device), before(scene, named.view))
 
 
 def _only_in_place(named: Named) -> bool:
@@ -134,7 +136,7 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
     device = device_text(view, scene.target)
     if operand is not scene.made_here and (other := _set_anew(scene, operand)):
         why = f"it was on {operand.device} when the error came; the name holds another tensor now"
-        return Verdict(other, why, f"{other} = {other}.to({device})", before(view))
+        return Verdict(other, why, f"{other} = {other}.to({device})", before(scene, view))
     call, text = operand.node, operand.text
     if isinstance(call, ast.Call) and _is_factory(call):
         why = "it is made in this line without a device, which means the CPU"

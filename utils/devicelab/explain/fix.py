@@ -8,9 +8,10 @@ from torch import nn
 
 from .culprit import Scene
 from .data_fix import data, nameless
+from .frames import Frame
 from .names import Named, View
 from .operands import device_of
-from .verdict import Verdict, beside, device_text, instead
+from .verdict import Verdict, beside, device_text, instead, line_of
 
 NO_VALUES = (
     "a tensor on the meta device has a shape but no values; it must be made, or loaded, on a real device"
@@ -79,7 +80,7 @@ def _tensor(scene: Scene, named: Named) -> Verdict:
     if "cannot reach" in kind or kind.startswith("inside the attribute"):
         return _hidden(scene, named, device)
     if kind == "attribute":
-        return _attribute(named, device)
+        return _attribute(scene, named)
     if kind in ("parameter", "buffer"):
         return _single(named, device, where)
     return data(scene, named, device, where)
@@ -99,34 +100,38 @@ def _single(named: Named, device: str, where: str) -> Verdict:
     return Verdict(named.text, why, f"{root}.to({device})", "after it was made")
 
 
-def _attribute(named: Named, device: str) -> Verdict:
+def _attribute(scene: Scene, named: Named) -> Verdict:
     """A plain attribute: a buffer moves with its module."""
     owner, _, name = named.text.rpartition(".")
     why = f"{name} is a plain attribute of {owner}: .to() moves parameters and buffers, nothing else"
-    fix = f'self.register_buffer("{name}", ...)'
-    line, value = _set_in_init(named, name)
-    if value:
-        return Verdict(
-            named.text, why, f'self.register_buffer("{name}", {value})', f"in place of line {line}"
-        )
-    return Verdict(
-        named.text, why, fix.replace("...", f"self.{name}"), f"in __init__, instead of self.{name} = ..."
-    )
+    found = _set_in_class(scene, _owner(named, owner), name)
+    if found:
+        frame, line, value = found
+        fix = f'self.register_buffer("{name}", {value})'
+        return Verdict(named.text, why, fix, f"in place of {line_of(scene, frame, line)}")
+    fix = f'self.register_buffer("{name}", self.{name})'
+    return Verdict(named.text, why, fix, f"in __init__, instead of self.{name} = ...")
 
 
-def _set_in_init(named: Named, name: str) -> tuple[int, str | None]:
-    """Find `self.name = value` in the source that the learner's frame shows."""
-    tree = named.view.frame.tree
-    for node in ast.walk(tree) if tree else ():
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                if (
-                    isinstance(target, ast.Attribute)
-                    and target.attr == name
-                    and ast.unparse(target.value) == "self"
-                ):
-                    return node.lineno, ast.unparse(node.value)
-    return 0, None
+def _owner(named: Named, path: str) -> nn.Module | None:
+    """Return the module that a name leads to."""
+    for root, outer in named.view.modules:
+        for inner, part in outer.named_modules():
+            if path == (f"{root}.{inner}" if inner else root):
+                return part
+    return None
+
+
+def _set_in_class(scene: Scene, owner: nn.Module | None, name: str) -> tuple[Frame, int, str] | None:
+    """Find `self.name = value` in the owner's class, in any file that the traceback leads through."""
+    classes = {kind.__name__ for kind in type(owner).__mro__} if owner is not None else set()
+    for view in scene.views:
+        for kind in ast.walk(view.frame.tree) if view.frame.tree else ():
+            if isinstance(kind, ast.ClassDef) and kind.name in classes:
+                for node in ast.walk(kind):
+                    if isinstance(node, ast.Assign) and f"self.{name}" in map(ast.unparse, node.targets):
+                        return view.frame, node.lineno, ast.unparse(node.value)
+    return None
 
 
 def _hidden(scene: Scene, named: Named, device: str) -> Verdict:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from .culprit import Scene
+from .frames import Frame
 from .names import View
 from .operands import device_of
 
@@ -37,17 +38,22 @@ def _means(value: torch.device | str, target: torch.device) -> bool:
     return device.type == target.type and (device.index or 0) == (target.index or 0)
 
 
-def before(view: View) -> str:
-    return f"before line {view.frame.line}"
+def line_of(scene: Scene, frame: Frame, line: int) -> str:
+    """Return "line 7", with its file where that is not the one that failed."""
+    failed = scene.views[0].frame if scene.views else frame
+    return f"line {line}" + (f" of {frame.file}" if frame.path != failed.path else "")
+
+
+def before(scene: Scene, view: View) -> str:
+    """Where to type something that must come first: above the view's line."""
+    return f"before {line_of(scene, view.frame, view.frame.line)}"
 
 
 def instead(scene: Scene, text: str) -> str:
-    line = (
-        scene.view.frame.line
-        if scene.view and scene.view.frame.owner == "learner"
-        else scene.views[0].frame.line
-    )
-    return f"in place of {text} in line {line}"
+    """Where to type something that replaces a part of the learner's failing line."""
+    own = scene.view is not None and scene.view.frame.owner == "learner"
+    view = scene.view if scene.view and own else scene.views[0]
+    return f"in place of {text} in line {view.frame.line}"
 
 
 def beside(scene: Scene, device: str, view: View | None = None) -> str:

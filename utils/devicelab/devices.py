@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 
@@ -17,6 +17,10 @@ Origin = Literal["measured", "simulated", "estimated", "recorded"]
 
 def _nothing() -> None:
     return None
+
+
+def _never() -> float:
+    return 0.0
 
 
 def _same_twice() -> tuple[float, float]:
@@ -30,7 +34,8 @@ class Device:
 
     `clock` returns host seconds, `synchronize` returns when the queue is empty, `undisturbed` is entered around work
     that runs on the CPU alone, so that a simulation does not slow it down while it is measured. `bounds` returns the
-    low and the high reading (seconds) of a simulated clock; on a real device both are the clock.
+    low and the high reading (seconds) of a simulated clock; on a real device both are the clock. `worked` returns the
+    seconds of work that a simulated card was given so far; a real one does not tell.
     """
 
     type: str
@@ -40,6 +45,28 @@ class Device:
     synchronize: Callable[[], None] = _nothing
     undisturbed: Callable[[], AbstractContextManager[object]] = nullcontext
     bounds: Callable[[], tuple[float, float]] = _same_twice
+    worked: Callable[[], float] = _never
+
+
+class Observer(Protocol):
+    """What a simulated card tells while it is watched; a real card's driver tells its own profiler."""
+
+    def copied(
+        self,
+        source: torch.device,
+        target: torch.device,
+        nbytes: int,
+        pinned: bool,
+        waits: bool,
+        seconds: float,
+    ) -> None:
+        """Hear of a copy: whether the host waits for its end, and the seconds that the link needs."""
+
+    def waited(self, seconds: float, why: str) -> None:
+        """Hear that the host waited for the card; `why` is "copy" or empty."""
+
+
+observers: list[Observer] = []
 
 
 CPU = Device("cpu", "CPU", "measured")

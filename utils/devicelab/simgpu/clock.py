@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from devicelab import costs
+from devicelab import costs, devices
 from devicelab.gpus import Card
 
 QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
@@ -108,32 +108,40 @@ class Clock:
         index = (source if source.type == "cuda" else target).index or 0
         self.spend(costs.DISPATCH)
         self.spend(costs.LAUNCH)
-        self._current[index].add(
-            self, *self.costs[index].copy(nbytes, pinned or between_cards, target.type == "cpu")
-        )
+        work = self.costs[index].copy(nbytes, pinned or between_cards, target.type == "cpu")
+        self._current[index].add(self, *work)
+        waits = not (between_cards or (pinned and non_blocking))
+        for observer in devices.observers:
+            observer.copied(source, target, nbytes, pinned, waits, work[1])
         if between_cards:
             self.hold(
                 target.index or 0, self._stream[target.index or 0], self.mark(index, self._stream[index])
             )
-        elif not (pinned and non_blocking):
-            self.synchronizing(index)
+        elif waits:
+            self.synchronizing(index, why="copy")
 
-    def wait(self, index: int, stream: int | None = None) -> None:
+    def wait(self, index: int, stream: int | None = None, why: str = "") -> None:
         """Let the host wait for a card, or for one of its streams, and pay for the synchronization."""
+        before = self.now()
         queues: Iterable[Queue] = (
             self._queues[index].values() if stream is None else (self._queue(index, stream),)
         )
         for queue in queues:
             self.until(queue.low, queue.tail, queue.high)
         self.spend(costs.SYNCHRONIZE)
+        self._tell(before, why)
 
-    def synchronizing(self, index: int, stream: int | None = None) -> None:
+    def _tell(self, before: float, why: str) -> None:
+        for observer in devices.observers:
+            observer.waited(self.now() - before, why)
+
+    def synchronizing(self, index: int, stream: int | None = None, why: str = "") -> None:
         """Let the host wait because an operator's result needs it: `.item()`, nonzero, a copy. See set_sync_debug_mode."""
         if self.complain == 2:
             raise RuntimeError("called a synchronizing CUDA operation")
         if self.complain == 1:
             warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=2)
-        self.wait(index, self._stream[index] if stream is None else stream)
+        self.wait(index, self._stream[index] if stream is None else stream, why)
 
     def sleep(self, index: int, cycles: int) -> None:
         """Keep the current stream busy for so many clock cycles of a nominal 1.5 GHz."""
@@ -156,8 +164,14 @@ class Clock:
 
     def reach(self, moment: costs.Span) -> None:
         """Let the host wait for a moment that `mark` returned, and pay for the synchronization."""
+        before = self.now()
         self.until(*moment)
         self.spend(costs.SYNCHRONIZE)
+        self._tell(before, "")
+
+    def worked(self) -> float:
+        """Return the seconds of work that all cards were given so far."""
+        return sum(queue.busy for queues in self._queues for queue in queues.values())
 
     def hold(self, index: int, stream: int, moment: costs.Span) -> None:
         """Let the later work of a stream start no earlier than `moment`."""

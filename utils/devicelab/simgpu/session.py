@@ -75,6 +75,7 @@ class Simulation:
             synchronize=self.synchronize,
             undisturbed=threads.undisturbed,
             bounds=self.clock.bounds,
+            worked=self.clock.worked,
         )
 
     def card(self, device: torch.device) -> SimCard:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .session import start
     from .simgpu import simulate_gpu
     from .timing import timeit
+    from .trace import trace
     from .variants import compare
 
 _HOME = {
@@ -36,6 +37,7 @@ _HOME = {
     "simulate_gpu": "simgpu",
     "start": "session",
     "timeit": "timing",
+    "trace": "trace",
     "unload_ipython_extension": "ipython",
 }
 
@@ -52,6 +54,7 @@ __all__ = [
     "simulate_gpu",
     "start",
     "timeit",
+    "trace",
 ]
 
 

@@ -1,0 +1,121 @@
+"""What `lab.trace()` costs: the same work under it and under an empty TorchDispatchMode, in one run.
+
+    python benchmarks/bench_trace.py
+
+CPU time of one thread, the best of several rounds, measured on this machine; only the ratios of one run mean something.
+"Empty" is a mode as anyone writes it, "leanest" one that also spares itself the wrapper against torch.compile. The last
+rows compare with no mode at all, on a step that takes about 50 ms: directly, and, where other programs make that too
+noisy, by what the same operators cost more on tiny matrices. The goals are in the last column.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from time import thread_time
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import devicelab as lab
+
+ROUNDS = 15
+
+
+class Empty(TorchDispatchMode):
+    """Passes every operator on."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+class Leanest(TorchDispatchMode):
+    """The same without the wrapper that keeps torch.compile away."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+
+MODES: dict[str, Callable[[], AbstractContextManager]] = {
+    "none": nullcontext,
+    "empty": Empty,
+    "leanest": Leanest,
+    "trace": lab.trace,
+}
+
+
+def seconds(fn: Callable[[], object], calls: int, rounds: int = ROUNDS) -> dict[str, float]:
+    """Return the CPU seconds of one call under each mode; the modes take turns."""
+    best = dict.fromkeys(MODES, float("inf"))
+    for _ in range(rounds):
+        for name, mode in MODES.items():
+            with mode():
+                fn()
+                begin = thread_time()
+                for _ in range(calls):
+                    fn()
+                best[name] = min(best[name], (thread_time() - begin) / calls)
+    return best
+
+
+def step(model: nn.Module, data: torch.Tensor) -> Callable[[], None]:
+    """Return one training step."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+
+    def train() -> None:
+        optimizer.zero_grad()
+        model(data).square().mean().backward()
+        optimizer.step()
+
+    return train
+
+
+def nested(depth: int) -> nn.Module:
+    """Return a small layer inside `depth` modules: the user's line is that many Python frames away."""
+    module: nn.Module = nn.Linear(8, 8)
+    for _ in range(depth):
+        module = nn.Sequential(module)
+    return module
+
+
+def main() -> None:
+    """Print a row for each kind of work."""
+    torch.set_num_threads(1)
+    a = torch.ones(4)
+    small = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 2))
+    rows: list[tuple[str, Callable[[], object], int]] = [
+        ("a + a, 30 times", lambda: [a + a for _ in range(30)], 60),
+        ("small training step", step(small, torch.randn(100, 10)), 30),
+        ("layer 12 modules deep", step(nested(12), torch.randn(8, 8)), 30),
+    ]
+    print(
+        f"{'work (CPU time, measured)':28}{'empty, us':>11}{'trace, us':>11}{'ratio':>8}{'to leanest':>12}   goal"
+    )
+    for name, fn, calls in rows:
+        best = seconds(fn, calls)
+        figures = (
+            f"{1e6 * best['empty']:11.0f}{1e6 * best['trace']:11.0f}{best['trace'] / best['empty']:8.2f}"
+        )
+        print(f"{name:28}{figures}{best['trace'] / best['leanest']:12.2f}   1.6, better 1.3")
+    large, tiny = (
+        seconds(step(layers(width), torch.randn(rows, width)), calls, rounds)
+        for width, rows, calls, rounds in ((512, 384, 1, 25), (8, 4, 20, ROUNDS))
+    )
+    share = 100 * (large["trace"] / large["none"] - 1)
+    extra = tiny["trace"] - tiny["none"]
+    print(f"step of {1e3 * large['none']:.0f} ms, no mode against trace: {share:+.1f} %   goal: at most 3 %")
+    print(
+        f"the same operators on tiny matrices: {1e6 * extra:.0f} us more, {100 * extra / 0.050:.1f} % of 50 ms"
+    )
+
+
+def layers(width: int) -> nn.Module:
+    """Return eight layers of one width."""
+    return nn.Sequential(*[layer for _ in range(8) for layer in (nn.Linear(width, width), nn.ReLU())])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""From what a recorder counted to the result that a trace returns."""
+
+from typing import Any
+
+import torch
+
+from .lines import Line
+from .recorder import Recorder
+from .result import Copy, Event, Operator, Synchronization
+
+
+class Watch(Recorder):
+    """A recorder that can be read once it has ended."""
+
+    def parts(self) -> dict[str, Any]:
+        """Return the fields of a Trace."""
+        lines = Lines(self)
+        return {
+            "operators": _operators(self, lines),
+            "copies": _copies(self, lines),
+            "synchronizations": _waits(self, lines),
+            "events": _events(self),
+            "steps": max(self.steps.values(), default=0) or self.backwards,
+            "seconds": self.ended - self.began,
+            "origin": self.present.origin,
+            "card": self.present.type,
+            "name": self.present.name,
+            "notes": _notes(self),
+            "faults": tuple((message, lines[place]) for message, place in self.faults),
+        }
+
+
+class Lines(dict[int, Line | None]):
+    """Lines by place, each looked up once."""
+
+    def __init__(self, recorder: Recorder):
+        super().__init__()
+        self._places = recorder.places
+
+    def __missing__(self, place: int) -> Line | None:
+        self[place] = self._places.line(place)
+        return self[place]
+
+
+def name_of(func: Any) -> str:
+    """Return the name of an operator, such as "aten::add"."""
+    return func if isinstance(func, str) else getattr(getattr(func, "_schema", None), "name", str(func))
+
+
+def _operators(recorder: Recorder, lines: Lines) -> tuple[Operator, ...]:
+    sums: dict[tuple[Any, ...], list[float]] = {}
+    for (number, device, phase, place, scalars), (count, seconds) in recorder.sums.items():
+        name = name_of(recorder.functions[number][0])
+        entry = sums.setdefault((name, str(device), phase, lines[place], scalars), [0, 0.0])
+        entry[0] += count
+        entry[1] += seconds
+    return tuple(
+        Operator(name, device, phase, line, int(count), seconds, scalars)
+        for (name, device, phase, line, scalars), (count, seconds) in sums.items()
+    )
+
+
+def _copies(recorder: Recorder, lines: Lines) -> tuple[Copy, ...]:
+    sums = _by_line(recorder.copies, lines)
+    return tuple(
+        Copy(str(source), str(target), nbytes, pinned, waits, phase, line, count, seconds, steps)
+        for (source, target, pinned, waits, phase, line), (count, nbytes, seconds, steps) in sums.items()
+    )
+
+
+def _waits(recorder: Recorder, lines: Lines) -> tuple[Synchronization, ...]:
+    sums = _by_line(recorder.waits, lines)
+    return tuple(
+        Synchronization(kind, phase, line, count, seconds, steps)
+        for (kind, phase, line), (count, _, seconds, steps) in sums.items()
+    )
+
+
+def _by_line(sums: dict[tuple, list[float]], lines: Lines) -> dict[tuple, tuple[int, int, float, int]]:
+    """Join what came from different places of one line; the place is the last part of a key."""
+    joined: dict[tuple, tuple[int, int, float, int]] = {}
+    for (*key, place), (count, nbytes, seconds, steps, _) in sums.items():
+        whole = (*key, lines[place])
+        old = joined.get(whole, (0, 0, 0.0, 0))
+        joined[whole] = (old[0] + int(count), old[1] + int(nbytes), old[2] + seconds, max(old[3], int(steps)))
+    return joined
+
+
+def _events(recorder: Recorder) -> tuple[Event, ...]:
+    """Return single events; work on a simulated card starts when the work before it has ended (one stream assumed)."""
+    free: dict[torch.device, float] = {}
+    events = []
+    for func, device, phase, begin, seconds in recorder.events:
+        start = begin
+        if device.type != "cpu" and recorder.present.origin == "simulated":
+            start = max(begin, free.get(device, begin))
+            free[device] = start + seconds
+        events.append(Event(name_of(func), str(device), phase, start - recorder.began, seconds))
+    return tuple(events)
+
+
+def _notes(recorder: Recorder) -> tuple[str, ...]:
+    notes = []
+    if recorder.present.type == "mps":
+        notes.append("times on mps are what the CPU spent on launching; the GPU's own are not seen")
+    return tuple(notes)

@@ -1,0 +1,273 @@
+"""The recorder under a trace on the CPU, on a simulated GPU and on Apple's: a dispatch mode that counts every operator.
+
+What it keeps is bounded: operators are summed by name, device, phase and line, and single events are kept up to a cap.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import optimizer as torch_optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from devicelab import devices
+
+from .lines import Places, caller_name
+
+MOST_SUMS = (
+    20_000  # different operators x device x phase x line; beyond it they are summed without their line
+)
+MOST_EVENTS = 10_000  # single events kept for the timeline
+FORWARD, BACKWARD, OPTIMIZER, OTHER = "forward", "backward", "optimizer", "other"
+
+_frames = torch._C._dynamo.eval_frame
+_task = torch._C._current_graph_task_id  # -1 outside of a backward pass
+_grad = torch.is_grad_enabled
+Tensor = torch.Tensor
+CPU = torch.device("cpu")
+# These compute nothing: they make a view, reserve memory, read one value, or are marks of the profiler.
+_IDLE = {
+    "aten::_local_scalar_dense", "aten::alias", "aten::detach", "aten::detach_", "aten::empty", "aten::empty_like",
+    "aten::empty_strided", "aten::lift_fresh", "aten::new_empty", "aten::new_empty_strided", "aten::resize_",
+    "aten::set_", "aten::_reshape_alias", "aten::_unsafe_view", "aten::is_pinned", "aten::record_stream",
+}  # fmt: skip
+COPY = "copy"
+_COPIES = {"aten::_to_copy", "aten::copy_", "aten::to"}
+
+
+def computes(func: Any) -> bool:
+    """Say whether an operator computes something: a view, an allocation or a mark of the profiler does not."""
+    if not isinstance(func, torch._ops.OpOverload):
+        return True
+    return not (func.is_view or func.namespace == "profiler" or func._schema.name in _IDLE)
+
+
+def has_gradient(value: Any) -> bool:
+    """Say whether a list among an operator's arguments holds a tensor that autograd follows."""
+    if value.__class__ is not list and value.__class__ is not tuple:
+        return False
+    return any(item.requires_grad for item in value if isinstance(item, Tensor))
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """Return the first tensor in a result or in arguments, also inside a list."""
+    if isinstance(value, Tensor):
+        return value
+    if value.__class__ in (list, tuple):
+        for item in value:
+            found = first_tensor(item)
+            if found is not None:
+                return found
+    return None
+
+
+class Recorder(TorchDispatchMode):
+    """Counts operators of the thread that entered it; copies and waits of the simulated card from every thread."""
+
+    def __init__(self, on_step: Callable[[], object] | None = None, present: devices.Device | None = None):
+        super().__init__()
+        self.present = present or devices.present()
+        self.places = Places()
+        self.sums: dict[tuple[int, Any, str, int, bool], list[float]] = {}
+        self.functions: dict[
+            int, tuple[Any, bool, bool]
+        ] = {}  # id -> function, whether it computes, may copy
+        self.copies: dict[tuple, list[float]] = {}
+        self.waits: dict[tuple, list[float]] = {}
+        self.events: list[tuple[Any, ...]] = []
+        self._room = MOST_EVENTS
+        self.steps: dict[int, int] = {}  # by optimizer
+        self.backwards = 0
+        self.faults: list[tuple[str, int]] = []
+        self.operators = 0
+        self._on_step = on_step
+        self._running: Any = None
+        self._step_place: int | None = None
+        self._last_task, self._task_place = -1, 0
+        self._thread = threading.get_ident()
+        self._handles: list[Any] = []
+        self._now, self._worked = self.present.clock, self.present.worked
+        self._is_simulated = self.present.origin == "simulated"
+        self._accelerated = self.present.type != "cpu"
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return not hasattr(_frames, "set_code_exec_strategy")  # else see below: it costs nothing per operator
+
+    def __enter__(self) -> "Recorder":
+        self._handles = [
+            torch_optimizer.register_optimizer_step_pre_hook(self._step_begins),
+            torch_optimizer.register_optimizer_step_post_hook(self._step_ends),
+        ]
+        devices.observers.append(self)
+        self.began, self.host_began = self._now(), time.perf_counter()
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.ended, self.host_ended = self._now(), time.perf_counter()
+        super().__exit__(*error)
+        devices.observers[:] = [other for other in devices.observers if other is not self]
+        for handle in self._handles:
+            handle.remove()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one operator and add it to the sums. Written out, because it runs for every operator."""
+        plan = self.functions.get(id(func)) or self._plan(func)
+        self._running = func
+        worked = self._worked() if self._accelerated else 0.0
+        begin = self._now()
+        try:
+            out = func(*args, **kwargs) if kwargs else func(*args)
+        except BaseException as error:
+            self._failed(error)
+            raise
+        seconds = self._now() - begin
+        is_copy, self._running = self._running is None, None
+        if is_copy or not plan[1]:  # a copy between devices, or nothing that computes
+            return out
+        device = out.device if isinstance(out, Tensor) else self._device_of(out, args, kwargs)
+        if plan[2] and self._is_copy(func, device, args, kwargs):
+            return out
+        is_scalar = self._accelerated and device.type == "cpu" and all_scalar(out, args)
+        if self._accelerated and device.type != "cpu":
+            seconds = self._worked() - worked or seconds
+        task = _task()
+        if task != -1:
+            phase, place = (
+                BACKWARD,
+                self._task_place if task == self._last_task else self._backward_begins(task),
+            )
+        elif self._step_place is not None and not _grad():
+            phase, place = OPTIMIZER, self._step_place
+        else:
+            phase, place = OTHER, self.places.here()
+            if _grad():
+                for value in args:
+                    if value.requires_grad if isinstance(value, Tensor) else has_gradient(value):
+                        phase = FORWARD
+                        break
+        key = (id(func), device, phase, place, is_scalar)
+        entry = self.sums.get(key) or self._entry(key)
+        entry[0] += 1
+        entry[1] += seconds
+        if self._room:
+            self._event(func, device, phase, begin, seconds)
+        return out
+
+    def _plan(self, func: Any) -> tuple[Any, bool, bool]:
+        name = getattr(getattr(func, "_schema", None), "name", "")
+        may_copy = self._accelerated and not self._is_simulated and name in _COPIES
+        plan = self.functions[id(func)] = (func, computes(func), may_copy)
+        return plan
+
+    def _entry(self, key: tuple[int, Any, str, int, bool]) -> list[float]:
+        if len(self.sums) >= MOST_SUMS:
+            key = (*key[:3], 0, key[4])
+        return self.sums.setdefault(key, [0, 0.0])
+
+    def _device_of(self, out: Any, args: Any, kwargs: Any) -> torch.device:
+        for value in (out, args, tuple(kwargs.values()) if kwargs else ()):
+            tensor = first_tensor(value)
+            if tensor is not None:
+                return tensor.device
+        return CPU
+
+    def _backward_begins(self, task: int) -> int:
+        self._last_task, self._task_place = task, self.places.here(3)
+        self.backwards += 1
+        return self._task_place
+
+    def _step_begins(self, *_: Any) -> None:
+        if threading.get_ident() == self._thread:
+            self._step_place = self.places.here()
+
+    def _step_ends(self, optimizer: Any, *_: Any) -> None:
+        self._step_place = None
+        self.steps[id(optimizer)] = self.steps.get(id(optimizer), 0) + 1
+        if self._on_step is not None:
+            self._on_step()
+
+    def _failed(self, error: BaseException) -> None:
+        self._running = self._step_place = None
+        if isinstance(error, (RuntimeError, TypeError)) and len(self.faults) < 10:
+            self.faults.append((str(error), self.places.here(3)))
+
+    def _phase(self) -> str:
+        if threading.get_ident() != self._thread:
+            return OTHER
+        if _task() != -1:
+            return BACKWARD
+        if self._step_place is not None and not _grad():
+            return OPTIMIZER
+        return OTHER
+
+    def _is_copy(self, func: Any, device: torch.device, args: Any, kwargs: Any) -> bool:
+        """Note a copy between devices where no simulated card tells of it."""
+        source = args[1] if func._schema.name == "aten::copy_" else args[0]
+        if not isinstance(source, Tensor) or source.device == device:
+            return False
+        waits = not (kwargs or {}).get("non_blocking", False)
+        self.copied(source.device, device, source.nbytes, source.is_pinned(), waits, 0.0)
+        self._running = None
+        return True
+
+    def copied(
+        self,
+        source: torch.device,
+        target: torch.device,
+        nbytes: int,
+        pinned: bool,
+        waits: bool,
+        seconds: float,
+    ) -> None:
+        """Add a copy between two devices: bytes, and the seconds that the link needs."""
+        if threading.get_ident() == self._thread:
+            self._running = None
+        key = (source, target, pinned, waits, self._phase(), self.places.here())
+        self._add(self.copies, key, nbytes, seconds)
+        self._event(COPY, target, COPY, self._now(), seconds)
+
+    def waited(self, seconds: float, why: str) -> None:
+        """Add a moment at which the host waited for the card; without a reason, the operator or function tells it."""
+        here = threading.get_ident() == self._thread
+        running = self._running._schema.name if here and self._running is not None else None
+        self._wait(why or running or caller_name(), seconds)
+
+    def _wait(self, name: str, seconds: float) -> None:
+        self._add(self.waits, (name, self._phase(), self.places.here(3)), 0, seconds)
+        self._event(name, CPU, "wait", self._now() - seconds, seconds)
+
+    def _add(self, sums: dict[tuple, list[float]], key: tuple, nbytes: int, seconds: float) -> None:
+        """Add to a sum: count, bytes, seconds, in how many steps it came, and in which step last."""
+        entry = sums.setdefault(key, [0, 0, 0.0, 0, -1])
+        step = sum(self.steps.values()) or self.backwards
+        entry[0] += 1
+        entry[1] += nbytes
+        entry[2] += seconds
+        entry[3] += entry[4] != step
+        entry[4] = step
+
+    def _event(self, name: Any, device: Any, kind: str, begin: float, seconds: float) -> None:
+        if self._room:
+            self.events.append((name, device, kind, begin, seconds))
+            self._room -= 1
+
+
+if hasattr(_frames, "set_code_exec_strategy"):  # torch.compile leaves the mode, and all that it calls, alone
+    _frames.set_code_exec_strategy(
+        Recorder.__torch_dispatch__.__code__,
+        _frames._FrameExecStrategy(_frames._FrameAction.SKIP, _frames._FrameAction.SKIP),
+    )
+
+
+def all_scalar(out: Any, args: Any) -> bool:
+    """Say whether an operator of the CPU touched nothing but 0-dimensional tensors, such as Adam's step counter."""
+    return all(_flat(value) for value in (out, *args))
+
+
+def _flat(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.dim() == 0
+    return all(_flat(item) for item in value) if value.__class__ in (list, tuple) else True

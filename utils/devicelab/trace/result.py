@@ -1,0 +1,179 @@
+"""What a trace returns: operators, copies and synchronizations by device, phase and line."""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+from devicelab.devices import Origin
+from devicelab.errors import InputError
+
+from . import words
+from .lines import Line
+
+PHASES = ("forward", "backward", "optimizer")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator on one device, in one phase, called from one line: how often, and the seconds it took in all.
+
+    `scalars` says that it touched 0-dimensional CPU tensors only, such as the step counter that Adam keeps on the CPU.
+    """
+
+    name: str
+    device: str
+    phase: str
+    line: Line | None
+    count: int
+    seconds: float
+    scalars: bool = False
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Copies between two devices from one line: how many, bytes and the link's seconds in all.
+
+    `pinned` speaks of the host's memory (None: not known); `waits` says whether the host waited for the copy's end;
+    `steps` in how many training steps such copies came.
+    """
+
+    source: str
+    target: str
+    nbytes: int
+    pinned: bool | None
+    waits: bool
+    phase: str
+    line: Line | None
+    count: int
+    seconds: float
+    steps: int = 1
+
+    @property
+    def direction(self) -> str:
+        """From where to where: "cpu -> cuda:0"."""
+        return f"{self.source} -> {self.target}"
+
+
+@dataclass(frozen=True)
+class Synchronization:
+    """Moments at which the host waited for the card: what made it wait, from which line, how often, seconds in all.
+
+    `steps` says in how many training steps it came.
+    """
+
+    kind: str
+    phase: str
+    line: Line | None
+    count: int
+    seconds: float
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """One operator, copy or wait for the timeline; seconds from the start of the trace."""
+
+    name: str
+    device: str
+    phase: str
+    begin: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of training: the devices that computed in it (step counters on the CPU left out), operators, seconds."""
+
+    name: str
+    devices: tuple[str, ...]
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What ran on which device between the start and the end of a `with lab.trace() as t:` block.
+
+    `name` is the present device's, `card` its type ("cpu" where there is no accelerator). `steps` counts optimizer
+    steps. `seconds` is the length of the block on the host's clock. `notes` say what could not be seen. `faults` are
+    errors that operators raised, with their lines, whether they were caught or not.
+    """
+
+    operators: tuple[Operator, ...]
+    copies: tuple[Copy, ...]
+    synchronizations: tuple[Synchronization, ...]
+    events: tuple[Event, ...]
+    steps: int
+    seconds: float
+    origin: Origin
+    card: str
+    name: str
+    notes: tuple[str, ...] = ()
+    faults: tuple[tuple[str, Line | None], ...] = ()
+
+    def __getattr__(self, name: str) -> object:
+        if name in Trace.__dataclass_fields__:
+            raise InputError("This trace is still running: read it after the `with` block has ended.")
+        raise AttributeError(f"A trace has no {name!r}.")
+
+    @cached_property
+    def phases(self) -> dict[str, Phase]:
+        """Forward, backward and optimizer, as far as they were seen."""
+        found = {name: self._phase(name) for name in PHASES}
+        return {name: phase for name, phase in found.items() if phase.count}
+
+    def _phase(self, name: str) -> Phase:
+        operators = [operator for operator in self.operators if operator.phase == name]
+        where = sorted({operator.device for operator in operators if not operator.scalars})
+        if not where:
+            where = sorted({operator.device for operator in operators})
+        count, seconds = sum(o.count for o in operators), sum(o.seconds for o in operators)
+        return Phase(name, tuple(where), count, seconds)
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """The devices on which operators ran, in alphabetical order; step counters on the CPU left out."""
+        return tuple(sorted({operator.device for operator in self.operators if not operator.scalars}))
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """The devices that forward, backward and optimizer ran on; empty where nothing was trained."""
+        if not {"backward", "optimizer"} & set(self.phases):
+            return ()
+        return tuple(sorted({device for phase in self.phases.values() for device in phase.devices}))
+
+    def verdict(self) -> str:
+        """Return the answer in one sentence."""
+        return words.verdict(self)
+
+    def __str__(self) -> str:
+        return (
+            "\n".join(words.summary(self)) if "operators" in vars(self) else "a trace that is still running"
+        )
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return words.as_html(str(self))
+
+    def table(self) -> "words.Table":
+        """Return operators by device, phase and line, the longest first."""
+        return words.table(self)
+
+    def text(self) -> str:
+        """Return everything as text: the sentence, all operators, copies and synchronizations."""
+        return words.text(self)
+
+    def timeline(self):
+        """Return a picture: what each device did, and when; needs matplotlib."""
+        from devicelab.plots import timeline
+
+        return timeline(self)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data for JSON; every time in seconds, sizes in bytes."""
+        data = {name: getattr(self, name) for name in ("steps", "seconds", "origin", "card", "name", "notes")}
+        for name in ("operators", "copies", "synchronizations"):
+            data[name] = [asdict(item) for item in getattr(self, name)]
+        data["phases"] = {name: list(phase.devices) for name, phase in self.phases.items()}
+        data["faults"] = [{"message": message, "line": str(line or "")} for message, line in self.faults]
+        return data | {"verdict": self.verdict()}

@@ -1,0 +1,220 @@
+"""A trace in words: one sentence, at most eight lines, and everything on request."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from devicelab import html, units
+
+if TYPE_CHECKING:
+    from .lines import Line
+    from .result import Copy, Operator, Synchronization, Trace
+
+MOST_LINES = 8
+_KINDS = {
+    "copy": "a copy",
+    "aten::_local_scalar_dense": "reading a value",
+    "aten::nonzero": "nonzero",
+    "aten::index": "indexing by a mask",
+    "aten::_unique2": "unique",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header, as text and as HTML."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str = ""
+
+    def __str__(self) -> str:
+        rows = [self.header, *self.rows]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.header))]
+        lines = [
+            "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
+        return "\n".join([self.caption, *lines] if self.caption else lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html.table(self.header, self.rows, self.caption)
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return "a", "a and b" or "a, b and c"."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def plural(count: int, word: str) -> str:
+    """Return "1 copy", "2 copies", "2 processes", "1,000 steps"."""
+    if count != 1:
+        word = f"{word[:-1]}ies" if word.endswith("y") else f"{word}es" if word.endswith("s") else f"{word}s"
+    return f"{count:,} {word}"
+
+
+def short(name: str) -> str:
+    """Return an operator's name as people say it: "aten::add_" becomes "add_"."""
+    return name.removeprefix("aten::")
+
+
+def label(trace: "Trace") -> str:
+    """Return how the numbers came about: "[simulated, Tesla T4]"."""
+    return f"[{trace.origin}{'' if trace.name in ('', 'CPU') else f', {trace.name}'}]"
+
+
+def verdict(trace: "Trace") -> str:
+    """Return the answer in one sentence."""
+    if not trace.operators:
+        return "Nothing was computed here: no operator ran in this thread."
+    if not trace.training:
+        return f"No training here: {_shares(trace)}{_unused(trace)}."
+    where = {phase.devices for phase in trace.phases.values()}
+    missing = "" if "optimizer" in trace.phases else "; no step of an optimizer was seen"
+    if "backward" not in trace.phases:
+        missing = "; no backward pass was seen"
+    if len(where) == 1:
+        devices = listed(trace.training)
+        if "cpu" in trace.training and len(trace.training) > 1:
+            return f"Training was split between {devices}, in {listed(trace.phases)}{missing}."
+        return f"Training ran on {devices}: {listed(trace.phases)}{missing}{_unused(trace)}."
+    parts = [f"{phase.name} on {listed(phase.devices)}" for phase in trace.phases.values()]
+    return f"Training was split: {', '.join(parts)}{missing}."
+
+
+def _unused(trace: "Trace") -> str:
+    if trace.card == "cpu" or any(not device.startswith("cpu") for device in trace.devices):
+        return ""
+    moved = any(copy.target != "cpu" for copy in trace.copies)
+    name = "cuda:0" if trace.card == "cuda" else trace.card
+    return f", although there is {_article(trace)} ({name}){' with data on it' if moved else ''}; it computed nothing"
+
+
+def _article(trace: "Trace") -> str:
+    return f"a simulated {trace.name}" if trace.origin == "simulated" else f"a GPU, {trace.name}"
+
+
+def _shares(trace: "Trace") -> str:
+    counts = dict.fromkeys(trace.devices, 0)
+    for operator in trace.operators:
+        if operator.device in counts:
+            counts[operator.device] += operator.count
+    return (
+        listed(f"{plural(count, 'operator')} on {device}" for device, count in counts.items())
+        or "no operator"
+    )
+
+
+def summary(trace: "Trace", rest: str = "t.text()") -> list[str]:
+    """Return the sentence and at most eight lines; `rest` says where what does not fit can be seen."""
+    copies, waits = _copy_lines(trace), _wait_lines(trace)
+    lines = [*_operator_lines(trace), *copies[:3], *waits[:3]]
+    lines += trace.notes[: MOST_LINES - 1 - len(lines)]
+    left = 1 + len(copies) + len(waits) + len(trace.notes) - len(lines)
+    if left > 0 and len(lines) > 1:
+        lines.append(f"... and {plural(left, 'line')} more in {rest}")
+    return [f"{verdict(trace)} {label(trace)}", *(f"  {line}" for line in lines)]
+
+
+def _operator_lines(trace: "Trace") -> list[str]:
+    total = sum(operator.seconds for operator in trace.operators)
+    parts = []
+    for device in trace.devices:
+        here = [operator for operator in trace.operators if operator.device == device]
+        share = percent(sum(operator.seconds for operator in here) / total) if total else "0 %"
+        count = sum(operator.count for operator in here)
+        parts.append(f"{count:,} on {device}" + (f" ({share} of the time)" if len(trace.devices) > 1 else ""))
+    steps = f" in {plural(trace.steps, 'step')}" if trace.steps else ""
+    return [f"operators: {', '.join(parts)}{steps}"] if parts else []
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage: 0.034 becomes "3 %"."""
+    return f"{100 * share:.0f} %" if share >= 0.01 or share == 0 else "under 1 %"
+
+
+def often(count: int, came_in: int, steps: int) -> str:
+    """Return how often something happened: "2 per step" where it came in every one of several steps, else "12 in all"."""
+    if steps < 2 or came_in < steps:
+        return f"{count:,} in all"
+    return (
+        f"{count / steps:.0f} per step" if count % steps == 0 else f"{units.digits(count / steps)} per step"
+    )
+
+
+def _copy_lines(trace: "Trace") -> list[str]:
+    groups: dict[tuple[str, Any], list[Copy]] = {}
+    for copy in trace.copies:
+        groups.setdefault((copy.direction, copy.line), []).append(copy)
+    if not groups:
+        return ["no copies between devices"] if trace.card != "cpu" else []
+    ordered = sorted(groups.values(), key=lambda group: -max(copy.steps for copy in group))
+    return [f"copy {group[0].direction}: {_copy_words(group, trace.steps)}" for group in ordered]
+
+
+def _copy_words(group: Sequence["Copy"], steps: int) -> str:
+    count, nbytes = sum(copy.count for copy in group), sum(copy.nbytes for copy in group)
+    memory = {copy.pinned for copy in group}
+    kind = ", pinned" if memory == {True} else ", pageable" if memory == {False} else ""
+    each = "" if count == 1 else " each" if nbytes % count == 0 else " on average"
+    waits = ", the CPU waits" if all(copy.waits for copy in group) else ""
+    rate = often(count, max(copy.steps for copy in group), steps)
+    return f"{rate}, {units.size(nbytes / count)}{each}{kind}{waits}{at(group[0].line)}"
+
+
+def at(line: "Line | None") -> str:
+    """Return where something happened: " at train.py:42 `x.to(device)`"."""
+    return f", at {line}" if line else ""
+
+
+def _wait_lines(trace: "Trace") -> list[str]:
+    """Say what made the CPU wait; copies have lines of their own."""
+    groups: dict[tuple[str, Any], list[Synchronization]] = {}
+    for wait in trace.synchronizations:
+        if wait.kind != "copy":
+            groups.setdefault((kind(wait), wait.line), []).append(wait)
+    ordered = sorted(groups.items(), key=lambda item: -max(wait.steps for wait in item[1]))
+    lines = []
+    for (word, line), group in ordered:
+        count, came_in = sum(wait.count for wait in group), max(wait.steps for wait in group)
+        lines.append(f"the CPU waits: {often(count, came_in, trace.steps)}, {word}{at(line)}")
+    return lines
+
+
+def kind(wait: "Synchronization") -> str:
+    """Return what made the host wait, in words."""
+    return _KINDS.get(wait.kind, short(wait.kind))
+
+
+def table(trace: "Trace") -> Table:
+    """Return operators by device, phase and line, the longest first."""
+    total = sum(operator.seconds for operator in trace.operators) or 1.0
+    rows = tuple(_row(operator, total) for operator in sorted(trace.operators, key=lambda o: -o.seconds))
+    header = ("operator", "device", "phase", "count", f"time ({trace.origin})", "share", "line")
+    return Table(header, rows, verdict(trace))
+
+
+def _row(operator: "Operator", total: float) -> tuple[str, ...]:
+    share = percent(operator.seconds / total)
+    time = units.seconds(operator.seconds)
+    line = str(operator.line or "-")
+    return (short(operator.name), operator.device, operator.phase, f"{operator.count:,}", time, share, line)
+
+
+def text(trace: "Trace") -> str:
+    """Return everything as text."""
+    parts = [f"{table(trace)}\n", *_copy_lines(trace), *_wait_lines(trace), *trace.notes]
+    ran = sum(operator.count for operator in trace.operators)
+    if ran > len(trace.events):
+        parts.append(
+            f"the timeline knows the first {plural(len(trace.events), 'event')}; every sum is complete"
+        )
+    faults = [f"error{at(line)}: {message.splitlines()[0]}" for message, line in trace.faults if message]
+    return "\n".join([*parts, *faults, label(trace)])
+
+
+def as_html(lines: str) -> str:
+    """Return lines of text as paragraphs."""
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines.splitlines())

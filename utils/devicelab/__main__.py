@@ -1,4 +1,4 @@
-"""The command line: python -m devicelab compare."""
+"""The command line: python -m devicelab compare, run script.py, doctor."""
 
 import argparse
 import os
@@ -34,6 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, default, text in _SIZES:
         usual = "adaptive" if default is None else default
         compare.add_argument(f"--{name}", type=int, default=default, help=f"{text} (default: {usual})")
+    run = commands.add_parser(
+        "run", help="run a script and say on what it trained", prefix_chars="\0", add_help=False
+    )  # nothing is an option here: what follows belongs to the runner and to the script
+    run.set_defaults(run=_run)
+    run.add_argument("words", nargs=argparse.REMAINDER)
     doctor = commands.add_parser(
         "doctor", help="why is there no GPU here, or the wrong one?", description=_DOCTOR
     )
@@ -68,6 +73,12 @@ def _compare(options: argparse.Namespace) -> int:
     result = variants.compare(sizes.pop("rows"), sizes.pop("width"), **sizes)
     print(result.to_json() if options.json else result)
     return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from . import runner
+
+    return runner.main(options.words)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -1,0 +1,251 @@
+"""`python -m devicelab run script.py`: run a script unchanged and say at the end on what it really trained."""
+
+import argparse
+import json
+import os
+import runpy
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
+
+from .errors import InputError, listed
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+PROGRESS = 10.0  # seconds between two progress lines
+FAILED = 3  # the exit code of --fail-on
+_PACKAGE = str(Path(__file__).parent)
+_TAKES_A_VALUE = ("--json", "--fail-on")
+_CARD = "Tesla T4"
+
+
+def main(words: Sequence[str]) -> int:
+    """Run a script or a module and return its exit code; 3 where its verdict is one of --fail-on, 2 for unusable input."""
+    own, target = split(words)
+    options = _parser().parse_args(own)
+    _check(options, target)
+    return run(target, options)
+
+
+def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return devicelab's own options, and the script (or -m and the module) with its arguments."""
+    own = []
+    rest = list(words)
+    while rest and rest[0].startswith("-") and rest[0] != "-m":
+        own.append(rest.pop(0))
+        if own[-1] == "--simulate-gpu":
+            own[-1] = f"--simulate-gpu={_CARD}"
+        elif own[-1] in _TAKES_A_VALUE and rest:
+            own.append(rest.pop(0))
+    return own, rest
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m devicelab run",
+        usage="%(prog)s [options] script.py [args] | [options] -m module [args]",
+        description="Run a script unchanged, then say on which device it trained, what it copied and what made it wait.",
+    )
+    parser.add_argument(
+        "--json", metavar="FILE", type=Path, help="write the verdict and the whole trace to FILE"
+    )
+    parser.add_argument(
+        "--fail-on", metavar="WORDS", default="", help="exit with 3 on these: cpu,mixed,mismatch,..."
+    )
+    parser.add_argument(
+        "--simulate-gpu", metavar="NAME", help=f"=NAME: how it would fare on this card ({_CARD})"
+    )
+    return parser
+
+
+def _check(options: argparse.Namespace, target: list[str]) -> None:
+    from .verdict import WORDS
+
+    options.fail_on = [word for word in options.fail_on.split(",") if word]
+    for word in options.fail_on:
+        if word not in WORDS:
+            raise InputError(f"--fail-on knows {listed(WORDS)}, separated by commas, but it got {word!r}.")
+    if not target or target == ["-m"]:
+        raise InputError("run needs a script: python -m devicelab run train.py, or -m and a module.")
+    if target[0] != "-m" and not Path(target[0]).is_file():
+        raise InputError(f"There is no script {target[0]!r} here ({Path.cwd()}).")
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise InputError(f"--json: there is no folder {str(options.json.parent)!r} to write into.")
+
+
+def run(target: list[str], options: argparse.Namespace) -> int:
+    """Run the target under a trace, print the verdict on stderr, and return the exit code."""
+    from .trace import trace
+    from .verdict import judge
+
+    process = os.getpid()
+    with _simulation(options.simulate_gpu):
+        say(f"devicelab: running {' '.join(target)}, and watching every operator")
+        with Started() as started, trace(on_step=Progress(), early=True) as t:
+            error = _execute(target)
+        code = exit_code(error)
+        if os.getpid() != process:  # the script forked, and this is the child: the parent tells the verdict
+            return code
+        verdict = judge(t, error if isinstance(error, Exception) else None, _notes(t, started))
+    sys.stdout.flush()
+    say(f"\ndevicelab: {verdict}")
+    if options.json is not None:
+        data = {"target": target, "exit_code": code, **verdict.to_dict()}
+        options.json.write_text(json.dumps(data, indent=2, default=str), encoding="utf-8")
+    return FAILED if verdict.word in options.fail_on else code
+
+
+@contextmanager
+def _simulation(name: str | None) -> Iterator[None]:
+    if name is None:
+        yield
+        return
+    from .simgpu import simulate_gpu
+
+    with simulate_gpu(name):
+        yield
+
+
+def _execute(target: list[str]) -> BaseException | None:
+    """Run a script or a module as Python itself would; return what ended it, None for a plain end."""
+    try:
+        if target[0] == "-m":
+            sys.argv = target[1:]
+            runpy.run_module(target[1], run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = list(target)
+            _run_script(Path(target[0]).absolute())
+    except BaseException as error:
+        _show(error)
+        return error
+    finally:
+        _wait_for_threads()
+    return None
+
+
+def _run_script(path: Path) -> None:
+    """Run a file as the main module; it stays the main module, so that its threads and exit handlers find it."""
+    main = ModuleType("__main__")
+    main.__dict__.update(__file__=str(path), __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    sys.path[0] = str(path.parent)  # noqa: TID251  # as `python script.py` does
+    exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), main.__dict__)
+
+
+def _wait_for_threads() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+
+
+def exit_code(error: BaseException | None) -> int:
+    """Return the exit code that Python gives a script that ended so."""
+    if error is None:
+        return 0
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+    return 130 if isinstance(error, KeyboardInterrupt) else 1
+
+
+def _show(error: BaseException) -> None:
+    """Print an error as Python would, by the script's own excepthook if it set one, without devicelab's frames."""
+    sys.stdout.flush()
+    if isinstance(error, SystemExit):
+        if not (error.code is None or isinstance(error.code, int)):
+            say(str(error.code))
+        return
+    link: BaseException | None = error
+    seen: set[int] = set()
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.__traceback__ = _trimmed(link.__traceback__)
+        link = link.__cause__ or link.__context__
+    sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _trimmed(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without devicelab's frames, and without those by which they passed an operator on."""
+    kept: list[TracebackType] = []
+    inside = False
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if name.startswith(_PACKAGE) or name == "<frozen runpy>":
+            inside = True
+        elif not (inside and name.endswith("_ops.py")):
+            inside = False
+            kept.append(trace)
+        trace = trace.tb_next
+    shown = None
+    for frame in reversed(kept):
+        shown = TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return shown
+
+
+class Progress:
+    """Prints one line every ten seconds, at the end of an optimizer step."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._steps = 0
+
+    def __call__(self) -> None:
+        self._steps += 1
+        now = time.monotonic()
+        if now - self._last >= PROGRESS:
+            self._last = now
+            say(f"devicelab: {self._steps:,} optimizer steps in {now - self._began:.0f} s")
+
+
+def say(text: str) -> None:
+    """Print a line for the reader on stderr, so that the script's own output stays as it was."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Started:
+    """Notes how many processes and threads a script starts, save for a DataLoader's workers."""
+
+    def __init__(self) -> None:
+        self.processes = self.threads = 0
+
+    def __enter__(self) -> "Started":
+        self._start_process, self._start_thread = BaseProcess.start, threading.Thread.start
+        seen = self
+
+        def start_process(process: BaseProcess) -> None:
+            is_worker = getattr(getattr(process, "_target", None), "__name__", "") == "_worker_loop"
+            seen._start_process(process)  # forgets its target
+            seen.processes += not is_worker
+
+        def start_thread(thread: threading.Thread) -> None:
+            seen.threads += not thread.daemon
+            seen._start_thread(thread)
+
+        BaseProcess.start, threading.Thread.start = start_process, start_thread  # type: ignore[method-assign, assignment]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        BaseProcess.start, threading.Thread.start = self._start_process, self._start_thread  # type: ignore[method-assign]
+
+
+def _notes(trace: "Trace", started: Started) -> tuple[str, ...]:
+    from .trace.words import plural
+
+    notes = []
+    if started.processes:
+        notes.append(
+            f"{plural(started.processes, 'process')} that the script started: what ran there was not seen"
+        )
+    if started.threads and not trace.training:
+        notes.append(
+            f"{plural(started.threads, 'thread')} that the script started: operators there were not seen"
+        )
+    if trace.card == "cpu":
+        notes.append("there is no GPU here; --simulate-gpu shows how the script would fare on one")
+    return tuple(notes)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from .history import last_assignment
 from .names import Named, View, name_of
-from .operands import MISSING, Operand, device_of, look_up
+from .operands import Operand, device_of, look_up
 from .reading import Reading
 
 MOST_NODES = 10_000  # of an autograd graph
@@ -129,20 +130,6 @@ def _made_by_module(named: Named, scene: Scene, device: torch.device) -> tuple[s
     return _module_name(module, scene.views) or (ast.unparse(call.func), module, named.view)
 
 
-def last_assignment(view: View, name: str) -> ast.expr | None:
-    """Return what `name` was last set to before the failing line, as the source tells."""
-    tree = view.frame.tree
-    assigned = [node for node in ast.walk(tree) if isinstance(node, ast.Assign)] if tree else []
-    before = [node for node in assigned if node.lineno < view.frame.line and _same_function(node, view)]
-    to_name = [node for node in before if name in [getattr(target, "id", None) for target in node.targets]]
-    return max(to_name, key=lambda node: node.lineno).value if to_name else None
-
-
-def _same_function(node: ast.stmt, view: View) -> bool:
-    code = view.frame.frame.f_code
-    return code.co_name == "<module>" or node.lineno >= code.co_firstlineno
-
-
 def _module_name(module: nn.Module, views: Iterable[View]) -> tuple[str, nn.Module, View] | None:
     """Return the outermost of the simplest names of a module."""
     found = [
@@ -216,6 +203,3 @@ def _mentioned(view: View) -> set[str]:
     statement = view.frame.statement
     names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} if statement else set()
     return names or set(view.variables)
-
-
-__all__ = ["MISSING", "Scene", "last_assignment", "leaves", "look", "target_of"]

@@ -4,7 +4,8 @@ import ast
 import re
 from collections.abc import Mapping
 
-from .culprit import Scene, last_assignment
+from .culprit import Scene
+from .history import brought_back, dropped_move, last_assignment
 from .names import Named, View, name_of
 from .operands import CPU_MAKERS, FACTORIES, Operand
 from .verdict import Verdict, before, beside, device_text, instead, line_of
@@ -13,7 +14,7 @@ from .verdict import Verdict, before, beside, device_text, instead, line_of
 def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     """A tensor in a variable or in a container of the learner's."""
     name = named.text
-    dropped = _dropped_move(named)
+    dropped = dropped_move(named.view, name, scene.target)
     if dropped:
         at = line_of(scene, named.view.frame, dropped[0])
         why = f"{at}, {dropped[1]}, makes a copy and drops it: .to() returns a new tensor, it moves none"
@@ -28,7 +29,11 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
             f"{name} = {_with_device(made, scene, named.view, device)}",
             f"in place of {at}",
         )
-    why = f"it is on {where} and was never moved; {_company(scene)}"
+    back = brought_back(named.view, name)
+    if back:
+        at = line_of(scene, named.view.frame, back[0])
+        return Verdict(name, f"{at} brings it back to the CPU", f"{name} = {back[1]}", f"in place of {at}")
+    why = f"it is on {where}, and {_company(scene)}"
     if _only_in_place(named):
         return Verdict(name, why, f"{name}.to({beside(scene, device)})", instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):
@@ -81,30 +86,6 @@ def _container_fix(named: Named, device: str) -> str:
     if isinstance(owner, list):
         return f"{root} = [t.to({device}) for t in {root}]"
     return f"{named.text} = {named.text}.to({device})"
-
-
-def _dropped_move(named: Named) -> tuple[int, str] | None:
-    """Find a line such as `x.to(device)` whose result nobody keeps."""
-    tree = named.view.frame.tree
-    for node in ast.walk(tree) if tree else ():
-        if (
-            not isinstance(node, ast.Expr)
-            or not isinstance(node.value, ast.Call)
-            or node.lineno >= named.view.frame.line
-        ):
-            continue
-        call = node.value.func
-        if (
-            isinstance(call, ast.Attribute)
-            and call.attr in ("to", "cuda")
-            and _same_text(call.value, named.text)
-        ):
-            return node.lineno, ast.unparse(node.value)
-    return None
-
-
-def _same_text(node: ast.AST, text: str) -> bool:
-    return ast.unparse(node).replace('"', "'") == text.replace('"', "'")
 
 
 def _is_factory(call: ast.Call) -> bool:

@@ -211,7 +211,7 @@ def _called(text: str, node: ast.Call, names: Mapping[str, object]) -> Operand |
         return None
     receiver = _operand(node.func.value, names)
     if name in MOVES:
-        device = CPU if name == "cpu" else _named_device(node, names)
+        device = CPU if name == "cpu" else named_device(node, names)
         return Operand(text, device, _first(receiver), node, made=True) if device and receiver else None
     return _like(text, node, receiver)
 
@@ -237,7 +237,8 @@ def _from_torch(text: str, name: str, node: ast.Call, names: Mapping[str, object
     return Operand(text, device, None, node, made=True) if device else None
 
 
-def _named_device(node: ast.Call, names: Mapping[str, object]) -> torch.device | None:
+def named_device(node: ast.Call, names: Mapping[str, object]) -> torch.device | None:
+    """Return the device that a call such as `x.to(device)` names."""
     words = [*node.args, *(word.value for word in node.keywords if word.arg == "device")]
     found = (_as_device(look_up(word, names)) for word in words)
     return next((device for device in found if device), None)

@@ -25,7 +25,7 @@ def test_every_exported_name_exists_and_the_list_is_sorted():
 
 @pytest.mark.parametrize("first", ["import devicelab.gpus", "import devicelab.simgpu", "pass"])
 def test_a_function_is_not_hidden_by_the_module_of_its_name(first):
-    code = f"{first}\nimport devicelab as lab\nassert callable(lab.gpus), lab.gpus\nimport devicelab.gpus\nassert callable(lab.gpus)"
+    code = f"{first}\nimport devicelab as lab\nassert callable(lab.gpus)\nimport devicelab.gpus\nassert callable(lab.gpus)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from devicelab import compare, simulate_gpu
+from devicelab.devices import Origin
 from devicelab.errors import InputError
 from devicelab.results import Timing
 from devicelab.variants import Comparison, Setting, Variant
@@ -50,7 +51,7 @@ def test_the_table_labels_every_number():
 
 
 def timed(name: str, seconds: float, low: float | None = None, high: float | None = None) -> Variant:
-    origin = "measured" if low is None else "simulated"
+    origin: Origin = "measured" if low is None else "simulated"
     return Variant(name, name, origin, Timing((seconds,), 1, name, "", origin, 1, low, high), 1.0)
 
 

@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 import threading
+import traceback
 import tracemalloc
 from pathlib import Path
 
@@ -210,6 +211,15 @@ def test_an_error_ends_the_trace_and_comes_through_with_what_was_seen():
     assert "error, at test_trace.py" in t.text()
 
 
+def test_a_traceback_under_a_trace_ends_in_torchs_own_line():
+    with simulate_gpu("Tesla T4"):
+        with pytest.raises(RuntimeError) as caught, lab.trace():
+            nn.Linear(2, 2).cuda()(torch.ones(1, 2))
+        shown = "".join(traceback.format_exception(caught.value))
+    assert shown.splitlines()[-2].strip("^ ~") == "" and "return F.linear(" in shown
+    assert "devicelab/trace" not in shown and "_ops.py" not in shown
+
+
 def test_leaving_a_trace_leaves_no_hooks_behind():
     from torch.optim.optimizer import _global_optimizer_post_hooks as hooks
 
@@ -220,6 +230,15 @@ def test_leaving_a_trace_leaves_no_hooks_behind():
         assert len(hooks) == before + 1
     assert len(hooks) == before
     assert devices.observers == []
+
+
+def test_a_simulation_that_begins_inside_the_block_is_told_as_one():
+    with lab.trace() as t:
+        torch.ones(3) * 2
+        with simulate_gpu("NVIDIA L4"):
+            train("cuda")
+    assert (t.origin, t.name, t.training) == ("simulated", "NVIDIA L4", ("cuda:0",))
+    assert 0 < t.seconds < 60 and len(t.copies) == 2
 
 
 def test_traces_nest():
@@ -379,7 +398,7 @@ def test_copies_of_a_device_that_tells_nothing_are_seen_by_their_operators(monke
         ("cpu -> meta", 8, True),
     ]
     assert {operator.name for operator in t.operators} == {"aten::ones"}
-    assert "times on mps" in str(t)
+    assert "on mps the times are" in str(t)
 
 
 def test_the_example_on_the_page_prints_what_the_page_shows(tmp_path):

@@ -144,6 +144,13 @@ def test_pinned_copies_that_do_not_wait():
     assert (copy.direction, copy.pinned, copy.waits) == ("cpu -> cuda:1", True, False)
 
 
+def test_memory_that_the_profiler_does_not_know_is_neither_pinned_nor_pageable():
+    up = op("aten::copy_", launch("Memcpy HtoD (Unknown -> Device)", nbytes=8, call="cudaMemcpy_ptds"))
+    trace = judged(call(8, up))
+    assert trace.copies[0].pinned is None and trace.copies[0].waits
+    assert "pageable" not in str(trace) and len(trace.synchronizations) == 1
+
+
 def test_reading_a_value_is_a_wait_and_no_copy():
     fetch = launch("Memcpy DtoH (Device -> Pageable)", nbytes=4, call="cudaMemcpyAsync")
     trace = judged(call(21, op("aten::item", op("aten::_local_scalar_dense", fetch, sync()))))

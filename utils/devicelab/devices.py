@@ -51,6 +51,9 @@ class Device:
 class Observer(Protocol):
     """What a simulated card tells while it is watched; a real card's driver tells its own profiler."""
 
+    def began(self, device: Device) -> None:
+        """Hear that a simulation began: its clock and its card are the ones to ask from now on."""
+
     def copied(
         self,
         source: torch.device,
@@ -76,6 +79,8 @@ _registered: list[Device] = []
 def register(device: Device) -> None:
     """Make `device` the present one, until it is unregistered."""
     _registered.append(device)
+    for observer in observers:
+        observer.began(device)
 
 
 def unregister(device: Device) -> None:

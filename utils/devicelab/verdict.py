@@ -11,7 +11,7 @@ from .trace.words import at, label, summary
 
 Word = Literal["accelerator", "cpu", "mixed", "mismatch", "no-training"]
 WORDS: tuple[Word, ...] = ("accelerator", "cpu", "mixed", "mismatch", "no-training")
-# The openings of PyTorch's messages about unlike devices, from 1.x to 2.13 (docs/sources.md, "Error messages").
+# The openings of PyTorch's messages about unlike devices, from 1.x to 2.13 (docs/sources.md, "What errors and drivers say").
 _MISMATCH = re.compile(
     r"[Ee]xpected all tensors to be on the same device"
     r"|Input type \(torch\.\S+\) and (weight|bias) type \(torch\.\S+\) should be the same"

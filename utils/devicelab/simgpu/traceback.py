@@ -18,7 +18,7 @@ import torch
 if TYPE_CHECKING:
     from .session import Simulation
 
-HERE = str(Path(__file__).parent)
+HERE = (str(Path(__file__).parent), str(Path(__file__).parents[1] / "trace"))  # below torch's operators
 OPS = torch._ops.__file__
 
 

@@ -21,7 +21,7 @@ class Watch(Recorder):
             "synchronizations": _waits(self, lines),
             "events": _events(self),
             "steps": max(self.steps.values(), default=0) or self.backwards,
-            "seconds": self.ended - self.began,
+            "seconds": self.end - self.start,
             "origin": self.present.origin,
             "card": self.present.type,
             "name": self.present.name,
@@ -95,12 +95,12 @@ def _events(recorder: Recorder) -> tuple[Event, ...]:
         if device.type != "cpu" and recorder.present.origin == "simulated":
             start = max(begin, free.get(device, begin))
             free[device] = start + seconds
-        events.append(Event(name_of(func), str(device), phase, start - recorder.began, seconds))
+        events.append(Event(name_of(func), str(device), phase, start - recorder.start, seconds))
     return tuple(events)
 
 
 def _notes(recorder: Recorder) -> tuple[str, ...]:
     notes = []
     if recorder.present.type == "mps":
-        notes.append("times on mps are what the CPU spent on launching; the GPU's own are not seen")
+        notes.append("on mps the times are what the CPU spent on launching, and waits are not seen")
     return tuple(notes)

@@ -48,7 +48,9 @@ class Early:
             self._switch()
 
     def _switch(self) -> None:
-        if self._is_over or self._profiler is not None or _get_current_dispatch_mode() is not self._recorder:
+        if self._is_over or self._profiler is not None or devices.simulated() is not None:
+            return
+        if _get_current_dispatch_mode() is not self._recorder:
             return
         self._recorder.__exit__(None, None, None)
         self._profiler = self._profiled()
@@ -63,6 +65,8 @@ class Early:
     def parts(self) -> dict[str, Any]:
         """Return the fields of a Trace: of both watchers, where there were two."""
         before = self._recorder.parts()
+        if self._profiler is None and self._recorder.present is not devices.CPU:
+            return before  # a simulation began inside the block
         if self._profiler is None:
             present = devices.present()
             return {**before, "card": present.type, "name": present.name}

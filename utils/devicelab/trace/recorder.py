@@ -4,7 +4,6 @@ What it keeps is bounded: operators are summed by name, device, phase and line, 
 """
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +67,6 @@ class Recorder(TorchDispatchMode):
 
     def __init__(self, on_step: Callable[[], object] | None = None, present: devices.Device | None = None):
         super().__init__()
-        self.present = present or devices.present()
         self.places = Places()
         self.sums: dict[tuple[int, Any, str, int, bool], list[float]] = {}
         self.functions: dict[
@@ -88,9 +86,13 @@ class Recorder(TorchDispatchMode):
         self._last_task, self._task_place = -1, 0
         self._thread = threading.get_ident()
         self._handles: list[Any] = []
-        self._now, self._worked = self.present.clock, self.present.worked
-        self._is_simulated = self.present.origin == "simulated"
-        self._accelerated = self.present.type != "cpu"
+        self._use(present or devices.present())
+
+    def _use(self, present: devices.Device) -> None:
+        self.present = present
+        self._now, self._worked = present.clock, present.worked
+        self._is_simulated = present.origin == "simulated"
+        self._accelerated = present.type != "cpu"
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -102,11 +104,11 @@ class Recorder(TorchDispatchMode):
             torch_optimizer.register_optimizer_step_post_hook(self._step_ends),
         ]
         devices.observers.append(self)
-        self.began, self.host_began = self._now(), time.perf_counter()
+        self.start = self._now()
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
-        self.ended, self.host_ended = self._now(), time.perf_counter()
+        self.end = self._now()
         super().__exit__(*error)
         devices.observers[:] = [other for other in devices.observers if other is not self]
         for handle in self._handles:
@@ -212,6 +214,13 @@ class Recorder(TorchDispatchMode):
         self.copied(source.device, device, source.nbytes, source.is_pinned(), waits, 0.0)
         self._running = None
         return True
+
+    def began(self, device: devices.Device) -> None:
+        """Go on with the clock of a simulation that began inside the block."""
+        spent = self._now() - self.start
+        self.events.clear()  # their times are another clock's
+        self._use(device)
+        self.start = self._now() - spent
 
     def copied(
         self,

@@ -17,13 +17,15 @@ from .nodes import Node, Work
 from .recorder import BACKWARD, FORWARD, MOST_EVENTS, OPTIMIZER, OTHER, computes
 from .result import Copy, Event, Operator, Synchronization
 
-WAITS = (
+WAITS = {
     "cudaStreamSynchronize",
     "cudaDeviceSynchronize",
     "cudaEventSynchronize",
+    "cudaMemcpy",
     "cuStreamSynchronize",
     "cuCtxSynchronize",
-)
+    "cuEventSynchronize",
+}
 _ENGINE = "autograd::engine::evaluate_function"
 _COPYING = ("aten::copy_", "aten::_to_copy", "aten::to", "aten::_copy_from", None)
 
@@ -175,8 +177,8 @@ def _copies(nodes: Iterable[Node], phases: Phases) -> Iterator[Copy]:
             operator = _operator(node)
             if route is None or (operator.name if operator else None) not in _COPYING:
                 continue  # within the card, or a value that an operator such as .item() fetched: a synchronization
-            pinned = "Pageable" not in done.name if "cpu" in route else None
-            waits = any(below.name in WAITS for below in (operator or node).below())
+            pinned = True if "Pinned" in done.name else False if "Pageable" in done.name else None
+            waits = any(_is_wait(below) for below in (operator or node).below())
             key = (*route, pinned, waits, phases[node], line_of(node))
             _sum(sums, key, 1, done.nbytes, done.seconds)
             steps.setdefault(key, set()).add(phases.step(node))
@@ -191,7 +193,7 @@ def _waits(nodes: Iterable[Node], phases: Phases) -> Iterator[Synchronization]:
     sums: dict[tuple[Any, ...], list[float]] = {}
     steps: dict[tuple[Any, ...], set[int]] = {}
     for node in nodes:
-        if node.kind == "runtime" and node.name in WAITS and not _of_the_profiler(node):
+        if _is_wait(node) and not _of_the_profiler(node):
             operator = _operator(node)
             name = operator.name if operator else _called(node)
             kind = "copy" if operator and name in _COPYING else name
@@ -201,6 +203,11 @@ def _waits(nodes: Iterable[Node], phases: Phases) -> Iterator[Synchronization]:
     for key, (count, seconds) in sums.items():
         kind, phase, line = key
         yield Synchronization(kind, phase, line, int(count), seconds, len(steps[key]))
+
+
+def _is_wait(node: Node) -> bool:
+    """Say whether a call makes the host wait; a suffix marks builds with a default stream for each thread."""
+    return node.kind == "runtime" and node.name.removesuffix("_ptsz").removesuffix("_ptds") in WAITS
 
 
 def _of_the_profiler(node: Node) -> bool:

@@ -279,6 +279,35 @@ def test_without_an_argument_the_error_that_is_being_handled():
     assert found.kind == "device string" and found.culprit == "gpu"
 
 
+WORKER = """Caught RuntimeError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "/usr/lib/python3/site-packages/torch/utils/data/_utils/worker.py", line 358, in _worker_loop
+    data = fetcher.fetch(index)
+  File "/home/ann/train.py", line 9, in __getitem__
+    return self.images[i] * self.scale
+RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!"""
+BACKWARD = (
+    "Function AddBackward0 returned an invalid gradient at index 1 - expected device cuda:0 but got cpu"
+)
+
+
+def _fail_with(text: str) -> None:
+    loss = torch.zeros(3)
+    raise RuntimeError(text + str(loss.shape)[:0])
+
+
+def test_an_error_of_a_worker_process():
+    found = explain(caught(_fail_with, WORKER))
+    assert (found.line, found.file, found.code) == (9, "train.py", "return self.images[i] * self.scale")
+    assert not found.seen and "out of reach" in str(found)
+
+
+def test_an_error_whose_tensors_are_out_of_reach_shows_what_is_there():
+    found = explain(caught(_fail_with, BACKWARD))
+    assert found.kind == "mismatch" and "out of reach" in str(found)
+    assert found.placement is not None and "loss" in [place.name for place in found.placement.places]
+
+
 def test_an_unknown_error_says_so_and_shows_where_things_are():
     def fail():
         model = nn.Linear(3, 2, device="meta")

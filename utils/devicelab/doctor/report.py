@@ -13,6 +13,18 @@ from .finding import Finding
 from .machine import Machine
 
 GOOD, TROUBLE = 0, 1  # exit codes
+COMMON_WORDS = {
+    "root",
+    "user",
+    "python",
+    "torch",
+    "nvidia",
+    "cuda",
+    "docker",
+    "linux",
+    "windows",
+    "none",
+}  # names, at times
 
 
 @dataclass(frozen=True)
@@ -73,7 +85,7 @@ def private(text: str) -> str:
             text = text.replace(folder, "~")
     text = re.sub(r"(?:/home|/Users|[A-Za-z]:\\+Users)[/\\]+[^/\\\s\"']+", "~", text)
     for name in {_user(), platform.node()}:
-        if len(name) > 2 and name != "root":
+        if len(name) > 2 and name.lower() not in COMMON_WORDS:
             text = re.sub(rf"\b{re.escape(name)}\b", "***", text)
     return text
 

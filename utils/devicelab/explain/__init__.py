@@ -16,7 +16,7 @@ def explain(error: object = None) -> Explanation:
     from .judge import judge
 
     if error is None:
-        error = sys.exc_info()[1] or getattr(sys, "last_value", None)
+        error = sys.exc_info()[1] or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     try:
         return judge(error)
     except Exception as own:  # explaining must not add an error to the learner's

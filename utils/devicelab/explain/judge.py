@@ -15,6 +15,8 @@ from .result import Explanation
 TENSOR_FAMILIES = (MISMATCH, "gradient")
 ELSEWHERE = "Original Traceback"  # of another process or thread, whose tensors are not here
 
+OUT_OF_REACH = "read from the text: the tensors that met are out of reach from here"
+
 
 def judge(error: object) -> Explanation:
     """Explain an exception or a text."""
@@ -46,11 +48,13 @@ def _with_causes(error: BaseException) -> list[BaseException]:
 def _known(error: BaseException, reading: Reading) -> Explanation:
     frames = frames_of(error)
     if ELSEWHERE in str(error):
-        return from_text(str(error), frames)
+        return replace(from_text(str(error), frames), note=OUT_OF_REACH)
     if reading.family not in TENSOR_FAMILIES:
         return other_family(frames, reading)
     seen = mismatch(frames, reading)
-    return seen or replace(from_text(str(error), frames), placement=_placement(frames))
+    if seen is not None:
+        return seen
+    return replace(from_text(str(error), frames), note=OUT_OF_REACH, placement=_placement(frames))
 
 
 def _unknown(error: BaseException) -> Explanation:

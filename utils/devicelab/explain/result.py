@@ -45,6 +45,7 @@ class Explanation:
     others: tuple[str, ...] = ()
     via: str = ""
     seen: bool = True
+    note: str = "read from the text alone; lab.explain(error) looks at the tensors"
     placement: Placement | None = None
 
     @property
@@ -69,10 +70,7 @@ class Explanation:
             ("why", self.why),
             ("message", self.blames),
             ("fix", (self.fix or "") + (f"    ({self.fix_at})" if self.fix and self.fix_at else "")),
-            (
-                "note",
-                "" if self.seen else "read from the text alone; lab.explain(error) looks at the tensors",
-            ),
+            ("note", "" if self.seen else self.note),
             ("there", str(self.placement) if self.placement else ""),
         ]
         return [(label, text) for label, text in rows if text]

@@ -345,15 +345,24 @@ def test_lines_are_the_users_not_torchs_nor_devicelabs():
     assert str(Line("/tmp/ipykernel_12/345.py", 3, "x.item()")) == "line 3 `x.item()`"
 
 
-def test_a_librarys_line_is_better_than_none():
+def test_the_line_of_a_library_that_the_users_line_led_to_is_told_too(tmp_path):
+    library = {"__name__": "lib"}
+    path = str(tmp_path / "site-packages" / "lib" / "code.py")
+    exec(compile("import torch\n\ndef add(x):\n    return x + 1\n", path, "exec"), library)
+    x = torch.ones(2)
     with lab.trace() as t:
-        thread = threading.Thread(target=lambda: None)
-        exec(
-            compile("import torch\ntorch.ones(2) + 1", "/x/site-packages/lib/code.py", "exec"),
-            {"__name__": "lib"},
-        )
-        thread.start()
-    assert {operator.line.place.split(":")[0] for operator in t.operators} == {"test_trace.py"}
+        library["add"](x)
+    (operator,) = t.operators
+    assert operator.line.text == 'library["add"](x)' and operator.line.via == "lib/code.py:4"
+    assert str(operator.line).endswith('`library["add"](x)`, through lib/code.py:4')
+
+
+def test_a_librarys_line_is_better_than_none(tmp_path):
+    path = str(tmp_path / "site-packages" / "lib" / "code.py")
+    code = compile("import torch\ntorch.ones(2)", path, "exec")
+    with lab.trace() as t:
+        exec(code, {"__name__": "lib"})
+    assert t.operators[0].line.via == "lib/code.py:2"
 
 
 def test_foreign_tensor_subclasses_and_generators_do_not_disturb():

@@ -1,9 +1,11 @@
 """Which line of the user's own code is being run: frames of torch, devicelab and Python itself are passed over."""
 
 import linecache
+import os
 import sys
 import sysconfig
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -20,11 +22,15 @@ _kinds: dict[str, int] = {}
 
 @dataclass(frozen=True, order=True)
 class Line:
-    """One line of source: the file as Python names it, the line's number from 1, and its text."""
+    """One line of source: the file as Python names it, the line's number from 1, and its text.
+
+    `via` is the installed library's line that it led to, such as "transformers/trainer.py:1900", where there is one.
+    """
 
     file: str
     number: int
     text: str = ""
+    via: str = ""
 
     @property
     def place(self) -> str:
@@ -35,7 +41,8 @@ class Line:
 
     def __str__(self) -> str:
         text = self.text if len(self.text) <= WIDTH else f"{self.text[: WIDTH - 1]}…"
-        return f"{self.place} `{text}`" if text else self.place
+        through = f", through {self.via}" if self.via else ""
+        return f"{self.place} `{text}`{through}" if text else f"{self.place}{through}"
 
 
 def kind_of(filename: str) -> int:
@@ -54,9 +61,20 @@ def _kind_of(filename: str) -> int:
     return HIDDEN if filename.startswith(_STANDARD) else USER
 
 
-def line_at(filename: str, number: int) -> Line:
+def line_at(filename: str, number: int, via: tuple[str, int] | None = None) -> Line:
     """Return a line with its text, which is empty where the source is not at hand."""
-    return Line(filename, number, linecache.getline(filename, number).strip())
+    text = linecache.getline(filename, number).strip()
+    return Line(filename, number, text, f"{_inside(via[0])}:{via[1]}" if via else "")
+
+
+def _inside(filename: str) -> str:
+    """Return a library's file as seen from the folder that it is installed in."""
+    for word in _INSTALLED:
+        filename = filename.rpartition(f"{word}{os.sep}")[2]
+    return filename.replace(os.sep, "/")
+
+
+Instruction = tuple[CodeType, int]
 
 
 class Places:
@@ -68,8 +86,8 @@ class Places:
 
     def __init__(self, most: int = 20_000):
         self.most = most
-        self._numbers: dict[tuple[int, int], int] = {}
-        self._codes: list[tuple[CodeType, int] | None] = [None]
+        self._numbers: dict[tuple[int, ...], int] = {}
+        self._codes: list[tuple[Instruction, Instruction | None] | None] = [None]
 
     def here(self, depth: int = 2) -> int:
         """Return the place of the user's innermost frame, else of a library's; 0 where there is neither."""
@@ -86,16 +104,20 @@ class Places:
                 if kind == LIBRARY:
                     library = library or frame
             frame = frame.f_back
-        frame = frame or library
+        if frame is None:
+            frame, library = library, None
         if frame is None:
             return 0
-        key = (id(frame.f_code), frame.f_lasti)
-        return self._numbers.get(key) or self._add(key, frame)
+        key: tuple[int, ...] = (id(frame.f_code), frame.f_lasti)
+        if library is not None:
+            key = (*key, id(library.f_code), library.f_lasti)
+        return self._numbers.get(key) or self._add(key, frame, library)
 
-    def _add(self, key: tuple[int, int], frame: FrameType) -> int:
+    def _add(self, key: tuple[int, ...], frame: FrameType, library: FrameType | None) -> int:
         if len(self._codes) > self.most:
             return 0
-        self._codes.append((frame.f_code, frame.f_lasti))  # the code is kept, so its id stays its own
+        via = (library.f_code, library.f_lasti) if library is not None else None
+        self._codes.append(((frame.f_code, frame.f_lasti), via))  # a code that is kept keeps its id
         self._numbers[key] = len(self._codes) - 1
         return self._numbers[key]
 
@@ -104,10 +126,14 @@ class Places:
         found = self._codes[place]
         if found is None:
             return None
-        code, offset = found
-        positions = list(code.co_positions())
-        number = positions[offset // 2][0] or code.co_firstlineno
-        return line_at(code.co_filename, number)
+        own, via = found
+        return line_at(*_numbered(*own), _numbered(*via) if via else None)
+
+
+def _numbered(code: CodeType, offset: int) -> tuple[str, int]:
+    """Return the file and the number of the line that an instruction belongs to."""
+    number = next(islice(code.co_positions(), offset // 2, None))[0]
+    return code.co_filename, number or code.co_firstlineno
 
 
 def caller_name(depth: int = 2) -> str:

@@ -22,6 +22,9 @@ MOST_EVENTS = 10_000  # single events kept for the timeline
 FORWARD, BACKWARD, OPTIMIZER, OTHER = "forward", "backward", "optimizer", "other"
 
 _frames = torch._C._dynamo.eval_frame
+_CAN_HIDE = all(
+    hasattr(_frames, name) for name in ("set_code_exec_strategy", "_FrameExecStrategy", "_FrameAction")
+)
 _task = torch._C._current_graph_task_id  # -1 outside of a backward pass
 _grad = torch.is_grad_enabled
 Tensor = torch.Tensor
@@ -96,7 +99,7 @@ class Recorder(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return not hasattr(_frames, "set_code_exec_strategy")  # else see below: it costs nothing per operator
+        return not _CAN_HIDE  # else see below, at no cost per operator
 
     def __enter__(self) -> "Recorder":
         self._handles = [
@@ -264,7 +267,7 @@ class Recorder(TorchDispatchMode):
             self._room -= 1
 
 
-if hasattr(_frames, "set_code_exec_strategy"):  # torch.compile leaves the mode, and all that it calls, alone
+if _CAN_HIDE:  # torch.compile leaves the mode, and all that it calls, alone
     _frames.set_code_exec_strategy(
         Recorder.__torch_dispatch__.__code__,
         _frames._FrameExecStrategy(_frames._FrameAction.SKIP, _frames._FrameAction.SKIP),

@@ -239,7 +239,7 @@ def line_of(node: Node) -> Line | None:
     The profiler knows the line of every call, but of `a + b` only the function that it stands in: then it is that
     function's first line.
     """
-    library = None
+    library: tuple[str, int] | None = None
     for above in node.above():
         for place in (above.function, above.caller):
             if place is None:
@@ -247,10 +247,10 @@ def line_of(node: Node) -> Line | None:
             filename = absolute(place[0])
             kind = kind_of(filename)
             if kind == USER:
-                return line_at(filename, place[1])
+                return line_at(filename, place[1], library)
             if kind == LIBRARY and library is None:
-                library = line_at(filename, place[1])
-    return library
+                library = filename, place[1]
+    return line_at(*library) if library else None
 
 
 @cache

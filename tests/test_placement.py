@@ -66,6 +66,13 @@ def test_what_to_misses_is_found_and_named(there):
     assert "a module that .to() cannot reach" in text
 
 
+def test_a_tensor_is_named_by_the_shortest_way_to_it():
+    model = nn.Linear(1, 1)
+    model.trainer = {"model": model, "deep": [model]}
+    model.trainer["w"] = model.w = torch.ones(1)
+    assert "model.w" in names(placement(model).places)
+
+
 def test_misplaced_tensors_come_first_in_the_table(there):
     model, x = nn.Linear(3, 2).to(there), torch.ones(4, 3)
     lines = placement(model, x).table().splitlines()

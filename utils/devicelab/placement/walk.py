@@ -89,7 +89,10 @@ class Walk:
 
     def _attributes(self, name: str, module: nn.Module) -> None:
         outside, self._hidden = self._hidden, True
-        for key, value in list(vars(module).items()):
+        plain = sorted(
+            vars(module).items(), key=lambda item: not isinstance(item[1], torch.Tensor)
+        )  # the shortest names first
+        for key, value in plain:
             if key not in MODULE_TENSORS and not key.startswith(
                 ("_forward", "_backward", "_state_dict", "_load_state")
             ):

@@ -71,8 +71,12 @@ def test_run_all_gives_no_error_cell(path, page, server):
     run_all(page, server)
     assert error_texts(page) == []
     assert unrun_cells(page) == []
-    numbers = [int(re.sub(r"\D", "", prompt)) for prompt in prompts(page)]
-    assert numbers == list(range(1, len(numbers) + 1))
+    shown = prompts(page)
+    numbers = [re.sub(r"\D", "", prompt) for prompt in shown]  # the folded Colab cell shows none
+    assert [number or str(place) for place, number in enumerate(numbers, 1)] == [
+        str(n) for n in range(1, len(shown) + 1)
+    ]
+    assert numbers.count("") <= 1
     assert take_pictures(page, PICTURES, path.stem)
 
 

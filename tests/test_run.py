@@ -35,6 +35,8 @@ def run_here(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(sys, "argv", list(sys.argv))
     monkeypatch.setattr(sys, "path", list(sys.path))  # noqa: TID251  # the runner puts the script's folder first
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    # torch.testing._internal, which other tests import, forbids a script to set `torch.backends.cudnn.benchmark`.
+    monkeypatch.setitem(torch.backends.flags_frozen.__globals__, "__allow_nonbracketed_mutation_flag", True)
 
     def run(*words: str) -> tuple[int, dict, str, str]:
         report = tmp_path / "verdict.json"

@@ -44,10 +44,15 @@ def in_a_thread(program: Callable[[], None]) -> None:
 @pytest.mark.parametrize("op", opdb.chosen(fraction=opdb.FRACTION / 2), ids=opdb.name_of)
 def test_operators_in_threads(op: Any) -> None:
     """Forward and backward in a thread: every operator's result, every output and every gradient lies on the card."""
+    if opdb.name_of(op) in opdb.EXCEPTIONS:
+        pytest.xfail(opdb.EXCEPTIONS[opdb.name_of(op)])
     samples = opdb.samples(op, torch.float32)[:3]
     runs: list[Any] = []
     for sample in samples:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            opdb.DrawsRandomNumbers(),
+        ):  # below a mode torch takes other ways, here as there
             warnings.simplefilter("ignore")
             runs.append((sample, opdb.forward_and_backward(op, sample, "cpu")))
 

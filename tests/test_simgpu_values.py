@@ -15,12 +15,8 @@ import torch
 from devicelab.simgpu import simulate_gpu
 
 pytestmark = pytest.mark.filterwarnings("ignore")
-# Operators whose values or devices do not agree, each with the reason. At most 0.5 % of the database.
-# Called as torch.linalg.matrix_rank it is right (below); the database calls it by a name taken before the simulation.
-EMPTY = "of an empty matrix, torch makes the result without looking at it"
-EXCEPTIONS: dict[str, str] = {"linalg.matrix_rank": EMPTY, "linalg.matrix_rank.hermitian": EMPTY}
 # On the CPU as well, torch.fft.ihfft2(x, dim=0, out=out) leaves part of `out` as it was.
-OUT_EXCEPTIONS = {*EXCEPTIONS, "fft.ihfft2", "fft.ihfftn"}
+OUT_EXCEPTIONS = {*opdb.EXCEPTIONS, "fft.ihfft2", "fft.ihfftn"}
 Run = Callable[[Any, Any, str], Any]
 
 
@@ -50,14 +46,14 @@ def check(op: Any, run: Run, dtype: torch.dtype = torch.float32) -> int:
 
 
 def test_the_exceptions_are_few() -> None:
-    assert len(EXCEPTIONS) <= 0.005 * len(opdb.entries())
-    assert set(EXCEPTIONS) <= {opdb.name_of(op) for op in opdb.entries()}
+    assert len(opdb.EXCEPTIONS) <= 0.005 * len(opdb.entries())
+    assert set(opdb.EXCEPTIONS) <= {opdb.name_of(op) for op in opdb.entries()}
 
 
 @pytest.mark.parametrize("op", opdb.chosen(), ids=opdb.name_of)
 def test_forward_and_backward(op: Any) -> None:
-    if opdb.name_of(op) in EXCEPTIONS:
-        pytest.xfail(EXCEPTIONS[opdb.name_of(op)])
+    if opdb.name_of(op) in opdb.EXCEPTIONS:
+        pytest.xfail(opdb.EXCEPTIONS[opdb.name_of(op)])
     assert check(op, opdb.forward_and_backward) > 0
 
 

@@ -66,7 +66,9 @@ def cut_cell(cell: NotebookNode) -> NotebookNode:
         except CutError as error:
             raise CutError(f"cell {cell.id}: {error}") from None
         cell.outputs, cell.execution_count = [], None
-        cell.metadata = NotebookNode({"tags": cell.metadata["tags"]} if tags(cell) else {})
+        cell.metadata = NotebookNode(
+            {key: cell.metadata[key] for key in ("tags", "jupyter") if cell.metadata.get(key)}
+        )
     return cell
 
 

@@ -1,5 +1,5 @@
 # without a GPU: cpu; with one: cpu
-# The article's Example 1: nothing is moved.
+# After the article's Example 1, without its printing: nothing is moved.
 import torch
 import torch.nn as nn
 import torch.optim as optim

@@ -1,5 +1,5 @@
 # without a GPU: cpu; with one: accelerator
-# The article's Example 2: model and data are moved.
+# After the article's Example 2, without its printing: model and data are moved.
 import torch
 import torch.nn as nn
 import torch.optim as optim

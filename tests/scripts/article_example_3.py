@@ -1,5 +1,5 @@
 # without a GPU: cpu; with one: mismatch
-# The article's Example 3: only the model is moved.
+# After the article's Example 3, without its printing: only the model is moved.
 import torch
 import torch.nn as nn
 import torch.optim as optim

@@ -1,12 +1,8 @@
-"""Pictures of what was measured elsewhere: the one place that imports matplotlib, and only when a picture is asked for."""
+"""The picture of a trace."""
 
-from base64 import b64encode
-from dataclasses import dataclass
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from devicelab.errors import InputError
-from devicelab.html import escape
+from .picture import Picture, figure, picture
 
 if TYPE_CHECKING:
     from devicelab.trace import Trace
@@ -23,47 +19,6 @@ COLOURS = {
 }
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture as PNG bytes, with the sentence that says what it shows."""
-
-    png: bytes
-    alt: str
-
-    def __repr__(self) -> str:
-        return f"[picture: {self.alt}]"
-
-    def _repr_html_(self) -> str:
-        data = b64encode(self.png).decode()
-        text = escape(self.alt)
-        return (
-            f'<figure><img alt="{text}" src="data:image/png;base64,{data}" style="max-width:100%">'
-            f"<figcaption>{text}</figcaption></figure>"
-        )
-
-    def save(self, path: str) -> None:
-        """Write the PNG to a file."""
-        with open(path, "wb") as file:
-            file.write(self.png)
-
-
-def _figure(width: float, height: float) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError("A picture needs matplotlib: python -m pip install matplotlib.") from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _png(figure: Any) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
-
-
 def timeline(trace: "Trace") -> Picture:
     """Return a picture of a trace: a row for each device, a bar for each operator, copy and wait; time in ms.
 
@@ -71,8 +26,8 @@ def timeline(trace: "Trace") -> Picture:
     """
     begin, end = _window(trace)
     rows = sorted({event.device for event in trace.events}) or ["cpu"]
-    figure = _figure(9, 1.2 + 0.5 * len(rows))
-    axes = figure.subplots()
+    drawn = figure(9, 1.2 + 0.5 * len(rows))
+    axes = drawn.subplots()
     shown = [name for name in COLOURS if any(event.phase == name for event in trace.events)]
     for name in shown:
         for number, row in enumerate(rows):
@@ -88,7 +43,7 @@ def timeline(trace: "Trace") -> Picture:
     if shown:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     alt = f"Timeline of {1e3 * (end - begin):.3g} ms ({trace.origin}): {trace.verdict()}"
-    return Picture(_png(figure), alt)
+    return picture(drawn, alt)
 
 
 def _window(trace: "Trace") -> tuple[float, float]:

@@ -18,3 +18,41 @@ def choice(label: str, options: Sequence[str], reply: Callable[[str], str]) -> i
 
     buttons.observe(chosen, names="value")
     return ipywidgets.VBox([buttons, answer])
+
+
+def number(
+    label: str, unit: str, before: str, not_sure: str, reply: Callable[[str], str]
+) -> ipywidgets.Widget:
+    """Return a box for a number of `unit` and a button for `not_sure`; `reply` gives the HTML shown below.
+
+    Enter places the bet, so that the keyboard is enough. `before` is what was bet when the cell was run before.
+    """
+    wide = {"description_width": "initial"}
+    box = ipywidgets.Text(
+        value="",
+        placeholder="a number",
+        description=f"Your bet ({unit}):",
+        continuous_update=False,  # only Enter, or leaving the box, counts
+        style=wide,
+        layout=ipywidgets.Layout(width="24em"),
+    )
+    button = ipywidgets.Button(description=not_sure)
+    box.tooltip = button.tooltip = label
+    answer = ipywidgets.HTML()
+
+    def placed(text: str) -> None:
+        if text.strip():
+            answer.value = reply(text)
+
+    box.observe(lambda change: placed(change["new"]), names="value")
+
+    def unsure(_: object) -> None:
+        box.value = ""  # so that the same number may be bet again
+        placed(not_sure)
+
+    button.on_click(unsure)
+    if before == not_sure:
+        placed(before)
+    else:
+        box.value = before
+    return ipywidgets.VBox([ipywidgets.HBox([box, button]), answer])

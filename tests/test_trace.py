@@ -294,6 +294,19 @@ def test_the_timeline_is_a_png_with_a_sentence():
     )
 
 
+def test_the_whole_timeline_is_longer_than_the_training_in_it():
+    pytest.importorskip("matplotlib")
+    with simulate_gpu("Tesla T4"), lab.trace() as t:
+        torch.zeros(1, device="cuda")
+        train("cpu")
+    assert spoken_ms(t.timeline(whole=True)) > spoken_ms(t.timeline())
+
+
+def spoken_ms(picture) -> float:
+    """Return the length in the picture's sentence."""
+    return float(re.search(r"Timeline of ([\d.e+-]+) ms", picture.alt).group(1))
+
+
 def test_the_timeline_of_nothing_is_a_picture_too():
     pytest.importorskip("matplotlib")
     with lab.trace() as t:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from devicelab.trace import Trace
 
 STEPS = 3  # of a training that a timeline shows
+THINNEST = 300  # a bar is at least this part of the width, so that a short operator can be seen
 # Told apart with any kind of colour vision (Okabe and Ito's palette), and by their names in the legend.
 COLOURS = {
     "forward": "#0072B2",
@@ -19,12 +20,13 @@ COLOURS = {
 }
 
 
-def timeline(trace: "Trace") -> Picture:
+def timeline(trace: "Trace", whole: bool = False) -> Picture:
     """Return a picture of a trace: a row for each device, a bar for each operator, copy and wait; time in ms.
 
-    Of a training it shows the first steps, from the first forward pass on.
+    Of a training it shows the first steps, from the first forward pass on; with `whole`, everything.
     """
-    begin, end = _window(trace)
+    begin, end = (0.0, max(trace.seconds, 1e-9)) if whole else _window(trace)
+    thinnest = 1e3 * (end - begin) / THINNEST
     rows = sorted({event.device for event in trace.events}) or ["cpu"]
     drawn = figure(9, 1.2 + 0.5 * len(rows))
     axes = drawn.subplots()
@@ -32,7 +34,7 @@ def timeline(trace: "Trace") -> Picture:
     for name in shown:
         for number, row in enumerate(rows):
             events = [event for event in trace.events if (event.phase, event.device) == (name, row)]
-            spans = [(1e3 * event.begin, 1e3 * event.seconds) for event in events]
+            spans = [(1e3 * event.begin, max(1e3 * event.seconds, thinnest)) for event in events]
             axes.broken_barh(
                 spans, (number - 0.35, 0.7), facecolors=COLOURS[name], label=None if number else name
             )

@@ -163,11 +163,11 @@ class Trace:
         """Return everything as text: the sentence, all operators, copies and synchronizations."""
         return words.text(self)
 
-    def timeline(self):
-        """Return a picture: what each device did, and when; needs matplotlib."""
+    def timeline(self, whole: bool = False):
+        """Return a picture: what each device did, and when; of a training its first steps, or the `whole` block. Needs matplotlib."""
         from devicelab.plots import timeline
 
-        return timeline(self)
+        return timeline(self, whole)
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON; every time in seconds, sizes in bytes."""

@@ -164,7 +164,7 @@ class Trace:
         return words.text(self)
 
     def timeline(self, whole: bool = False):
-        """Return a picture: what each device did, and when; of a training its first steps, or the `whole` block. Needs matplotlib."""
+        """Return a picture: what each device did, and when; of a training its first steps, or all (`whole`). Needs matplotlib."""
         from devicelab.plots import timeline
 
         return timeline(self, whole)

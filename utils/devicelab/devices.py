@@ -7,12 +7,14 @@ The simulated GPU registers itself here.
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import torch
 
 Origin = Literal["measured", "simulated", "estimated", "recorded"]
+# Hears of work: the card's number, "kernel" or "copy" or "context", begin and end in simulated seconds.
+Watcher = Callable[[int, str, float, float], object]
 
 
 def _nothing() -> None:
@@ -21,6 +23,10 @@ def _nothing() -> None:
 
 def _never() -> float:
     return 0.0
+
+
+def _unknown(index: int) -> tuple[int, int]:
+    return 0, 0
 
 
 def _same_twice() -> tuple[float, float]:
@@ -35,7 +41,8 @@ class Device:
     `clock` returns host seconds, `synchronize` returns when the queue is empty, `undisturbed` is entered around work
     that runs on the CPU alone, so that a simulation does not slow it down while it is measured. `bounds` returns the
     low and the high reading (seconds) of a simulated clock; on a real device both are the clock. `worked` returns the
-    seconds of work that a simulated card was given so far; a real one does not tell.
+    seconds of work that a simulated card was given so far; a real one does not tell. Nor does it call the `watchers`, which
+    a simulated one tells of all its work, nor `memory`: the bytes that are taken of a simulated card, and its total.
     """
 
     type: str
@@ -46,6 +53,8 @@ class Device:
     undisturbed: Callable[[], AbstractContextManager[object]] = nullcontext
     bounds: Callable[[], tuple[float, float]] = _same_twice
     worked: Callable[[], float] = _never
+    watchers: list[Watcher] = field(default_factory=list)
+    memory: Callable[[int], tuple[int, int]] = _unknown
 
 
 class Observer(Protocol):

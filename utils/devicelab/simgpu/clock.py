@@ -53,6 +53,7 @@ class Clock:
         self.complain = (
             0  # torch.cuda.set_sync_debug_mode: 1 warns, 2 raises where an operator makes the host wait
         )
+        self.watchers: list[devices.Watcher] = []
         self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
         self._stream = [DEFAULT_STREAM for _ in cards]
         self._current = [queues[DEFAULT_STREAM] for queues in self._queues]
@@ -85,6 +86,8 @@ class Clock:
                 kernels * KERNEL_HIGH + work * spread,
             )
             self._current[index].add(self, low, seconds, high)
+            if self.watchers:
+                self._worked(index, "kernel", seconds)
 
     def host(self, func: Any, args: tuple, out: Any) -> None:
         """Run an operator on the nominal host, which waits for it."""
@@ -110,6 +113,7 @@ class Clock:
         self.spend(costs.LAUNCH)
         work = self.costs[index].copy(nbytes, pinned or between_cards, target.type == "cpu")
         self._current[index].add(self, *work)
+        self._worked(index, "copy", work[1])
         waits = not (between_cards or (pinned and non_blocking))
         for observer in devices.observers:
             observer.copied(source, target, nbytes, pinned, waits, work[1])
@@ -148,6 +152,20 @@ class Clock:
         seconds = cycles / CYCLES
         self.spend(costs.LAUNCH)
         self._current[index].add(self, seconds, seconds, seconds)
+        self._worked(index, "kernel", seconds)
+
+    def context(self, index: int) -> None:
+        """Create the CUDA context: the host is busy, the card computes nothing."""
+        before = self.time
+        self.spend(costs.CONTEXT)
+        for watcher in self.watchers:
+            watcher(index, "context", before, self.time)
+
+    def _worked(self, index: int, kind: str, seconds: float) -> None:
+        """Tell of the work that the current stream was just given."""
+        end = self._current[index].tail
+        for watcher in self.watchers:
+            watcher(index, kind, end - seconds, end)
 
     def busy(self, index: int) -> float:
         """Return the seconds that a card has worked, or will have once its queues are empty."""

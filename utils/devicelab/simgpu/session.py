@@ -15,6 +15,7 @@ from devicelab.gpus import Card, find
 from . import state, threads
 from .clock import Clock
 from .dispatch import SimulatedDispatch
+from .memory import CONTEXT
 from .patches import Patches, run_all
 from .tags import SimCard, device_of
 
@@ -76,6 +77,8 @@ class Simulation:
             undisturbed=threads.undisturbed,
             bounds=self.clock.bounds,
             worked=self.clock.worked,
+            watchers=self.clock.watchers,
+            memory=self.memory,
         )
 
     def card(self, device: torch.device) -> SimCard:
@@ -97,6 +100,12 @@ class Simulation:
         """Let the simulated host wait until every card has finished."""
         for card in self.cards:
             self.clock.wait(card.index)
+
+    def memory(self, index: int) -> tuple[int, int]:
+        """Return (taken, total) bytes of a card as a driver would count them: the CUDA context and what PyTorch reserved."""
+        ledger = self.cards[index].ledger
+        taken = CONTEXT + ledger.segments.bytes if self.initialized else 0
+        return taken, ledger.card.total_memory
 
     def on_stop(self, call: Callable[[], object]) -> None:
         """Have something undone when the simulation stops or rests; last one first."""

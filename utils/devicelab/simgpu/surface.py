@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from devicelab import costs
 from devicelab.gpus import Card
 
 from .clock import DEFAULT_STREAM
@@ -58,7 +57,7 @@ class Bindings:
 
     def _cuda_init(self) -> None:
         self.simulation.initialized = True
-        self.simulation.clock.spend(costs.CONTEXT)
+        self.simulation.clock.context(self.simulation.current)
 
     def _cuda_isInBadFork(self) -> bool:
         return os.getpid() != self.pid and self.simulation.initialized

@@ -1,12 +1,14 @@
 import pytest
 import torch
 
-from devicelab import devices, session, start
+from devicelab import devices, off, session, start
 from devicelab.errors import InputError
 
 
 @pytest.fixture(autouse=True)
-def leave_no_simulation():
+def leave_no_simulation(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(off, "hide_gpus", lambda: None)  # it would hide them from all tests that follow
     yield
     from devicelab.simgpu.session import current
 

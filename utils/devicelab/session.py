@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from . import devices
+from . import devices, off
 from .errors import InputError, listed
 from .machine import nvidia_driver, reinstall
 from .simgpu import simulate_gpu
@@ -41,7 +41,7 @@ def prepare(card: str | None = None, *, use_mps: bool = False) -> str:
             f"A simulated GPU runs in this kernel already, but DEVICELAB_GPU is {mode!r}. Restart the kernel to change."
         )
     if mode == "off":
-        return "No GPU is used: DEVICELAB_GPU is off. Everything stays on the CPU."
+        return _off()
     real = devices.real_accelerator() if mode != "simulated" and not card else None
     if real and (real.type == "cuda" or use_mps):
         return (
@@ -68,6 +68,12 @@ def _mode() -> str:
     if mode not in MODES:
         raise InputError(f"DEVICELAB_GPU must be {listed(MODES)}, but it is {mode!r}.")
     return mode
+
+
+def _off() -> str:
+    """Hide what GPUs there are, and say what happens to the cells of a notebook that need one."""
+    said = off.hide_gpus() or "No GPU is used: DEVICELAB_GPU is off. Everything stays on the CPU."
+    return f"{said} A cell that needs a GPU is skipped and says so." if off.skip_cells() else said
 
 
 def _simulate(card: str | None, *, quiet: bool) -> str:

@@ -4,7 +4,24 @@ import numpy as np
 import pytest
 import torch
 
+from devicelab import simulate_gpu
 from devicelab.course.question import NotYet, Question
+
+
+@pytest.fixture
+def no_gpu():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+
+
+@pytest.fixture(autouse=True)
+def a_gpu(request, tmp_path, monkeypatch):
+    monkeypatch.setenv("DEVICELAB_HOME", str(tmp_path))
+    if torch.cuda.is_available() or "no_gpu" in request.fixturenames:
+        yield
+        return
+    with simulate_gpu("Tesla T4"):
+        yield
 
 
 def question() -> Question:
@@ -89,10 +106,38 @@ def test_an_outcome_is_escaped_in_html():
     assert "<script>" not in page and "&lt;script&gt;" in page
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_is_not_taken_for_an_answer(error):
-    def stops():
-        raise error
+def test_an_interrupt_stays_one_and_says_where():
+    def endless():
+        raise KeyboardInterrupt
 
-    with pytest.raises(error):
-        question().check(stops)
+    q = question()
+    with pytest.raises(KeyboardInterrupt, match="no try was counted") as stopped:
+        q.check(endless)
+    assert "in endless" in str(stopped.value) and stopped.value._render_traceback_() == [str(stopped.value)]
+    assert q.tries == 0
+
+
+def test_leaving_python_is_an_error_of_the_learners_code():
+    outcome = question().check(lambda: exit())
+    assert outcome.state == "not yet" and "SystemExit" in outcome.text
+
+
+def test_a_device_error_is_explained_without_its_fix():
+    def mixed():
+        model = torch.nn.Linear(2, 1).to("cuda")
+        return model(torch.ones(1, 2))
+
+    text = question().check(mixed).text
+    assert "Expected all tensors to be on the same device" in text
+    assert "In other words:" in text and "fix:" not in text
+
+
+def test_without_a_gpu_one_is_simulated_for_the_check_alone(no_gpu):
+    def device():
+        return 4 if torch.ones(1, device="cuda").is_cuda else 5
+
+    outcome = question().check(device)
+    assert outcome.state == "passed" and outcome.notes == (
+        "(Checked on a Tesla T4 that was simulated for this check alone.)",
+    )
+    assert not torch.cuda.is_available()

@@ -3,12 +3,8 @@
 import torch
 from torch import nn
 
-from .question import NotAttempted, NotYet, Question
-
-
-def _other_device() -> str:
-    """A device that is not the CPU: the GPU where there is one, else "meta", which computes nothing."""
-    return "cuda" if torch.cuda.is_available() else "meta"
+from .evidence import short, watch
+from .question import NotAttempted, NotYet, Question, exercise
 
 
 class _Normalised(nn.Module):
@@ -25,27 +21,25 @@ def _devices_of(module: nn.Module) -> set[torch.device]:
 
 
 def _judge_devices_of(devices_of) -> None:
-    other = _other_device()
-    half_moved = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2, device=other))
+    half_moved = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2, device="cuda"))
     cases = {
         "a plain nn.Linear(3, 2)": nn.Linear(3, 2),
-        f"a Sequential whose second layer was made on {other}": half_moved,
-        f"a model whose BatchNorm statistics (buffers) were made on {other}": _Normalised(other),
+        "a Sequential whose second layer was made on cuda": half_moved,
+        "a model whose BatchNorm statistics (buffers) were made on cuda": _Normalised("cuda"),
         "nn.ReLU(), which holds no tensor at all": nn.ReLU(),
     }
     for name, module in cases.items():
-        _compare(name, devices_of(module), _devices_of(module))
-
-
-def _compare(name: str, got: object, wanted: set[torch.device]) -> None:
-    if got is ...:
-        raise NotAttempted
-    if not isinstance(got, set) or not all(isinstance(device, torch.device) for device in got):
-        raise NotYet(f"For {name} your function returned {got!r}. A set of torch.device was asked for.")
-    if got != wanted:
-        missed, invented = _words(wanted - got), _words(got - wanted)
-        problem = f"it missed {missed}" if missed else f"it named {invented}, where none of its tensors is"
-        raise NotYet(f"For {name} your function returned {_words(got) or 'an empty set'}: {problem}.")
+        got, wanted = watch(devices_of, module).value, _devices_of(module)
+        if not isinstance(got, set) or not all(isinstance(device, torch.device) for device in got):
+            raise NotYet(
+                f"For {name} your function returned {short(got)}. A set of torch.device was asked for."
+            )
+        if got != wanted:
+            missed, invented = _words(wanted - got), _words(got - wanted)
+            problem = (
+                f"it missed {missed}" if missed else f"it named {invented}, where none of its tensors is"
+            )
+            raise NotYet(f"For {name} your function returned {_words(got) or 'an empty set'}: {problem}.")
 
 
 def _words(devices: set[torch.device]) -> str:
@@ -54,6 +48,7 @@ def _words(devices: set[torch.device]) -> str:
 
 q1 = Question(
     judge=_judge_devices_of,
+    kind="write",
     start_here="Replace the `...` in devices_of by your code, run the cell, then run this check again.",
     praise="Parameters and buffers, each asked for its own device: no tensor could hide.",
     hints=(
@@ -88,6 +83,7 @@ def _judge_places(places) -> None:
 
 q2 = Question(
     judge=_judge_places,
+    kind="predict",
     start_here="Replace each `...` by 'cpu' or 'cuda' before you run the five lines.",
     praise="Five of five. A tensor is where it was made, or where .to() returned it.",
     hints=(
@@ -111,28 +107,26 @@ class _MovesItsInput(nn.Module):
 
 
 def _judge_ran_on_gpu(ran_on_gpu) -> None:
-    other = _other_device()
-    here, there = torch.ones(4, 3), torch.ones(4, 3, device=other)
+    here, there = torch.ones(4, 3), torch.ones(4, 3, device="cuda")
     cases = (
         ("a model and data that were never moved", nn.Linear(3, 2), here, False),
-        (f"a model and data on {other}", nn.Linear(3, 2, device=other), there, True),
-        (f"nn.Flatten(), which has no parameters, with data on {other}", nn.Flatten(), there, True),
+        ("a model and data on cuda", nn.Linear(3, 2, device="cuda"), there, True),
+        ("nn.Flatten(), which has no parameters, with data on cuda", nn.Flatten(), there, True),
         ("nn.Flatten(), which has no parameters, with data on the CPU", nn.Flatten(), here, False),
-        (f"a model on {other} that moves its input there by itself", _MovesItsInput(other), here, True),
+        ("a model on cuda that moves its input there by itself", _MovesItsInput("cuda"), here, True),
     )
     for name, model, data, wanted in cases:
         try:
-            got = ran_on_gpu(model, data)
+            got = watch(ran_on_gpu, model, data).value
         except StopIteration:
             raise NotYet(f"For {name} your function stopped: next() found no parameter to ask.") from None
-        if got is ...:
-            raise NotAttempted
         if got is not wanted:
-            raise NotYet(f"For {name} your function returned {got!r}, but {wanted} is true.")
+            raise NotYet(f"For {name} your function returned {short(got)}, but {wanted} is true.")
 
 
 q3 = Question(
     judge=_judge_ran_on_gpu,
+    kind="write",
     start_here="Replace the `...` in ran_on_gpu by your code, run the cell, then run this check again.",
     praise="You asked the result, not the machine: evidence instead of belief.",
     hints=(
@@ -142,3 +136,64 @@ q3 = Question(
     ),
     answer='def ran_on_gpu(model, data):\n    return model(data).device.type != "cpu"',
 )
+
+_SEND = """
+def send(batch, device):
+    for name, value in batch.items():
+        if isinstance(value, torch.Tensor):
+            value.to(device)
+    return batch
+"""
+
+
+def _judge_send(send) -> None:
+    for device in ("cuda", "cpu"):
+        batch = {
+            "pixels": torch.rand(5, 4),
+            "labels": torch.arange(5, device="cuda" if device == "cpu" else "cpu"),
+            "weights": torch.rand(5),
+            "files": [f"photo-{number}.jpg" for number in range(5)],
+        }
+        whole = dict(batch)
+        seen = watch(send, batch, device)
+        if not isinstance(seen.value, dict) or set(seen.value) != set(whole):
+            raise NotYet(f"send(batch, {device!r}) has to return a dict with the keys {', '.join(whole)}.")
+        for name, value in whole.items():
+            _compare_entry(f'send(batch, {device!r})["{name}"]', seen.value[name], value, device)
+
+
+def _compare_entry(name: str, got: object, before: object, device: str) -> None:
+    if not isinstance(before, torch.Tensor):
+        if got != before:
+            raise NotYet(
+                f"{name} holds file names, which have no device and stay as they are. It is {short(got)}."
+            )
+    elif not isinstance(got, torch.Tensor):
+        raise NotYet(f"{name} is {short(got)}; the tensor was asked for.")
+    elif got.device.type != device:
+        raise NotYet(f"{name} is on {got.device}, and it was {before.device} before. {device} was asked for.")
+    elif got.dtype != before.dtype or not torch.equal(got.cpu(), before.cpu()):
+        raise NotYet(
+            f"{name} is on {got.device}, but its values or its dtype ({before.dtype}) changed on the way."
+        )
+
+
+q4 = Question(
+    judge=_judge_send,
+    kind="mend",
+    stub=_SEND,
+    start_here="This is still the function as it was found. Change it, run the cell, then run this check again.",
+    praise="Every tensor of the batch arrived, in both directions, and the file names stayed what they are.",
+    hints=(
+        "Run send on a small batch and look at one tensor before and after. What has changed?",
+        "value.to(device) gives something back. Who keeps it?",
+        "Put what .to() returns into a dict: {name: value.to(device) ...}, or batch[name] = value.to(device).",
+    ),
+    answer="""def send(batch, device):
+    moved = {}
+    for name, value in batch.items():
+        moved[name] = value.to(device) if isinstance(value, torch.Tensor) else value
+    return moved""",
+)
+
+questions = exercise(1, q1, q2, q3, q4)

@@ -1,54 +1,30 @@
 """A question of an exercise: three outcomes, hints step by step, a solution in the end."""
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NoReturn
 
-import numpy as np
-import torch
-
-from devicelab import html
 from devicelab.expect import trimmed
+from devicelab.explain import explain
 
-State = Literal["not attempted", "not yet", "passed"]
+from . import cells, progress
+from .guards import SwitchedOff, on_a_gpu, unchanged
+from .outcome import NotAttempted, NotYet, Outcome
+
+__all__ = ["NotAttempted", "NotYet", "Outcome", "Question", "exercise"]
+
+Kind = Literal["predict", "write", "mend", "find", "faster", "read"]
 TRIES = 3  # after so many tries the solution is shown without asking twice
-_COLOURS = {"not attempted": "#555", "not yet": "#8a4b00", "passed": "#006400"}
+_EXPLAINED = ("where", "called", "met", "why")  # the parts of an explanation that do not give the answer away
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a check or a hint says: a state and a text."""
-
-    state: State | Literal["hint", "solution"]
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.state.capitalize()}. {self.text}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        colour = _COLOURS.get(self.state, "inherit")
-        heading = f'<b style="color:{colour}">{self.state.capitalize()}.</b>'
-        return f'<p style="white-space:pre-wrap">{heading} {html.escape(self.text)}</p>'
-
-
-class NotYet(Exception):
-    """Raised by a judge: the answer was tried, and this is what was seen and what to try."""
-
-
-class NotAttempted(Exception):
-    """Raised by a judge: the stub is still there."""
-
-
-@dataclass
+@dataclass(eq=False)
 class Question:
     """One question; `judge` takes the learner's answer and raises NotYet or NotAttempted unless it is right.
 
     `start_here` says what to do when the cell is untouched, `praise` what the right answer shows, `hints` go from a
-    question to the name of the API, `answer` is the reference answer as text.
+    question to the name of the API, `answer` is the reference answer as text. `stub` is the code that a "mend" or
+    "faster" question starts from: a function that still reads so was not attempted.
     """
 
     judge: Callable[..., None]
@@ -56,6 +32,9 @@ class Question:
     praise: str
     hints: Sequence[str]
     answer: str
+    kind: Kind = "write"
+    stub: str = ""
+    key: str = ""
     tries: int = field(default=0, init=False)
     passed: bool = field(default=False, init=False)
     _hints_given: int = field(default=0, init=False)
@@ -63,21 +42,41 @@ class Question:
 
     def check(self, *answer: object) -> Outcome:
         """Judge the answer on the present device; nothing of the learner's is changed."""
-        if not answer or any(part is ... for part in answer):
+        if self._untouched(answer):
             return Outcome("not attempted", self.start_here)
+        stale = cells.stale(self, answer)
+        if stale:
+            return Outcome("not yet", stale)
+        outcome = self._judged(answer)
+        if outcome.state == "not attempted":
+            return outcome
+        note = cells.note_judged(self, answer)
+        if outcome.state == "not yet":
+            self.tries += 1
+        else:
+            self.passed = True
+            note = progress.note_passed(self.key) if self.key else ""
+        return replace(outcome, notes=(*outcome.notes, note)) if note else outcome
+
+    def _untouched(self, answer: tuple[object, ...]) -> bool:
+        if not answer or any(part is ... for part in answer):
+            return True
+        return bool(self.stub) and any(cells.reads_like(part, self.stub) for part in answer)
+
+    def _judged(self, answer: tuple[object, ...]) -> Outcome:
+        notes: list[str] = []
         try:
-            with unchanged():
+            with on_a_gpu(notes), unchanged(*answer):
                 self.judge(*answer)
         except NotAttempted:
             return Outcome("not attempted", self.start_here)
-        except NotYet as seen:
-            self.tries += 1
-            return Outcome("not yet", str(seen))
-        except Exception as error:  # the learner's own, shown as theirs
-            self.tries += 1
-            return Outcome("not yet", f"Your code stopped with an error of its own:\n{trimmed(error)}")
-        self.passed = True
-        return Outcome("passed", self.praise)
+        except (NotYet, SwitchedOff) as seen:
+            return Outcome("not yet", str(seen), tuple(notes))
+        except KeyboardInterrupt as stop:
+            _interrupted(stop)
+        except (Exception, SystemExit) as error:  # the learner's own, shown as theirs
+            return Outcome("not yet", _own_error(error), tuple(notes))
+        return Outcome("passed", self.praise, tuple(notes))
 
     def hint(self) -> Outcome:
         """Return the next hint; after the last one, the last again."""
@@ -95,18 +94,34 @@ class Question:
         )
 
 
-@contextmanager
-def unchanged() -> Iterator[None]:
-    """Restore seeds, default device and gradient mode, whatever the block does with them."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    device, gradients, dtype = torch.get_default_device(), torch.is_grad_enabled(), torch.get_default_dtype()
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if torch.get_default_device() != device:
-            torch.set_default_device(device)
-        torch.set_grad_enabled(gradients)
-        torch.set_default_dtype(dtype)
+def exercise(number: int, *questions: Question) -> tuple[Question, ...]:
+    """Name the questions of one exercise "01.q1", "01.q2", ... so that progress can be noted, and return them."""
+    for place, question in enumerate(questions, start=1):
+        question.key = f"{number:02}.q{place}"
+    cells.listen()
+    return questions
+
+
+def _own_error(error: BaseException) -> str:
+    text = f"Your code stopped with an error of its own:\n{trimmed(error)}"
+    found = explain(error)
+    if not found.known:
+        return text
+    parts = [f"  {label}: {words}" for label, words in found.parts if label in _EXPLAINED]
+    return "\n".join([text, "In other words:", f"  {found.what}", *parts])
+
+
+class Stopped(KeyboardInterrupt):
+    """An interrupt of a check, shown as one sentence; it still stops Run All."""
+
+    def _render_traceback_(self) -> list[str]:  # asked by IPython
+        return [str(self)]
+
+
+def _interrupted(stop: KeyboardInterrupt) -> NoReturn:
+    places = [line for line in trimmed(stop).splitlines() if line.lstrip().startswith("your code, ")]
+    where = f" in {places[-1].strip().removeprefix('your code, ')}" if places else ""
+    raise Stopped(
+        f"You stopped the check while your code was still running{where}. Nothing was judged, and no try was counted. "
+        "Is there a loop that never ends?"
+    ) from None

@@ -1,0 +1,37 @@
+"""What a check, a hint or a solution says, and the two ways in which a judge says no."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from devicelab import html
+
+State = Literal["not attempted", "not yet", "passed", "hint", "solution"]
+_COLOURS = {"not attempted": "#555", "not yet": "#8a4b00", "passed": "#006400"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A state, a text, and notes on what else the learner has to know (such as progress that could not be stored)."""
+
+    state: State
+    text: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.state.capitalize()}. {self.text}", *self.notes])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        colour = _COLOURS.get(self.state, "inherit")
+        heading = f'<b style="color:{colour}">{self.state.capitalize()}.</b>'
+        text = html.escape("\n".join([self.text, *self.notes]))
+        return f'<p style="white-space:pre-wrap">{heading} {text}</p>'
+
+
+class NotYet(Exception):
+    """Raised by a judge: the answer was tried; the message says what was seen, where, and what to think about."""
+
+
+class NotAttempted(Exception):
+    """Raised by a judge: the stub is still there."""

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 LIMIT = 1.1
 STATEMENTS = {
@@ -28,6 +29,12 @@ def measure(rounds: int) -> dict[str, float]:
     """Return the median seconds of each statement, taken in turns after one round that warms the disk."""
     taken = [{name: seconds(code) for name, code in STATEMENTS.items()} for _ in range(rounds + 1)][1:]
     return {name: statistics.median(times[name] for times in taken) for name in STATEMENTS}
+
+
+def ratios() -> Iterator[tuple[str, float, float]]:
+    """Yield name, value and bound."""
+    medians = measure(7)
+    yield "import devicelab to import torch", medians["import devicelab"] / medians["import torch"], LIMIT
 
 
 def main() -> int:

@@ -10,10 +10,11 @@ ratios of one run mean something. `foreach=True` on both sides.
 import argparse
 import cProfile
 import pstats
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 from time import process_time
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -75,12 +76,44 @@ def sample(rows: int, width: int, out: int, calls: int) -> dict[str, list[float]
     return samples
 
 
-def report(title: str, samples: dict[str, list[float]], limit: float, base: str) -> None:
-    """Print the medians and the ratio that the limit is for."""
-    medians = {name: median(values) for name, values in samples.items()}
-    print(f"{title}: " + ", ".join(f"{name} {value * 1e6:,.0f} us" for name, value in medians.items()))
-    ratio = median(a / b for a, b in zip(samples["simulated"], samples[base], strict=True))
-    print(f"  simulated / {base} = {ratio:.2f} (at most {limit}), measured")
+class Case(NamedTuple):
+    """A step: its size, calls in a row, what it is compared with and the bound of that ratio."""
+
+    title: str
+    rows: int
+    width: int
+    out: int
+    calls: int
+    base: str
+    bound: float
+
+
+CASES = (
+    Case("the article's step", 100, 10, 2, 100, "empty", 2),
+    Case("a step of about 50 ms", 2048, 1024, 512, 3, "plain", 1.05),
+)
+
+
+def measured() -> Iterator[tuple[Case, dict[str, list[float]], float]]:
+    """Yield each case with its samples and the ratio that its bound is for."""
+    torch.set_num_threads(1)
+    for case in CASES:
+        samples = sample(case.rows, case.width, case.out, case.calls)
+        yield (
+            case,
+            samples,
+            median(a / b for a, b in zip(samples["simulated"], samples[case.base], strict=True)),
+        )
+
+
+def ratios() -> Iterator[tuple[str, float, float]]:
+    """Yield name, value and bound."""
+    for case, _, ratio in measured():
+        yield (
+            f"simulated GPU to {case.base} mode, {case.title}".replace("plain mode", "none"),
+            ratio,
+            case.bound,
+        )
 
 
 def profile() -> None:
@@ -100,9 +133,10 @@ def main() -> None:
     if parser.parse_args().profile:
         profile()
         return
-    torch.set_num_threads(1)
-    report("the article's step", sample(100, 10, 2, 100), 2, "empty")
-    report("a step of about 50 ms", sample(2048, 1024, 512, 3), 1.05, "plain")
+    for case, samples, ratio in measured():
+        medians = ", ".join(f"{name} {median(values) * 1e6:,.0f} us" for name, values in samples.items())
+        print(f"{case.title}: {medians}")
+        print(f"  simulated / {case.base} = {ratio:.2f} (at most {case.bound}), measured")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from devicelab import simulate_gpu, timeit, timing
+from devicelab import devices, simulate_gpu, timeit
 from devicelab.errors import InputError
 from devicelab.results import Timing
-from devicelab.timing import devices_used
+from devicelab.timing import calls, devices_used, timer
 
 
 def test_a_timing_keeps_its_raw_samples_and_says_where_it_ran():
@@ -37,13 +37,149 @@ def test_the_number_of_threads_is_set_and_put_back():
 
 def test_left_out_the_faster_number_of_threads_is_taken(monkeypatch):
     quickest = {1: 2e-6, 4: 9e-6}
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.setattr(timing, "_quickest", lambda fn, threads, repeats: quickest[threads])
-    assert timing._best_threads(int) == 1
+    now = [4]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: now.__setitem__(0, threads))
+    monkeypatch.setattr(timer, "_quickest", lambda fn, device: quickest[now[0]])
+    assert timer._threads(int, devices.CPU, 1e-6, 0.3) == 1
     quickest[4] = 1e-6
-    assert timing._best_threads(int) == 4
-    quickest.update({1: 0.1, 4: 0.2})
-    assert timing._best_threads(int) == 4, "long work is not tried twice"
+    assert timer._threads(int, devices.CPU, 1e-6, 0.3) == 4
+    quickest[1] = 0
+    assert timer._threads(int, devices.CPU, 0.2, 0.3) == 4, "long work is not tried twice"
+    assert now == [4]
+
+
+class Fake:
+    """A device with a queue: submitting costs the host so much, and the device works so long; its clock is the only one."""
+
+    def __init__(self, monkeypatch, host=0.0, work=0.0, **more):
+        self.now = self.end = 0.0
+        self.host, self.work, self.called, self.slept = host, work, 0, []
+        self.device = devices.Device(
+            "meta", "Fake", "measured", clock=lambda: self.now, synchronize=self.synchronize, **more
+        )
+        monkeypatch.setattr(calls.time, "perf_counter", lambda: self.now)
+        devices.register(self.device)
+
+    def synchronize(self):
+        self.now = max(self.now, self.end)
+
+    def submit(self):
+        torch.empty(1, device="meta")
+        self.called += 1
+        self.now += self.host
+        self.end = max(self.end, self.now) + self.work
+
+    def event(self):
+        return FakeEvent(self)
+
+
+class FakeEvent:
+    """Holds the moment at which the queue gets to it."""
+
+    def __init__(self, fake):
+        self.fake = fake
+
+    def record(self):
+        self.moment = max(self.fake.end, self.fake.now)
+
+    def elapsed_time(self, later):
+        return 1000 * (later.moment - self.moment)
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    made = []
+
+    def make(**more):
+        made.append(Fake(monkeypatch, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        devices.unregister(one.device)
+
+
+def test_a_sample_ends_when_the_queue_is_empty(fake):
+    card = fake(host=0.001, work=0.004)
+    timing = timeit(card.submit, repeats=3)
+    assert timing.samples == pytest.approx([0.005] * 3)
+    assert (timing.device, timing.name, timing.calls) == ("meta", "Fake", 1)
+
+
+@pytest.mark.parametrize(("work", "samples", "most"), [(0.5, 3, 5), (600, 1, 2)])
+def test_a_long_call_is_not_repeated_more_than_it_says(fake, work, samples, most):
+    card = fake(work=work)
+    timing = timeit(card.submit)
+    assert len(timing.samples) == samples and card.called <= most
+    assert ("one sample, so no spread" in str(timing)) == (samples == 1)
+
+
+def test_a_short_call_is_taken_many_times_in_each_sample_and_the_time_given_is_kept(fake):
+    card = fake(work=1e-4)
+    timing = timeit(card.submit, seconds=0.12)
+    assert timing.calls == pytest.approx(100, abs=1) and timing.median == pytest.approx(1e-4)
+    assert card.now < 0.25, "the samples agree, so there are few"
+
+
+def test_samples_that_differ_go_on_until_the_time_is_spent(fake):
+    card = fake(work=1e-3)
+
+    def uneven():
+        card.work = 1e-3 * (1 + card.called // 100 % 2)  # a sample here has about 84 calls
+        card.submit()
+
+    assert len(timeit(uneven, seconds=1).samples) > 5
+
+
+def test_host_and_gpu_time_come_apart_by_events(fake):
+    card = fake(host=0.002, work=0.03)
+    object.__setattr__(card.device, "event", card.event)
+    timing = timeit(card.submit, repeats=3)
+    assert timing.host == pytest.approx(0.002) and timing.gpu == pytest.approx(0.032)
+    assert "The host needs 2.00 ms to submit a call; the GPU works 32.0 ms on it." in str(timing)
+
+
+def test_a_real_card_sleeps_while_the_host_submits_so_that_gaps_do_not_count(fake, monkeypatch):
+    card = fake(host=0.002, work=0.001)
+
+    def sleep(cycles):
+        card.slept.append(cycles)
+        card.end = max(card.end, card.now) + cycles / calls.CYCLES
+
+    monkeypatch.setattr(torch.cuda, "_sleep", sleep)
+    real = devices.Device(
+        "cuda", "Fake", "measured", card.device.clock, synchronize=card.synchronize, event=card.event
+    )
+    assert calls.event_seconds(card.submit, real, host=0.002) == pytest.approx(0.001)
+    assert len(card.slept) == 1
+    calls.event_seconds(card.submit, real, host=5.0)
+    assert len(card.slept) == 1, "a card is not put to sleep for seconds"
+
+
+def test_a_real_gpu_gives_its_events_and_its_synchronize(monkeypatch):
+    made = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    monkeypatch.setattr(torch.cuda, "Event", lambda **options: made.append(options))
+    device = devices.real_accelerator()
+    assert (device.type, device.name, device.synchronize) == ("cuda", "Tesla T4", torch.cuda.synchronize)
+    device.event()
+    assert made == [{"enable_timing": True}]
+
+
+def test_on_the_simulated_card_host_and_gpu_come_apart_and_on_the_cpu_they_do_not():
+    with simulate_gpu("Tesla T4"):
+        x = torch.ones(1024, 1024, device="cuda")
+        timing = timeit(lambda: x @ x)
+        waits = timeit(lambda: (x @ x).sum().item())
+    assert 0 < timing.host < timing.gpu < timing.median
+    assert waits.host == pytest.approx(waits.median, rel=0.05), (
+        "a call that waits keeps the host all the time"
+    )
+    assert timing.to_dict()["gpu"] == timing.gpu
+    on_cpu = timeit(lambda: torch.ones(1), repeats=1)
+    assert on_cpu.host is None and on_cpu.gpu is None and "submit" not in str(on_cpu)
 
 
 def test_work_on_the_simulated_gpu_is_labelled_simulated_with_low_and_high():
@@ -105,7 +241,10 @@ def test_a_busy_machine_is_said_beside_a_measured_time():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"fn": 3}, "needs a function"),
+        ({"fn": 3}, "needs a function to call, but it got int, perhaps what a call returned"),
+        ({"fn": None}, "Give the function itself, step and not step"),
+        ({"fn": lambda x, y=1, *more: x}, "calls the function without arguments, but it needs x. Wrap it"),
+        ({"fn": lambda: (n for n in "ab")}, "returned a generator, so nothing of it has run yet"),
         ({"fn": int, "repeats": 0}, "repeats must be between 1 and"),
         ({"fn": int, "seconds": -1}, "seconds must be between"),
         ({"fn": int, "seconds": float("nan")}, "seconds must be between"),
@@ -123,3 +262,18 @@ def test_an_error_of_the_timed_function_comes_through():
 
     with pytest.raises(KeyError, match="mine"):
         timeit(fails)
+
+
+def test_a_coroutine_is_refused_and_closed(recwarn):
+    async def work():
+        return 1
+
+    with pytest.raises(InputError, match="asynchronous: a call only makes a coroutine"):
+        timeit(work)
+    assert not recwarn.list
+
+
+def test_a_function_that_changes_state_and_returns_nothing_is_timed_as_it_is():
+    seen: list[int] = []
+    assert len(timeit(lambda: seen.append(1), repeats=5).samples) == 5
+    assert len(seen) >= 6, "the warm-up call counts too"

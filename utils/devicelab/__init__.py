@@ -12,15 +12,17 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .course.guess import guess
+    from .course.progress import progress
     from .devices import clock
     from .doctor import doctor
     from .expect import expect_error
     from .explain import explain
     from .gpus import gpus
+    from .monitor import monitor
     from .placement import placement
     from .session import start
     from .simgpu import simulate_gpu
-    from .timing import timeit
+    from .timing import timeit, timeit_naive
     from .trace import trace
     from .variants import compare
 
@@ -33,10 +35,13 @@ _HOME = {
     "gpus": "gpus",
     "guess": "course.guess",
     "load_ipython_extension": "ipython",
+    "monitor": "monitor",
     "placement": "placement",
+    "progress": "course.progress",
     "simulate_gpu": "simgpu",
     "start": "session",
     "timeit": "timing",
+    "timeit_naive": "timing",
     "trace": "trace",
     "unload_ipython_extension": "ipython",
 }
@@ -50,10 +55,13 @@ __all__ = [
     "explain",
     "gpus",
     "guess",
+    "monitor",
     "placement",
+    "progress",
     "simulate_gpu",
     "start",
     "timeit",
+    "timeit_naive",
     "trace",
 ]
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from functools import partial
+from typing import Any, Literal, Protocol
 
 import torch
 
@@ -43,6 +44,7 @@ class Device:
     low and the high reading (seconds) of a simulated clock; on a real device both are the clock. `worked` returns the
     seconds of work that a simulated card was given so far; a real one does not tell. Nor does it call the `watchers`, which
     a simulated one tells of all its work, nor `memory`: the bytes that are taken of a simulated card, and its total.
+    `event` makes a marker for a real card's queue: `record()` it, and `elapsed_time(later)` gives milliseconds.
     """
 
     type: str
@@ -53,6 +55,7 @@ class Device:
     undisturbed: Callable[[], AbstractContextManager[object]] = nullcontext
     bounds: Callable[[], tuple[float, float]] = _same_twice
     worked: Callable[[], float] = _never
+    event: Callable[[], Any] | None = None
     watchers: list[Watcher] = field(default_factory=list)
     memory: Callable[[int], tuple[int, int]] = _unknown
 
@@ -107,10 +110,20 @@ def real_accelerator() -> Device | None:
     if _registered:
         return None
     if torch.cuda.is_available():
-        return Device("cuda", torch.cuda.get_device_name(), "measured", synchronize=torch.cuda.synchronize)
+        return _real("cuda", torch.cuda.get_device_name(), torch.cuda)
     if torch.backends.mps.is_available():
-        return Device("mps", "Apple GPU (mps)", "measured", synchronize=torch.mps.synchronize)
+        return _real("mps", "Apple GPU (mps)", torch.mps)
     return None
+
+
+def _real(kind: str, name: str, module: Any) -> Device:
+    return Device(
+        kind,
+        name,
+        "measured",
+        synchronize=module.synchronize,
+        event=partial(module.Event, enable_timing=True),
+    )
 
 
 def present() -> Device:

@@ -1,5 +1,6 @@
 """What an instrument returns: an object with its raw samples, its device and how each number came about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
@@ -10,12 +11,28 @@ WIDE = 0.15  # an interquartile range above this share of the median is called u
 BUSY = 1.25  # programs ready to run per core; above it a measured time holds waiting for the CPU
 
 
+def quartiles(samples: Sequence[float]) -> tuple[float, float]:
+    """Return the first and the third quartile; both are the sample where there is only one."""
+    if len(samples) < 2:
+        return samples[0], samples[0]
+    first, _, third = quantiles(samples, n=4, method="inclusive")
+    return first, third
+
+
+def spread(samples: Sequence[float]) -> float:
+    """Return the distance between the first and the third quartile."""
+    first, third = quartiles(samples)
+    return third - first
+
+
 @dataclass(frozen=True)
 class Timing:
     """Seconds that one call took, sample by sample.
 
     `samples` are host seconds per call, `calls` the calls inside each sample. `device` is where the work really ran
     ("cpu", "cuda:0", "cpu and cuda:0"), `name` the device's name. `low` and `high` (seconds) bound a simulated median.
+    On a GPU, `host` is the seconds that the host needs to submit a call, and `gpu` those that the GPU works on it, where
+    it tells; both run at once, so they do not add up. On the CPU both are None.
     """
 
     samples: tuple[float, ...]
@@ -27,6 +44,8 @@ class Timing:
     low: float | None = None
     high: float | None = None
     load: float | None = None  # programs that were ready to run per core, where the system tells
+    host: float | None = None
+    gpu: float | None = None
 
     @property
     def median(self) -> float:
@@ -36,10 +55,14 @@ class Timing:
     @property
     def spread(self) -> float:
         """Seconds between the first and the third quartile of the samples; 0 for a single sample."""
-        if len(self.samples) < 2:
-            return 0.0
-        first, _, third = quantiles(self.samples, n=4, method="inclusive")
-        return third - first
+        return spread(self.samples)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """Seconds between which the truth lies: low and high of a simulated time, the quartiles of a measured one."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
+        return quartiles(self.samples)
 
     @property
     def per_second(self) -> float:
@@ -66,7 +89,17 @@ class Timing:
         """The median with its spread, or with low and high where it is simulated."""
         if self.low is not None and self.high is not None:
             return f"{units.seconds(self.median)} ({units.span(self.low, self.high, self.median)})"
+        if len(self.samples) == 1:
+            return f"{units.seconds(self.median)} (one sample, so no spread)"
         return f"{units.seconds(self.median)} ± {units.seconds(self.spread / 2)}"
+
+    @property
+    def parts(self) -> str | None:
+        """What the host and the GPU have to do for a call, or None on the CPU."""
+        if self.host is None:
+            return None
+        gpu = "" if self.gpu is None else f"; the GPU works {units.seconds(self.gpu)} on it"
+        return f"The host needs {units.seconds(self.host)} to submit a call{gpu}."
 
     @property
     def caution(self) -> str | None:
@@ -79,7 +112,7 @@ class Timing:
 
     def __str__(self) -> str:
         line = f"{self.text} a call, {units.rate(self.per_second)} [{self.label}]"
-        return f"{line}\n{self.caution}" if self.caution else line
+        return "\n".join(text for text in (line, self.parts, self.caution) if text)
 
     __repr__ = __str__
 
@@ -91,5 +124,6 @@ class Timing:
         return {
             "median": self.median, "spread": self.spread, "low": self.low, "high": self.high,
             "per_second": self.per_second, "origin": self.origin, "device": self.device, "name": self.name,
-            "calls_per_sample": self.calls, "threads": self.threads, "load": self.load, "samples": list(self.samples),
+            "calls_per_sample": self.calls, "threads": self.threads, "load": self.load, "host": self.host, "gpu": self.gpu,
+            "samples": list(self.samples),
         }  # fmt: skip

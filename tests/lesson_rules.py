@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from menu_rules import MENU
 from nbformat import NotebookNode
 from notebook_rules import EVERYWHERE, LINK, Page, Rule, output_texts
 
@@ -211,6 +212,6 @@ RUN: tuple[Rule, ...] = (
     no_raw_widgets,
     no_stamps,
 )
-LESSON: tuple[Rule, ...] = (*EVERYWHERE, *RUN, parameters_cell, badges_on_top, guarded_bootstrap)
+LESSON: tuple[Rule, ...] = (*EVERYWHERE, *RUN, *MENU, parameters_cell, badges_on_top, guarded_bootstrap)
 SOLUTION: tuple[Rule, ...] = (*EVERYWHERE, *RUN, judged_three_ways)
 EXERCISE: tuple[Rule, ...] = (*EVERYWHERE, not_run, no_answers)

@@ -7,7 +7,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from tools import notebooks
+from tools import notebooks, run_notebooks
 from tools.nbfiles import ROOT, NoNotebooks, find, named, read, sanitize_rules, write
 from tools.tidy import WIDGET_NOTE, WIDGET_VIEW, differences, keep_ignored, tidy, without_paths
 
@@ -201,3 +201,26 @@ def test_the_rules_are_those_that_nbval_reads():
     ours = [(rule.pattern, replacement) for rule, replacement in sanitize_rules()]
     assert ours == get_sanitize_patterns(SANITIZE.read_text()) and len(ours) >= 8
     assert sanitize_rules("written") + sanitize_rules("compared") == sanitize_rules()
+
+
+def test_a_hidden_answer_stands_behind_an_empty_output_that_nothing_compares():
+    stream = new_output("stream", name="stdout", text="42\n")
+    shown = cell_with(stream)
+    hidden = tidy(cell_with(stream, jupyter={"outputs_hidden": True}, collapsed=True))
+    assert [output.output_type for output in hidden.cells[0].outputs] == ["display_data", "stream"]
+    assert hidden.cells[0].outputs[0].data == {}
+    assert hidden.cells[0].metadata == {"jupyter": {"outputs_hidden": True}, "collapsed": True}
+    assert differences(shown, hidden) == []
+    assert tidy(hidden) == hidden
+    hidden.cells[0].metadata.clear()
+    assert tidy(hidden).cells[0].outputs == [stream]
+
+
+def test_nbval_takes_an_answer_behind_a_curtain_for_the_same(tmp_path):
+    cell = tidy(cell_with(new_output("stream", name="stdout", text="42\n"), jupyter={"outputs_hidden": True}))
+    cell.cells[0].update(source="print(6 * 7)", execution_count=1)
+    write(tmp_path / "hidden.ipynb", cell)
+    assert run_notebooks.main([str(tmp_path / "hidden.ipynb")]) == 0
+    cell.cells[0].source = "print(6 * 8)"
+    write(tmp_path / "hidden.ipynb", cell)
+    assert run_notebooks.main([str(tmp_path / "hidden.ipynb")]) == 1

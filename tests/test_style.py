@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from lesson_rules import EXERCISE, LESSON, SOLUTION, judged_three_ways, untouched
+from menu_rules import alike
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_rules import Page, Rule, long_prose, order_faults
@@ -41,6 +42,11 @@ def test_long_prose_is_warned_about(path):
         warnings.warn(f"{short(path)}: {', '.join(found)}", stacklevel=1)
 
 
+def test_neighbours_that_open_alike_are_warned_about():
+    for pair in alike([Page.load(path) for path in find(LESSONS)]):
+        warnings.warn(pair, stacklevel=1)
+
+
 def test_lessons_are_in_order():
     assert list(order_faults([path.name for path in find(LESSONS)])) == []
 
@@ -71,6 +77,19 @@ def code(source: str, *tags: str, out: str | None = None, **data: str) -> Notebo
     return cell
 
 
+STUCK = (
+    "**If you are stuck:** *Restart Kernel and Run All Cells*, look into [the symptoms](../docs/symptoms.md), or paste "
+    "what `python -m devicelab doctor` prints into an [issue](https://a.org/issues). Next: [01](00_good.ipynb)."
+)
+
+
+def hidden(cell: NotebookNode) -> NotebookNode:
+    """Hide what the cell shows, as tools.tidy stores it."""
+    cell.metadata["jupyter"] = {"outputs_hidden": True}
+    cell.outputs.insert(0, new_output("display_data"))
+    return cell
+
+
 def good_lesson() -> NotebookNode:
     """Return a small notebook that keeps all the rules of a lesson."""
     cells = [
@@ -82,7 +101,10 @@ def good_lesson() -> NotebookNode:
         code("epochs = 5", "parameters"),
         code("show()", html=PICTURE, plain="The loss of five epochs falls from 1 to 0.5"),
         code("print(1)", "nbval-ignore-output", out="0.1 s"),
-        code("print(2)", out="cpu"),
+        code("print(2)", "change", out="cpu"),
+        code("lab.guess('Where?', ['here', 'there'])", "guess", "nbval-ignore-output", out="Where?"),
+        hidden(code("lab.start()", "change", out="there")),
+        new_markdown_cell(STUCK),
     ]
     return numbered(new_notebook(cells=cells))
 
@@ -101,6 +123,8 @@ def numbered(notebook: NotebookNode) -> NotebookNode:
 def page_of(notebook: NotebookNode, folder: Path, name: str = "00_good.ipynb") -> Page:
     """Store a made-up notebook and return it as the rules see it."""
     (folder / "x.png").touch()
+    (folder.parent / "docs").mkdir(exist_ok=True)
+    (folder.parent / "docs" / "symptoms.md").touch()
     (folder / name).write_text(json.dumps(notebook))  # nbformat would refuse some of the bad ones
     return Page(folder / name, notebook)
 
@@ -180,6 +204,18 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "unguarded": ("guarded_bootstrap", put(1, "%pip install --no-deps git+https://a.org/b")),
     "with dependencies": ("guarded_bootstrap", put(1, BOOTSTRAP.replace("--no-deps ", ""))),
     "torch too": ("guarded_bootstrap", put(1, BOOTSTRAP + "\n    %pip install --no-deps torch")),
+    "answer in sight": ("answers_hidden", lambda nb: nb.cells[8].metadata.pop("jupyter")),
+    "hidden for nothing": ("hidden_after_a_guess", lambda nb: hidden(nb.cells[6])),
+    "first line in sight": ("hidden_after_a_guess", lambda nb: nb.cells[8].outputs.pop(0)),
+    "a later tool": ("one_new_tool", put(6, "lab.trace()")),
+    "an unknown tool": ("one_new_tool", put(6, "lab.magic()")),
+    "one change": ("enough_changes", lambda nb: nb.cells[6].metadata.clear()),
+    "no help": ("ends_with_help", put(9, "Next: [01](00_good.ipynb)")),
+    "no restart": ("ends_with_help", put(9, STUCK.replace("Restart", "Start"))),
+    "no symptoms": ("ends_with_help", put(9, STUCK.replace("symptoms.md", "glossary.md"))),
+    "no report": ("ends_with_help", put(9, STUCK.replace("doctor", "nurse"))),
+    "nobody to ask": ("ends_with_help", put(9, STUCK.replace("issue", "matter"))),
+    "no way on": ("ends_with_help", put(9, STUCK.replace("00_good.ipynb", "#does-it"))),
     "import first": ("guarded_bootstrap", lambda nb: nb.cells.insert(1, code("import devicelab as lab"))),
 }
 
@@ -266,13 +302,30 @@ def test_an_exercise_that_already_passes_is_found(tmp_path):
 
 @pytest.mark.parametrize(
     "names",
-    [["01_a.ipynb"], ["00_a.ipynb", "02_b.ipynb"], ["00_a.ipynb", "00_b.ipynb"], ["00_A.ipynb"]],
+    [
+        ["01_a.ipynb"],
+        ["00_a.ipynb", "02_b.ipynb"],
+        ["00_a.ipynb", "00_b.ipynb"],
+        ["00_A.ipynb"],
+        [f"{number:02d}_a.ipynb" for number in range(10)],
+    ],
 )
 def test_wrong_order_is_found(names):
     assert list(order_faults(names))
+
+
+def test_the_capstone_may_follow_a_lesson_still_to_be_written():
+    assert list(order_faults([f"{number:02d}_a.ipynb" for number in (*range(9), 10)])) == []
 
 
 def test_long_prose_is_found(tmp_path):
     prose = ["word " * 46, "word " * 45, "- word\n" * 46, "| word |\n" * 46]
     notebook = new_notebook(cells=[new_markdown_cell(source) for source in prose])
     assert len(list(long_prose(page_of(notebook, tmp_path)))) == 1
+
+
+def test_neighbours_that_open_alike_are_found(tmp_path):
+    same = [page_of(good_lesson(), tmp_path, name) for name in ("00_a.ipynb", "01_b.ipynb")]
+    assert "both open with prose" in next(alike(same))
+    same[1].notebook.cells.insert(9, code("1"))
+    assert list(alike(same)) == []

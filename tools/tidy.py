@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 
 from tools.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
@@ -65,6 +66,25 @@ def merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
     return joined
 
 
+def is_hidden(cell: NotebookNode) -> bool:
+    """Say whether the cell's output is collapsed when the notebook is opened; running the cell opens it."""
+    return bool(cell.metadata.get("jupyter", {}).get("outputs_hidden"))
+
+
+def is_curtain(output: NotebookNode) -> bool:
+    """Say whether this output is the empty one that stands before a hidden answer."""
+    return output.output_type == "display_data" and not output.data
+
+
+def curtained(cell: NotebookNode) -> list[NotebookNode]:
+    """Return the outputs of a cell; an empty one comes first where they are hidden, and nowhere else.
+
+    JupyterLab shows the first line of a collapsed cell's first output, which would give the answer away.
+    """
+    outputs = [output for output in cell.outputs if not is_curtain(output)]
+    return [new_output("display_data"), *outputs] if is_hidden(cell) and outputs else outputs
+
+
 def tidy(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook without what a run leaves behind besides its outputs; the ids of its cells stay."""
     notebook = copy.deepcopy(notebook)
@@ -76,6 +96,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
             cell.metadata.pop(stamp, None)
         if cell.cell_type == "code":
             cell.outputs = merged([tidy_output(output) for output in cell.outputs])
+            cell.outputs = curtained(cell)
     return notebook
 
 

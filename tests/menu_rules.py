@@ -1,0 +1,126 @@
+"""What makes a notebook a lesson of this course: its guesses, its changes, its one new tool and its end."""
+
+import itertools
+import re
+from collections.abc import Iterator
+
+from nbformat import NotebookNode
+from notebook_rules import LINK, Page, Rule
+
+from tools.nbfiles import is_code, tags
+from tools.tidy import is_curtain, is_hidden
+
+# The names of devicelab that a lesson brings; later lessons may use them too. `start`, `guess` and `progress` are free.
+BRINGS = {
+    "00": {"start"},
+    "01": {"placement"},
+    "02": {"timeit"},
+    "03": {"expect_error", "explain"},
+    "04": {"trace"},
+    # one tool and its relatives: a clock, a sweep by it, and what to hold beside a time
+    "05": {"clock", "sweep", "timeit_naive", "compare", "estimate", "gpus", "recordings"},
+    "06": {"monitor"},
+    "08": {"simulate_gpu"},  # what `start` does, by hand: for tests without a GPU
+}
+FREE = {"start", "guess", "progress"}
+CHANGES = 2
+OPENING = 6  # cells after the first lab.start() by which two neighbours are compared
+STUCK = {
+    "Restart Kernel and Run All": r"Restart Kernel and Run All",
+    "the symptoms page": r"\]\(\.\./docs/symptoms\.md",
+    "a report to paste (python -m devicelab doctor)": r"python -m devicelab doctor",
+    "where to ask": r"discuss\.pytorch\.org|/issues|\bissue\b",
+}
+
+
+def is_guess(cell: NotebookNode) -> bool:
+    """Say whether this cell asks for a guess."""
+    return is_code(cell) and "lab.guess(" in cell.source
+
+
+def answers(page: Page) -> Iterator[NotebookNode]:
+    """Yield, for each guess, the first cell after it that shows something: it holds the answer."""
+    waiting = False
+    for cell in page.code:
+        if is_guess(cell):
+            waiting = True
+        elif waiting and cell.outputs:
+            waiting = False
+            yield cell
+
+
+def answers_hidden(page: Page) -> Iterator[str]:
+    """The output that answers a guess is collapsed when the lesson is first opened; running the cell opens it."""
+    for cell in answers(page):
+        if not is_hidden(cell):
+            yield f"{cell.id} answers a guess, but its output is not hidden (metadata jupyter.outputs_hidden)"
+
+
+def hidden_after_a_guess(page: Page) -> Iterator[str]:
+    """What is hidden waits for a guess, and JupyterLab cannot show its first line beside the three dots."""
+    guessed = False
+    for cell in page.code:
+        guessed |= is_guess(cell)
+        if is_hidden(cell) and not guessed:
+            yield f"{cell.id}: its output is hidden, but nothing was guessed yet"
+        if is_hidden(cell) and cell.outputs and not is_curtain(cell.outputs[0]):
+            yield f"{cell.id}: its first line shows; run python -m tools.notebooks on this lesson"
+
+
+def one_new_tool(page: Page) -> Iterator[str]:
+    """Only the names of devicelab that this lesson brings, or one before it brought."""
+    number = page.path.name[:2]
+    known = FREE.union(*(names for lesson, names in BRINGS.items() if lesson <= number))
+    for cell in page.code:
+        for name in sorted(set(re.findall(r"\blab\.(\w+)", cell.source)) - known):
+            yield f"{cell.id}: lab.{name} is not brought by lesson {number} or an earlier one"
+
+
+def enough_changes(page: Page) -> Iterator[str]:
+    """The learner changes a line at least twice, in a cell tagged `change` that shows whether it worked."""
+    found = [cell for cell in page.code if "change" in tags(cell)]
+    if len(found) < CHANGES:
+        yield f"{CHANGES} cells tagged change are wanted, there are {len(found)}"
+
+
+def ends_with_help(page: Page) -> Iterator[str]:
+    """The last prose cells say what to do if you are stuck, and where to go on."""
+    end = "\n".join(cell.source for cell in page.prose[-2:])
+    if "If you are stuck" not in end:
+        yield 'the end lacks "If you are stuck"'
+    for what, pattern in STUCK.items():
+        if not re.search(pattern, end):
+            yield f"the end lacks {what}"
+    if not any(".ipynb" in (match[1] or match[2]) for match in LINK.finditer(page.prose[-1].source)):
+        yield "the last prose cell leads to no other notebook"
+
+
+def opening(page: Page) -> tuple[str, ...]:
+    """Return the kinds of the cells with which a lesson opens, after its start."""
+    cells = page.notebook.cells
+    starts = (number for number, cell in enumerate(cells) if is_code(cell) and "lab.start(" in cell.source)
+    first = next(starts, 0) + 1
+    return tuple(kind(cell) for cell in cells[first : first + OPENING])
+
+
+def kind(cell: NotebookNode) -> str:
+    """Return what a cell is to a reader: prose, a heading, a guess, a change or code."""
+    if not is_code(cell):
+        return "heading" if cell.source.startswith("#") else "prose"
+    return "guess" if is_guess(cell) else "change" if "change" in tags(cell) else "code"
+
+
+def alike(pages: list[Page]) -> Iterator[str]:
+    """Two neighbours that open with the same pattern of cells: worth a second look, never a failure."""
+    for one, other in itertools.pairwise(pages):
+        if opening(one) == opening(other):
+            yield f"{one.path.name} and {other.path.name} both open with {', '.join(opening(one))}"
+
+
+MENU: tuple[Rule, ...] = (
+    answers_hidden,
+    hidden_after_a_guess,
+    one_new_tool,
+    enough_changes,
+    ends_with_help,
+)

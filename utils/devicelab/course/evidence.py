@@ -2,7 +2,7 @@
 
     seen = watch(train, model, loader, "cuda")
     seen.ran_on("cuda", "The forward pass", phase="forward")
-    seen.at_most(2, seen.copies("cpu", "cuda"), "Your data was copied to the GPU", "Once is enough.")
+    seen.at_most(2, seen.copies("cuda", "cpu"), "Results were copied back", "Who needs them on the CPU?")
     same_values(seen.value, wanted, "The mean loss")
 
 Each of these raises NotYet with what was seen and the line; none gives the answer away.
@@ -46,14 +46,10 @@ class Seen:
     value: Any
     trace: Trace
 
-    def copies(self, source: str, target: str, least: int = 0) -> Tally:
-        """Return the copies from one kind of device to another ("cpu", "cuda"); those under `least` bytes each left out."""
+    def copies(self, source: str, target: str) -> Tally:
+        """Return the copies from one kind of device to another ("cpu", "cuda"); a trace adds them up line by line."""
         found = [
-            copy
-            for copy in self.trace.copies
-            if _kind(copy.source) == source
-            and _kind(copy.target) == target
-            and copy.nbytes >= least * copy.count
+            copy for copy in self.trace.copies if (_kind(copy.source), _kind(copy.target)) == (source, target)
         ]
         return _tally((c.count, c.nbytes, c.line) for c in found)
 
@@ -85,7 +81,12 @@ class Seen:
     def at_most(self, most: int, found: Tally, what: str, advice: str = "") -> None:
         """Raise NotYet when something was found more than `most` times: "`what` 40 times (line 7 ...). `advice`"."""
         if found.count > most:
-            raise NotYet(f"{what} {found}.{' ' if advice else ''}{advice}")
+            raise NotYet(f"{what} {found}. {advice}".rstrip())
+
+    def at_most_bytes(self, most: int, found: Tally, what: str, advice: str = "") -> None:
+        """Raise NotYet when copies moved more than `most` bytes: "`what` 5 times over (line 7 ...). `advice`"."""
+        if found.nbytes > most:
+            raise NotYet(f"{what} {times(-(-found.nbytes // most))} over{_at(found)}. {advice}".rstrip())
 
 
 def watch(function: Callable[..., Any], *arguments: Any, **named: Any) -> Seen:

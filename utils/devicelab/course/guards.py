@@ -131,7 +131,7 @@ def _replaced(functions: dict[tuple[int, str], Any]) -> Iterator[str]:
         now = vars(owner).get(name)
         if now is value:
             continue
-        if str(getattr(now, "__module__", "")).startswith(_OWN):  # a simulation that rested came back
+        if (getattr(now, "__module__", "") or "torch").startswith(_OWN):  # a simulation that rested came back
             continue
         setattr(owner, name, value)
         yield f"Your code replaced {_name(owner)}.{name}{_where(now)}."

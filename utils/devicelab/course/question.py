@@ -1,5 +1,6 @@
 """A question of an exercise: three outcomes, hints step by step, a solution in the end."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
@@ -15,6 +16,7 @@ __all__ = ["NotAttempted", "NotYet", "Outcome", "Question", "exercise"]
 
 Kind = Literal["predict", "write", "mend", "find", "faster", "read"]
 TRIES = 3  # after so many tries the solution is shown without asking twice
+_CELL = re.compile(r" of cell \[\d+\]")  # a number that changes with every run
 _EXPLAINED = ("where", "called", "met", "why")  # the parts of an explanation that do not give the answer away
 
 
@@ -107,7 +109,7 @@ def _own_error(error: BaseException) -> str:
     found = explain(error)
     if not found.known:
         return text
-    parts = [f"  {label}: {words}" for label, words in found.parts if label in _EXPLAINED]
+    parts = [f"  {label}: {_CELL.sub('', words)}" for label, words in found.parts if label in _EXPLAINED]
     return "\n".join([text, "In other words:", f"  {found.what}", *parts])
 
 

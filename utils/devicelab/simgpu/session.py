@@ -40,6 +40,7 @@ INSTALLERS = (
     "unsupported",
     "traceback",
     "processes",
+    "sleep",
     "threads",
 )
 DEFAULT = "Tesla T4"

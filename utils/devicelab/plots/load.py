@@ -1,0 +1,84 @@
+"""The picture of what CPU and GPU did while a block ran."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .picture import Picture, figure, picture
+
+if TYPE_CHECKING:
+    from devicelab.monitor import Load, Sample
+
+CPU, CORE, GPU, MEMORY, POWER = "#0072B2", "#99C7E0", "#D55E00", "#009E73", "#CC79A7"
+GIB = 2**30
+Value = Callable[["Sample"], float | None]
+
+
+def load(load: "Load") -> Picture:
+    """Return a picture of a load: a panel each for CPU, GPU, memory and power, as far as they could be read.
+
+    A simulated card has a clock of its own, so its panels have another axis of time than the CPU's.
+    """
+    panels = [
+        panel for panel in _panels(load) if any(panel[1](sample) is not None for sample in load.on_card)
+    ]
+    drawn = figure(8, 1.6 * (1 + len(panels)) + 0.4)
+    rows = drawn.subplots(1 + len(panels), squeeze=False)[:, 0]
+    _cpu(rows[0], load)
+    for axes, (name, value, colour) in zip(rows[1:], panels, strict=True):
+        _steps(axes, load.on_card, value, colour)
+        axes.set_ylabel(name)
+        axes.set_xlim(0, max(load.simulated_seconds or load.seconds, 1e-9))
+    if panels:
+        _scale(rows[1:], load, [name for name, _, _ in panels])
+        ours = ": our drawing of its queue" if load.origin == "simulated" else ""
+        rows[1].set_title(f"{load.device} ({load.name}), {load.origin}{ours}", loc="left", fontsize="medium")
+        rows[-1].set_xlabel(f"seconds, {load.origin}")
+    return picture(drawn, f"Load over time. {load.sentence()}")
+
+
+def _panels(load: "Load") -> list[tuple[str, Value, str]]:
+    return [
+        ("GPU busy, %", lambda s: None if s.gpu is None else 100 * s.gpu, GPU),
+        ("GPU memory, GiB", lambda s: None if s.memory is None else s.memory / GIB, MEMORY),
+        ("GPU power, W", lambda s: s.power, POWER),
+    ]
+
+
+def _cpu(axes: Any, load: "Load") -> None:
+    told = [sample for sample in load.samples if sample.cpu]
+    for core in range(len(load.cores)):
+        _steps(axes, told, _core(core), CORE, "each core" if core == 0 else None)
+    if told:
+        _steps(axes, told, lambda s: 100 * sum(s.cpu) / len(s.cpu), CPU, "all cores")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes.set_ylabel("CPU busy, %")
+    axes.set_ylim(0, 105)
+    axes.set_xlim(0, max(load.seconds, 1e-9))
+    axes.set_xlabel("seconds, measured")
+    axes.set_title("CPU, measured", loc="left", fontsize="medium")
+
+
+def _core(core: int) -> Value:
+    return lambda sample: 100 * sample.cpu[core]
+
+
+def _scale(rows: Any, load: "Load", names: list[str]) -> None:
+    for axes, name in zip(rows, names, strict=True):
+        axes.set_ylim(bottom=0)
+        if name.startswith("GPU busy"):
+            axes.set_ylim(0, 105)
+        if name.startswith("GPU power") and load.limit:
+            axes.axhline(load.limit, color="#999999", linestyle=":", label="limit")
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
+def _steps(axes: Any, samples: Any, value: Value, colour: str, label: str | None = None) -> None:
+    """Draw one value for each piece of time."""
+    seen = [(sample, value(sample)) for sample in samples]
+    seen = [(sample, number) for sample, number in seen if number is not None]
+    if not seen:
+        return
+    edges = [sample.begin for sample, _ in seen] + [seen[-1][0].begin + seen[-1][0].seconds]
+    axes.stairs(
+        [number for _, number in seen], edges, baseline=None, color=colour, label=label, linewidth=1.5
+    )

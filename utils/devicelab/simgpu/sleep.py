@@ -1,0 +1,30 @@
+"""time.sleep takes simulated time too: a host that sleeps for a second does so on any machine.
+
+So a slow loader that sleeps keeps the simulated card waiting, as it would a real one. The main thread's sleep counts: that
+of other threads goes on beside it.
+"""
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from devicelab.costs import Span
+
+from . import state
+
+if TYPE_CHECKING:
+    from .session import Simulation
+
+_sleep = time.sleep
+
+
+def sleep(seconds: float, /) -> None:
+    """Stand in for time.sleep."""
+    _sleep(seconds)
+    if state.current is not None and threading.current_thread() is threading.main_thread():
+        state.current.clock.spend(Span(seconds, seconds, seconds))
+
+
+def install(simulation: "Simulation") -> None:
+    """Replace time.sleep."""
+    simulation.patches.set(time, "sleep", sleep)

@@ -6,8 +6,8 @@ import torch
 from devicelab import compare, simulate_gpu
 from devicelab.devices import Origin
 from devicelab.errors import InputError
-from devicelab.results import Timing
-from devicelab.variants import Comparison, Setting, Variant
+from devicelab.results import Timing, ahead
+from devicelab.variants import Comparison, FunctionComparison, Setting, Variant
 
 ARTICLE_LOSSES = 5  # epochs in the article
 
@@ -58,7 +58,8 @@ def timed(name: str, seconds: float, low: float | None = None, high: float | Non
 @pytest.mark.parametrize(
     ("gpu", "words"),
     [
-        ((1e-4, 5e-5, 3e-4), "no clear winner"),
+        ((1e-4, 5e-5, 3e-4), "no clear winner: the CPU's time lies within the range of the simulated one"),
+        ((2e-4,), "no clear winner: the samples overlap"),
         (
             (1e-5, 5e-6, 3e-5),
             "the GPU is ahead by a factor of 20.0 (CPU measured, GPU simulated: an estimate, not a proof)",
@@ -113,6 +114,90 @@ def test_json_holds_raw_samples_and_where_they_come_from():
     cpu = data["variants"][0]
     assert cpu["name"] == "cpu" and len(cpu["timing"]["samples"]) == 3
     assert cpu["timing"]["origin"] == "measured" and data["versions"]["torch"] == torch.__version__
+
+
+# --- functions of one's own --------------------------------------------------------------------------------------------
+
+
+def test_own_functions_are_shown_with_where_they_ran_and_who_is_ahead():
+    with simulate_gpu("Tesla T4"):
+        a = torch.ones(64, 64, device="cuda")
+        result = compare({"once": lambda: a @ a, "ten times": lambda: [a @ a for _ in range(10)]})
+    assert result["once"].device == "cuda:0" and result["once"].timing.origin == "simulated"
+    text, page = str(result), result._repr_html_()
+    assert '"once" is ahead of "ten times" by a factor of' in text
+    assert "(both simulated: an estimate, not a proof)" in text
+    for words in ("simulated, cuda:0 (Tesla T4)", "Calls/s", "ten times"):
+        assert words in text and words in page
+    assert json.loads(result.to_json())["variants"][1]["timing"]["origin"] == "simulated"
+
+
+def test_a_function_that_stops_is_shown_with_its_own_error_and_line():
+    def fails():
+        raise KeyError("mine")
+
+    def mixed():
+        return torch.ones(2) + torch.ones(2, device="cuda")
+
+    with simulate_gpu("Tesla T4"):
+        result = compare({"works": lambda: torch.ones(1), "fails": fails, "mixed": mixed}, repeats=2)
+    assert result["fails"].error == "KeyError: 'mine'" and result["fails"].line == 'raise KeyError("mine")'
+    assert result["mixed"].line == 'return torch.ones(2) + torch.ones(2, device="cuda")'
+    assert result["mixed"].error.startswith("RuntimeError: Expected all tensors to be on the same device")
+    assert '"fails" stops at `raise KeyError("mine")`' in str(result) and result["works"].timing
+
+
+def own(**timings: Timing) -> FunctionComparison:
+    return FunctionComparison(
+        tuple(Variant(name, timing.device, timing.label, timing) for name, timing in timings.items())
+    )
+
+
+def around(seconds: float, width: float, device: str = "cpu", load: float | None = None) -> Timing:
+    samples = (seconds - width, seconds, seconds + width)
+    return Timing(samples, 1, device, "", "measured", 1, load=load)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        (around(1, 0.1), around(3, 0.1), '"a" is ahead of "b" by a factor of 3.00 (measured on both).'),
+        (around(3, 0.1), around(1, 0.1), '"b" is ahead of "a" by a factor of 3.00'),
+        (around(1, 0.5), around(1.2, 0.5), "no clear winner, their ranges overlap"),
+        (around(1, 0, load=3), around(3, 0), "cannot be said on a busy machine"),
+        (
+            around(9, 0.1),
+            Timing((1.0,), 1, "cuda:0", "Card", "simulated", 1, 0.5, 2.0),
+            '"b" is ahead of "a" by a factor of 9.00 ("b" simulated, "a" measured: an estimate, not a proof)',
+        ),
+    ],
+)
+def test_no_more_is_claimed_of_own_functions_than_their_ranges_allow(first, second, words):
+    assert words in str(own(a=first, b=second))
+
+
+def test_two_simulated_times_share_their_model_and_so_their_errors():
+    low = Timing((1.0,), 1, "cuda:0", "", "simulated", 1, 0.5, 2.0)
+    high = Timing((1.5,), 1, "cuda:0", "", "simulated", 1, 0.8, 2.5)
+    crossed = Timing((1.5,), 1, "cuda:0", "", "simulated", 1, 0.4, 2.5)
+    assert ahead(low, high) is ahead(high, low) is low
+    assert ahead(low, crossed) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([int],), "functions by name, but it got list"),
+        ((int,), "functions by name, but it got type"),
+        (({},), "the number of functions must be between 1 and 6, but it is 0"),
+        (({"a": 3},), "compare, for 'a', needs a function to call, but it got int"),
+        (({"a": int}, 20), "belong to the article's examples"),
+        (({"a": lambda: (n for n in "b")},), "returned a generator"),
+    ],
+)
+def test_unusable_functions_are_refused(arguments, words):
+    with pytest.raises(InputError, match=words):
+        compare(*arguments)
 
 
 @pytest.mark.parametrize(

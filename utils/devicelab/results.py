@@ -127,3 +127,16 @@ class Timing:
             "calls_per_sample": self.calls, "threads": self.threads, "load": self.load, "host": self.host, "gpu": self.gpu,
             "samples": list(self.samples),
         }  # fmt: skip
+
+
+def ahead(first: Timing, second: Timing) -> Timing | None:
+    """Return the faster of two, or None where their ranges overlap.
+
+    Two simulated times come from one model, whose errors they share: these are compared low with low, high with high.
+    """
+    faster, slower = sorted((first, second), key=lambda timing: timing.median)
+    if first.origin == second.origin == "simulated":
+        clear = all(a < b for a, b in zip(faster.range, slower.range, strict=True))
+    else:
+        clear = faster.range[1] < slower.range[0]
+    return faster if clear else None

@@ -121,10 +121,12 @@ def stable_ids(page: Page) -> Iterator[str]:
 
 
 def known_tags(page: Page) -> Iterator[str]:
-    """Only tags that some tool or test reads."""
+    """Only tags that some tool or test reads; a cell that may not run out of order says why."""
     for cell in page.notebook.cells:
         for tag in sorted(tags(cell) - KNOWN_TAGS):
             yield f"{cell.id}: unknown tag {tag!r}"
+        if "in-order" in tags(cell) and not str(cell.metadata.get("in_order", "")).strip():
+            yield f"{cell.id}: tagged in-order, but its metadata `in_order` do not say why"
 
 
 def short_cells(page: Page) -> Iterator[str]:

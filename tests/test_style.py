@@ -162,6 +162,7 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "missing id": ("stable_ids", lambda nb: nb.cells[5].pop("id")),
     "old format": ("stable_ids", lambda nb: nb.update(nbformat_minor=4)),
     "unknown tag": ("known_tags", append(code("1", "nbval-ignore-outputs", out="1"))),
+    "in order for nothing": ("known_tags", append(code("1", "in-order", out="1"))),
     "long cell": ("short_cells", append(code("x = 1\n" * 21, out="1"))),
     "large file": ("small_file", append(code("1", out="x" * 400_000))),
     "exclamation": ("sober", text("It works!")),

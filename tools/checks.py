@@ -39,6 +39,7 @@ def stages(everything: bool) -> list[Stage]:
         return [*quick, Stage("units", (*UNITS, "not slow and not browser and not interop"))]
     return [
         *quick,
+        Stage("ways", ("-m", "tools.modes", "--modes", "off", "again")),
         Stage("browser", (*PYTEST, "tests", "-m", "browser")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),
@@ -70,5 +71,10 @@ def run_tool(python: Path, chosen: argparse.Namespace) -> int:
     """Run the module of tools/ that a command stands for, in the Python that has the course."""
     notebooks = chosen.command == "notebooks"
     variables = {**os.environ, "REFRESH": "1"} if notebooks and chosen.refresh else dict(os.environ)
-    command = [str(python), "-m", f"tools.{chosen.command}", *(chosen.paths if notebooks else ())]
+    module = "modes" if chosen.command == "lessons" else chosen.command
+    paths = [
+        str(Path(path).resolve()) for path in getattr(chosen, "paths", ())
+    ]  # given from where the person is
+    modes = ["--modes", *chosen.modes] if getattr(chosen, "modes", None) else []
+    command = [str(python), "-m", f"tools.{module}", *paths, *modes]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode

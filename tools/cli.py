@@ -33,6 +33,13 @@ def parser() -> argparse.ArgumentParser:
     remake.add_argument(
         "--refresh", action="store_true", help="also re-make the outputs that hold measured times"
     )
+    ways = _add(
+        commands,
+        "lessons",
+        "run the notebooks in every way that this machine can: devices, orders, old versions",
+    )
+    ways.add_argument("paths", nargs="*", help="only these notebooks")
+    ways.add_argument("--modes", nargs="+", metavar="MODE", help="only these; a wrong one lists them")
     _add(commands, "exercises", "cut the exercises from the solutions")
     _add(commands, "constraints", "write the versions in .venv, as tested, to constraints.txt")
     _add(commands, "readme", "write the real output of `devicelab compare` into README.md")

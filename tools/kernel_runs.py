@@ -102,4 +102,5 @@ async def faults_of(client: NotebookClient, name: str, number: int) -> list[str]
     cell = client.nb.cells[number]
     await client.async_execute_cell(cell, number)
     errors = [output for output in cell.outputs if output.output_type == "error"]
-    return [f"{name}: cell {cell.id}: {error.ename}: {error.evalue.partition('\n')[0]}" for error in errors]
+    words = [f"{error.ename}: {error.evalue}".splitlines()[0] for error in errors]
+    return [f"{name}: cell {cell.id}: {text}" for text in words]

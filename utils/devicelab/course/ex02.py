@@ -215,13 +215,13 @@ def _reference_train(model: nn.Module, data: torch.Tensor, labels: torch.Tensor,
 
 
 def _judge_train(train) -> None:
-    for rows, epochs in ((100, 5), (75, 3)):
+    for device, rows, epochs in (("cuda", 100, 5), ("cpu", 75, 3)):
         model, data = nn.Linear(10, 2), torch.randn(rows, 10)
         labels = data[:, 0:2] + data[:, 2:4]
         wanted = _reference_train(copy.deepcopy(model), data, labels, epochs)
-        seen = watch(train, model, data, labels, "cuda", epochs)
+        seen = watch(train, model, data, labels, device, epochs)
         for phase in ("forward", "backward", "optimizer"):
-            seen.ran_on("cuda", f"The {phase} pass", phase)
+            seen.ran_on(device, f"With device={device!r} the {phase} pass", phase)
         once = sum(tensor.nbytes for tensor in (data, labels, *model.parameters()))
         what = f"In {epochs} epochs, what has to be on the GPU was sent there"
         seen.at_most_bytes(once, seen.copies("cpu", "cuda"), what, "Does it change between two epochs?")

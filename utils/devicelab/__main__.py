@@ -1,4 +1,4 @@
-"""The command line: python -m devicelab compare, run script.py, doctor."""
+"""The command line: python -m devicelab compare, run script.py, doctor, record."""
 
 import argparse
 import os
@@ -47,11 +47,18 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "script", nargs="?", help="a script to read: does it set CUDA_VISIBLE_DEVICES too late?"
     )
+    record = commands.add_parser("record", help="measure this GPU into recordings/", description=_RECORD)
+    record.set_defaults(run=_record)
+    record.add_argument("--out", metavar="FOLDER", help="where to write (default: recordings/)")
+    record.add_argument("--quick", action="store_true", help="fewer sizes, shorter measurements")
+    record.add_argument("--replace", action="store_true", help="renew a recording that exists")
     return parser
 
 
 _DOCTOR = """Says why torch has no GPU here, with evidence and one command to try; the report holds no user names.
 Exit codes: 0 a GPU can be used and nothing is wrong, 1 there is none or something is wrong, 2 unusable input."""
+_RECORD = """Measures a real NVIDIA GPU (a few minutes), writes its recording, and prints our estimates beside the times.
+Exit codes: 0 written, 2 there is no real GPU or the file exists, 130 interrupted; nothing is written then."""
 _SIZES = (
     ("rows", 100, "rows of data"),
     ("width", 10, "features of a row"),
@@ -87,6 +94,13 @@ def _doctor(options: argparse.Namespace) -> int:
     report = doctor(options.script)
     print(report.to_json() if options.json else report)
     return report.exit_code
+
+
+def _record(options: argparse.Namespace) -> int:
+    from .record import record
+
+    record(options.out, quick=options.quick, replace=options.replace)
+    return 0
 
 
 if __name__ == "__main__":

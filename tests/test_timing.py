@@ -40,7 +40,7 @@ def test_left_out_the_faster_number_of_threads_is_taken(monkeypatch):
     now = [4]
     monkeypatch.setattr(torch, "get_num_threads", lambda: now[0])
     monkeypatch.setattr(torch, "set_num_threads", lambda threads: now.__setitem__(0, threads))
-    monkeypatch.setattr(timer, "_quickest", lambda fn, device: quickest[now[0]])
+    monkeypatch.setattr(timer, "_quick", lambda fn, device: [quickest[now[0]]])
     assert timer._threads(int, devices.CPU, 1e-6, 0.3) == 1
     quickest[4] = 1e-6
     assert timer._threads(int, devices.CPU, 1e-6, 0.3) == 4
@@ -130,6 +130,17 @@ def test_samples_that_differ_go_on_until_the_time_is_spent(fake):
         card.submit()
 
     assert len(timeit(uneven, seconds=1).samples) > 5
+
+
+def test_calls_that_come_to_take_far_longer_do_not_take_far_more_time(fake):
+    card = fake(work=1e-3)
+
+    def slower():
+        card.work = 1e-3 if card.called < 20 else 0.05
+        card.submit()
+
+    timing = timeit(slower, seconds=0.3)
+    assert card.now < 3 and len(timing.samples) < 3
 
 
 def test_host_and_gpu_time_come_apart_by_events(fake):

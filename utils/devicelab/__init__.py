@@ -15,21 +15,26 @@ if TYPE_CHECKING:
     from .course.progress import progress
     from .devices import clock
     from .doctor import doctor
+    from .estimate import estimate
     from .expect import expect_error
     from .explain import explain
     from .gpus import gpus
     from .monitor import monitor
     from .placement import placement
+    from .recordings import recordings
     from .session import start
     from .simgpu import simulate_gpu
+    from .sweep import sweep
     from .timing import timeit, timeit_naive
     from .trace import trace
     from .variants import compare
+    from .waste import waste
 
 _HOME = {
     "clock": "devices",
     "compare": "variants",
     "doctor": "doctor",
+    "estimate": "estimate",
     "expect_error": "expect",
     "explain": "explain",
     "gpus": "gpus",
@@ -38,12 +43,15 @@ _HOME = {
     "monitor": "monitor",
     "placement": "placement",
     "progress": "course.progress",
+    "recordings": "recordings",
     "simulate_gpu": "simgpu",
     "start": "session",
+    "sweep": "sweep",
     "timeit": "timing",
     "timeit_naive": "timing",
     "trace": "trace",
     "unload_ipython_extension": "ipython",
+    "waste": "waste",
 }
 
 __all__ = [
@@ -51,6 +59,7 @@ __all__ = [
     "clock",
     "compare",
     "doctor",
+    "estimate",
     "expect_error",
     "explain",
     "gpus",
@@ -58,11 +67,14 @@ __all__ = [
     "monitor",
     "placement",
     "progress",
+    "recordings",
     "simulate_gpu",
     "start",
+    "sweep",
     "timeit",
     "timeit_naive",
     "trace",
+    "waste",
 ]
 
 

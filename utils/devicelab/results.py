@@ -106,6 +106,8 @@ class Timing:
         """What to know before this time is compared with another, or None."""
         if self.busy:
             return f"This machine is busy (load {self.load:.1f} per core); an idle one may be much faster: do not compare."
+        if self.origin == "measured" and len(self.samples) == 1:
+            return "One sample has no spread: it may be far off, so do not compare it closely."
         if self.unstable:
             return "The samples differ widely: close other programs and measure again before you compare."
         return None

@@ -2,6 +2,7 @@
 
 from .load import load
 from .picture import Picture
+from .sizes import sizes
 from .timeline import timeline
 
-__all__ = ["Picture", "load", "timeline"]
+__all__ = ["Picture", "load", "sizes", "timeline"]

@@ -89,10 +89,11 @@ def _adaptive(
         return device.clock()
 
     timer = Timer("fn()", globals={"fn": fn}, timer=clock, num_threads=threads)
-    calls = math.ceil(seconds / ENOUGH / min(call, _quickest(fn, device)))
+    calls = math.ceil(seconds / ENOUGH / median([call, *_quick(fn, device)]))
     end = time.perf_counter() + seconds
+    latest = end + 2 * seconds  # where calls came to take far longer than the first ones
     times: list[float] = []
-    while len(times) < FEWEST or time.perf_counter() < end:
+    while not times or time.perf_counter() < (end if len(times) >= FEWEST else latest):
         times += timer.timeit(calls).times
         if len(times) > FEWEST and spread(times) < CLOSE * median(times):
             break
@@ -122,14 +123,14 @@ def _threads(fn: Fn, device: devices.Device, call: float, seconds: float) -> int
 
     def quickest(threads: int) -> float:
         with set_torch_threads(threads):
-            return _quickest(fn, device)
+            return min(_quick(fn, device))
 
     return min((1, most), key=quickest)
 
 
-def _quickest(fn: Fn, device: devices.Device) -> float:
-    """Return the fewest of this machine's seconds that a call takes, a few times tried."""
-    return min(once(fn, device).wall for _ in range(2 * FEWEST))
+def _quick(fn: Fn, device: devices.Device) -> list[float]:
+    """Return this machine's seconds for each of a few single calls."""
+    return [once(fn, device).wall for _ in range(2 * FEWEST)]
 
 
 def _load() -> float | None:

@@ -35,7 +35,7 @@ class Cells:
 
     runs: list[Run] = field(default_factory=list)
     namespace: dict[str, Any] = field(default_factory=dict)
-    judged: "weakref.WeakKeyDictionary[Any, object]" = field(default_factory=weakref.WeakKeyDictionary)
+    judged: "weakref.WeakKeyDictionary[Any, str]" = field(default_factory=weakref.WeakKeyDictionary)
     shell: Any = None
 
     def begins(self, info: Any) -> None:
@@ -102,7 +102,7 @@ def _targets(line: ast.stmt) -> Iterator[str]:
                 yield node.id
 
 
-def stale(question: object, answer: tuple[object, ...]) -> str:
+def stale(key: str, answer: tuple[object, ...]) -> str:
     """Return why an answer is not the one of now, naming the cell to run again; empty where nothing is known of that."""
     for name, value in _named(answer):
         reason = _left_over(name, value)
@@ -110,9 +110,9 @@ def stale(question: object, answer: tuple[object, ...]) -> str:
             return reason
     for value in answer:
         other = _judged_for(value)
-        if other is not None and other is not question:
+        if key and other and other != key:
             return (
-                f"This {_noun(value)} was checked before, as the answer to question {getattr(other, 'key', '')[-1:] or '?'}. "
+                f"This {_noun(value)} was checked before, as the answer to question {other.partition('.q')[2]}. "
                 "Run the cell below this question's text again, then this check."
             )
     return ""
@@ -177,23 +177,23 @@ def _rerun(name: str, run: Run, reason: str) -> str:
     )
 
 
-def _judged_for(value: object) -> object | None:
+def _judged_for(value: object) -> str | None:
     try:
         return _cells.judged.get(value)
     except TypeError:  # it cannot be hashed or held weakly: a number, a dict
         return None
 
 
-def note_judged(question: object, answer: tuple[object, ...]) -> str:
+def note_judged(key: str, answer: tuple[object, ...]) -> str:
     """Note that an answer was judged; return a sentence when it was judged for this question before."""
     repeated = ""
     for value in answer:
         if not callable(value):
             continue
         try:
-            if _cells.judged.get(value) is question:
+            if key and _cells.judged.get(value) == key:
                 repeated = f"(The same {_noun(value)} as in your last check. If you changed its cell since, run that cell first.)"
-            _cells.judged[value] = question
+            _cells.judged[value] = key
         except TypeError:
             continue
     return repeated

@@ -37,6 +37,7 @@ class Memento:
 
     def __init__(self, roots: Iterable[object]) -> None:
         self._restores: list[Restore] = []
+        self._late: list[Restore] = []  # gradients, once they and their tensors are back on one device
         self._seen: dict[int, object] = {}  # kept, so that no id is used twice
         waiting: deque[object] = deque(roots)
         while waiting and len(self._seen) < MOST:
@@ -48,7 +49,7 @@ class Memento:
 
     def restore(self) -> None:
         """Put everything back as it was."""
-        for restore in self._restores:
+        for restore in [*self._restores, *self._late]:
             restore()
 
     def _remember(self, found: object) -> Iterable[object]:
@@ -82,18 +83,21 @@ class Memento:
         data, values = tensor.data, tensor.detach().clone()
         gradient, follows = (tensor.grad, tensor.requires_grad) if tensor.is_leaf else (None, None)
 
-        def restore() -> None:
+        def restore_data() -> None:
             if tensor.device != data.device or tensor.data_ptr() != data.data_ptr():
                 tensor.data = data
             if tensor.shape != values.shape or not torch.equal(data, values):
                 with torch.no_grad():
                     data.copy_(values)
+
+        def restore_gradient() -> None:
             if follows is not None and tensor.is_leaf:
                 tensor.grad = gradient
                 if tensor.requires_grad != follows:
                     tensor.requires_grad_(follows)
 
-        self._restores.append(restore)
+        self._restores.append(restore_data)
+        self._late.append(restore_gradient)
         return (gradient,)
 
     def _dict(self, found: dict) -> Iterable[object]:

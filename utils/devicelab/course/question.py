@@ -46,13 +46,13 @@ class Question:
         """Judge the answer on the present device; nothing of the learner's is changed."""
         if self._untouched(answer):
             return Outcome("not attempted", self.start_here)
-        stale = cells.stale(self, answer)
+        stale = cells.stale(self.key, answer)
         if stale:
             return Outcome("not yet", stale)
         outcome = self._judged(answer)
         if outcome.state == "not attempted":
             return outcome
-        note = cells.note_judged(self, answer)
+        note = cells.note_judged(self.key, answer)
         if outcome.state == "not yet":
             self.tries += 1
         else:

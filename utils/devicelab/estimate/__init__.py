@@ -1,0 +1,106 @@
+"""What a call would take on a card that one does not have.
+
+The function runs, but nothing is computed: each operator is met on its way, costed by its shapes, and gives back empty
+memory. Underneath lies the simulated GPU with its arithmetic left out, so devices, mixed precision, optimizers, the
+allocator and errors are as they would be on the card. Whatever the function changes is put back.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch.utils._pytree import tree_leaves
+
+from devicelab.errors import InputError, check_range
+from devicelab.gpus import Card, find
+from devicelab.simgpu import current, state, tags
+
+from .keep import Kept
+from .result import Estimate
+from .run import Run
+
+__all__ = ["Estimate", "estimate"]
+
+MOVED = (
+    "Your tensors are on no GPU: this is the time as if they lay on the card already, "
+    "but for those that the function copies there."
+)
+EAGER = "torch.compile is left out: this is the time of the plain function."
+TAKEN = "The function took items from a generator of yours, which cannot be given back: make a new one before you go on."
+
+
+def estimate(
+    fn: Callable[..., object], *args: Any, gpu: str | Card = "NVIDIA L4", budget: float = 30.0
+) -> Estimate:
+    """Estimate what `fn(*args)` would take on a card: a forward pass, a training step, any function over tensors.
+
+    `gpu` is a name from lab.gpus() or a Card. Tensors may be on the CPU, on a simulated card or on meta; nothing is
+    computed, and all that `fn` changes is put back. `budget` limits the seconds for which `fn` may run.
+    """
+    _check(fn, budget)
+    card = gpu if isinstance(gpu, Card) else find(gpu)
+    from torch import _dynamo  # noqa: F401  # before anything is replaced, because it keeps references to what it finds
+
+    kept = Kept(fn, args)
+    run = Run(card, kept, budget)
+    moved = _run(run, fn, args)
+    return _result(run, card, moved, _is_compiled(fn))
+
+
+def _check(fn: object, budget: float) -> None:
+    if not callable(fn):
+        raise InputError(
+            f"estimate needs a function to call, but it got {type(fn).__name__}. Wrap the work: "
+            "lab.estimate(lambda: model(x))."
+        )
+    check_range("budget", budget, 0.001, 3600)
+
+
+def _is_compiled(fn: Any) -> bool:
+    return hasattr(fn, "_torchdynamo_orig_callable") or hasattr(fn, "_orig_mod")
+
+
+def _run(run: Run, fn: Callable[..., object], args: tuple) -> bool:
+    """Run the function as it is written; where it uses no card, as if all its tensors were on one. Return whether so."""
+    if current() is not None:
+        try:
+            run(fn, args, moved=False, host=[])
+        except Exception:
+            if run.meter.on_card or run.meter.copied:
+                raise
+        if run.meter.on_card:
+            return False
+    host = [leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor) and _on_host(leaf)]
+    if host:
+        try:  # perhaps the function moves its arguments
+            run(fn, args, moved=True, host=host)
+        except Exception:
+            run.meter.copied = 0
+        if run.meter.copied:
+            return True
+    run(fn, args, moved=True, host=[])
+    return True
+
+
+def _on_host(tensor: torch.Tensor) -> bool:
+    return not tensor.is_meta and (state.current is None or tags.card_of(tensor) is None)
+
+
+def _result(run: Run, card: Card, moved: bool, compiled: bool) -> Estimate:
+    meter = run.meter
+    notes = ((MOVED, moved), (EAGER, compiled), (TAKEN, run.kept.advanced))
+    return Estimate(
+        seconds=meter.spent.seconds,
+        low=meter.spent.low,
+        high=meter.spent.high,
+        **cast(Any, meter.parts | meter.phases),
+        flops=meter.flops,
+        bytes=meter.bytes,
+        copied=meter.copied,
+        peak_memory=run.peak,
+        operators=meter.operators,
+        synchronizations=meter.waits,
+        steps=run.steps.count,
+        card=card,
+        notes=tuple(note for note, holds in notes if holds),
+    )

@@ -1,0 +1,252 @@
+"""The mode that lets a function run without computing: every operator is judged, costed and placed, and gives back empty memory.
+
+It lies above the simulated card's own mode. On its way down an operator passes both: the simulated card says where the
+result belongs and lets its clock go on, and what would then compute is caught below it.
+"""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
+
+from devicelab.errors import InputError
+from devicelab.simgpu import tags
+from devicelab.simgpu.operands import NOTHING, merge
+from devicelab.simgpu.plans import BUILTIN
+
+from . import shapes
+from .keep import Kept
+from .kinds import (
+    DYNAMIC,
+    IN_PLACE,
+    INDEX,
+    ITEM,
+    RUN,
+    SMALL,
+    WHOLE,
+    drawn,
+    is_whole,
+    kind_of,
+    same_as,
+    tensors_in,
+    written_by,
+)
+from .unknown import asked_by_torch, refusal
+
+KEY = torch._C._TorchDispatchModeKey.FAKE
+_real_device = tags.real_device
+_LIFT_FRESH = torch.ops.aten.lift_fresh.default
+
+
+class Idle(TorchDispatchMode):
+    """Sees every operator of the function that is estimated; see the module's docstring."""
+
+    def __init__(self, kept: Kept, card: Any, everything_moved: bool, deadline: float, steps: Any):
+        super().__init__()
+        self.kept, self.card, self.everything_moved = kept, card, everything_moved
+        self.deadline, self.steps = deadline, steps
+        self.operators = 0
+        self.made: list[Tensor] = []
+        self.stale: dict[int, torch.UntypedStorage] = {}  # written in vain: their values are no longer right
+        self.met: dict[int, torch.UntypedStorage] = {}  # on the card from before the run
+        self.adopted: list[tuple[Any, Any]] = []  # memory of other simulated cards, and whose it was
+        self.reading = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # saves a wrapper around every operator
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Pass an operator through the simulated card's mode, with this mode below it."""
+        simulated = torch._C._unset_dispatch_mode(KEY)
+        if simulated is None:
+            return self.compute_nothing(func, args, kwargs or {})
+        before, self.made = self.made, []
+        try:
+            self.look(args)
+            _push_mode(self)
+            try:
+                out = self.judge(simulated, func, types, args, kwargs or {})
+            finally:
+                _pop_mode()
+            self.account(func, args, kwargs or {})
+            return out
+        finally:
+            torch._C._set_dispatch_mode(simulated)
+            self.made = before
+
+    def judge(self, simulated: Any, func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Let the simulated card treat an operator; one that somebody registered counts whole where its shapes are known."""
+        foreign = isinstance(func, torch._ops.OpOverload) and func.namespace not in BUILTIN
+        if foreign and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "Meta"):
+            return simulated.run(func, args, kwargs, merge(merge(NOTHING, args), kwargs.values()))
+        return simulated.__torch_dispatch__(func, types, args, kwargs)
+
+    def look(self, values: Any) -> None:
+        """Remember tensors from before the run, and stop a run that takes too long."""
+        for value in values:
+            if isinstance(value, Tensor):
+                self.meet(value)
+            elif value.__class__ in (list, tuple):
+                for item in value:
+                    if isinstance(item, Tensor):
+                        self.meet(item)
+        self.operators += 1
+        if time.monotonic() > self.deadline:
+            raise InputError(
+                f"The function was stopped after {self.operators:,} operators and {self.steps()} optimizer steps: counting it "
+                "takes too long. Give estimate one step instead of the whole training, or a larger `budget` in seconds."
+            )
+
+    def meet(self, value: Tensor) -> None:
+        """Remember a tensor that was there before the run: what it was like, and its memory on the card."""
+        try:
+            storage = value.untyped_storage()
+        except tags.UNUSUAL:
+            raise InputError(
+                "The function uses a tensor without ordinary memory (sparse, or a subclass), which cannot be estimated. "
+                "Make it dense: tensor.to_dense()."
+            ) from None
+        if getattr(storage, "_made_by", None) is self:
+            return
+        self.kept.tensor(value)
+        if self.everything_moved:
+            self.adopt(storage)
+        if tags.tag_of(value) is self.card:
+            self.met.setdefault(storage._cdata, storage)
+        if _real_device(value).type not in ("cpu", "meta"):
+            raise InputError(
+                f"The function uses a tensor on this machine's own {_real_device(value)}. Estimates need the model and the data "
+                "on the CPU or on meta: give a function over model.cpu() and x.cpu()."
+            )
+
+    def adopt(self, storage: Any) -> None:
+        """Let the memory of a simulated card that is gone, or rests, count as this card's."""
+        card = vars(storage).get(tags.ATTRIBUTE)
+        if card.__class__ is tags.SimCard and card is not self.card:
+            self.adopted.append((storage, card))
+            storage._simulated_card = self.card
+
+    def account(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        """Count the memory of what was made on the card, and keep on the host what belongs there."""
+        device = kwargs.get("device")
+        to_host = (
+            device is not None and device.type == "cpu" and device.index == 0
+        )  # as moves.HOST asks for it
+        if self.everything_moved and self.steps.inside and func is _LIFT_FRESH and args[0].dim() == 0:
+            tags.unmark(args[0].untyped_storage())  # an optimizer's step counter stays on the host
+        for tensor in self.made:
+            storage = tensor.untyped_storage()
+            if to_host and func._schema.name == "aten::_to_copy":
+                tags.unmark(storage)
+            elif storage._simulated_card is self.card and getattr(storage, "_token", None) is None:  # type: ignore[attr-defined]
+                storage._token = self.card.ledger.take(storage.nbytes())  # type: ignore[attr-defined]
+
+    def compute_nothing(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Return what an operator would return, without the values."""
+        kind = kind_of(func)
+        if kind == RUN:
+            return func(*args, **kwargs)
+        if kind == ITEM:
+            return self.number(func, args)
+        if kind == DYNAMIC:
+            return self.sized_by_values(func, args, kwargs)
+        if kind == IN_PLACE:
+            return self.written(func, args, kwargs)
+        if kind == INDEX:
+            args = (args[0], [one for index in args[1] for one in self.positions(index)])
+        found = shapes.sketch(func, args, kwargs)
+        if is_whole(found) and self.works_out(args, kwargs):
+            return self.remember(func(*args, **kwargs), worked_out=True)
+        return self.remember(drawn(found, args, kwargs))
+
+    def remember(self, out: Any, worked_out: bool = False) -> Any:
+        """Note tensors as made during the run; nobody may read their values, unless they were worked out."""
+        for tensor in (out,) if isinstance(out, Tensor) else out if out.__class__ in (list, tuple) else ():
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                storage._made_by, storage._worked_out = self, worked_out  # type: ignore[attr-defined]
+                self.made.append(tensor)
+        return out
+
+    def is_known(self, tensor: Tensor) -> bool:
+        """Say whether a tensor holds the values that it would hold in a real run."""
+        storage = tensor.untyped_storage()
+        if _real_device(tensor).type == "meta" or storage._cdata in self.stale:
+            return False
+        return getattr(storage, "_made_by", None) is not self or storage._worked_out  # type: ignore[attr-defined]
+
+    def works_out(self, args: Any, kwargs: dict[str, Any], most: float = SMALL) -> bool:
+        """Say whether an operator has only known integers and masks, and few of them: what sizes and loops may hang on."""
+        return all(
+            tensor.dtype in WHOLE and tensor.numel() <= most and self.is_known(tensor)
+            for tensor in tensors_in((*args, *kwargs.values()))
+        )
+
+    def number(self, func: Any, args: Any) -> Any:
+        """Return the value of one element, or a number in its place where it may only be printed or calculated with."""
+        if self.is_known(args[0]):
+            return func(*args)
+        if not self.reading and not asked_by_torch():
+            raise refusal("needs the value of a tensor", "Put a typical number in its place.")
+        return args[0].dtype is not torch.bool
+
+    def sized_by_values(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Run an operator whose result's size or answer hangs on values, where those are known."""
+        if func._schema.name == "aten::masked_select":
+            shape = torch.broadcast_shapes(args[0].shape, args[1].shape)
+            indices = self.positions(args[1].expand(shape))
+            return self.compute_nothing(torch.ops.aten.index.Tensor, (args[0].expand(shape), indices), {})
+        if not self.works_out(args, kwargs, float("inf")):
+            name = func._schema.name.removeprefix("aten::")
+            raise refusal(
+                f"calls {name}(), whose result hangs on values,",
+                "Use an operator of fixed size, such as torch.where or a product with the mask.",
+            )
+        return self.remember(func(*args, **kwargs), worked_out=True)
+
+    def positions(self, index: Tensor | None) -> list[Tensor | None]:
+        """Return the index tensors that a mask stands for; any other index as it is."""
+        if index is None or index.dtype not in (torch.bool, torch.uint8):
+            return [index]
+        if not self.is_known(index):
+            raise refusal(
+                "selects by a mask that it computes",
+                "Use torch.where or a product with the mask, which have a fixed size.",
+            )
+        return list(index.nonzero().unbind(1))
+
+    def written(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Return the tensors that an operator would have written; what was there before the run keeps its values."""
+        targets = written_by(func, args, kwargs)
+        mine = all(getattr(one.untyped_storage(), "_made_by", None) is self for one in targets)
+        if mine and self.works_out(args, kwargs):
+            return func(*args, **kwargs)
+        try:
+            found = shapes.sketch(func, args, kwargs)
+        except NotImplementedError:
+            found = None
+        for target in targets:
+            storage = target.untyped_storage()
+            if getattr(storage, "_made_by", None) is self:
+                storage._worked_out = False  # type: ignore[attr-defined]
+            else:
+                self.stale[storage._cdata] = storage
+        return self.returned(func, args, kwargs, found)
+
+    def returned(self, func: Any, args: Any, kwargs: dict[str, Any], found: Any) -> Any:
+        """Return an in-place operator's results: its own arguments, and new tensors where the schema says so."""
+        results = func._schema.returns
+        parts = found if found.__class__ is tuple else (found,)
+        out: list[Any] = []
+        for number, result in enumerate(results):
+            if result.alias_info is None:
+                out.append(self.remember(drawn(parts[number], args, kwargs)))
+                continue
+            target = same_as(func, args, kwargs, result.alias_info.before_set)
+            if found is not None and isinstance(target, Tensor) and target.shape != parts[number][0]:
+                target.resize_(parts[number][0])  # out= of another size
+            out.append(target)
+        return None if not results else out[0] if len(results) == 1 else tuple(out)

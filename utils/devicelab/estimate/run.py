@@ -1,0 +1,199 @@
+"""One estimate: the stage on which the function runs without computing, and everything put back."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.optim import optimizer as torch_optimizer
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack, _pop_mode, _push_mode
+
+from devicelab import devices
+from devicelab.gpus import Card
+from devicelab.simgpu import session, state, tags
+from devicelab.simgpu.memory import Ledger, rounded
+
+from .dispatch import Idle
+from .keep import Kept
+from .meter import Meter
+from .values import Values
+
+ENDLESS = 2**60  # bytes: the ledger counts what would be needed, and refuses nothing
+_Storage: Any = torch.UntypedStorage
+
+
+class Run:
+    """One pass of the function over one stage, with what was counted."""
+
+    def __init__(self, card: Card, kept: Kept, budget: float):
+        self.card, self.kept, self.budget = card, kept, budget
+        self.steps = Steps(kept)
+        self.meter: Meter
+        self.peak = 0
+
+    def __call__(
+        self, fn: Callable[..., object], args: tuple, *, moved: bool, host: list[torch.Tensor]
+    ) -> None:
+        """Run `fn(*args)`. `moved`: every CPU tensor counts as lying on the card, but for those in `host`."""
+        with ExitStack() as stack:
+            stack.callback(self.kept.restore)
+            simulation = stack.enter_context(_simulation(self.card))
+            stack.enter_context(_without_other_modes())
+            self.meter = stack.enter_context(_metered(simulation, self.card))
+            self.steps.meter = self.meter
+            if moved:
+                stack.enter_context(_everything_on(simulation.cards[0], host))
+            stack.enter_context(self.steps.followed(moved))
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            idle = Idle(self.kept, simulation.cards[0], moved, time.monotonic() + self.budget, self.steps)
+            values = Values(idle)
+            stack.callback(values.patches.undo)
+            values.install()
+            _push_mode(idle)
+            try:
+                fn(*args)
+                self.meter.finish()
+                if self.steps.fresh:  # a first step makes the optimizer's state, the others do not
+                    self.meter.restart()
+                    self.steps.count = 0
+                    fn(*args)
+                    self.meter.finish()
+            finally:
+                _pop_mode()
+                for storage, owner in idle.adopted:
+                    storage._simulated_card = owner
+            self.peak = self._peak(simulation, idle)
+
+    def _peak(self, simulation: Any, idle: Idle) -> int:
+        before = sum(rounded(storage.nbytes()) for storage in idle.met.values())
+        return before + sum(
+            card.ledger.stats()["allocated_bytes"]["all"]["peak"] for card in simulation.cards
+        )
+
+
+class Steps:
+    """Hears of the optimizers' steps."""
+
+    def __init__(self, kept: Kept):
+        self.kept, self.count = kept, 0
+        self.fresh = False  # whether an optimizer had no state before the run
+        self.meter: Meter
+        self._moved = False
+        self._host: list[torch.UntypedStorage] = []
+
+    def __call__(self) -> int:
+        return self.count
+
+    @property
+    def inside(self) -> bool:
+        """Say whether an optimizer's step is being run."""
+        return self.meter.stepping
+
+    @contextmanager
+    def followed(self, moved: bool) -> Iterator[None]:
+        """Follow every optimizer while the block runs."""
+        self.count, self.fresh, self._moved = 0, False, moved
+        handles = [
+            torch_optimizer.register_optimizer_step_pre_hook(self._begins),
+            torch_optimizer.register_optimizer_step_post_hook(self._ends),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for storage in self._host:
+                if "_simulated_card" in vars(storage):
+                    del storage._simulated_card  # type: ignore[attr-defined]
+            self._host.clear()
+
+    def _begins(self, optimizer: Any, *_: Any) -> None:
+        self.kept.walk([optimizer])
+        self.meter.stepping = True
+        self.fresh = self.fresh or not optimizer.state
+        if not self._moved:
+            return
+        for group in optimizer.param_groups:
+            counted_on_card = group.get("capturable") or group.get("fused")
+            for parameter in group["params"]:
+                step = optimizer.state.get(parameter, {}).get("step")
+                if isinstance(step, torch.Tensor) and not counted_on_card:
+                    self._keep_on_host(step)
+
+    def _keep_on_host(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if "_simulated_card" not in vars(storage):
+            storage._simulated_card = None  # type: ignore[attr-defined]
+            self._host.append(storage)
+
+    def _ends(self, *_: Any) -> None:
+        self.meter.stepping = False
+        self.count += 1
+
+
+@contextmanager
+def _simulation(card: Card) -> Iterator[Any]:
+    """Give the running simulation, or one of our own; whether CUDA was started stays as it was."""
+    running = state.current
+    if running is None:
+        with session.Simulation(card, 1).start() as own:
+            yield own
+        return
+    started = running.initialized, torch.cuda._initialized
+    try:
+        yield running
+    finally:
+        running.initialized, torch.cuda._initialized = started
+
+
+@contextmanager
+def _without_other_modes() -> Iterator[None]:
+    """Take traces and counters off this thread: what an estimate does is none of their business."""
+    others = [mode for mode in _get_current_dispatch_mode_stack() if not mode.is_infra_mode()]
+    observers = devices.observers[:]
+    for _ in others:
+        _pop_mode()
+    devices.observers.clear()
+    try:
+        yield
+    finally:
+        devices.observers[:] = observers
+        for mode in others:
+            _push_mode(mode)
+
+
+@contextmanager
+def _metered(simulation: Any, card: Card) -> Iterator[Meter]:
+    """Let the simulation's cards be of this kind, empty, and on a clock of ours."""
+    meter = Meter([card] * len(simulation.cards))
+    clock, before = simulation.clock, [(one.spec, one.ledger) for one in simulation.cards]
+    generators = [one.generator.get_state() for one in simulation.cards]
+    simulation.clock = simulation.mode.clock = meter
+    for one in simulation.cards:
+        one.spec, one.ledger = card, Ledger(replace(card, total_memory=ENDLESS), one.index)
+    try:
+        yield meter
+    finally:
+        simulation.clock = simulation.mode.clock = clock
+        for one, (spec, ledger), generator in zip(simulation.cards, before, generators, strict=True):
+            one.spec, one.ledger = spec, ledger
+            one.generator.set_state(generator)
+        torch.clear_autocast_cache()
+
+
+@contextmanager
+def _everything_on(card: Any, host: list[torch.Tensor]) -> Iterator[None]:
+    """Let every tensor that is on no card count as lying on this one, but for those in `host`."""
+    staying = [tensor.untyped_storage() for tensor in host]
+    staying = [storage for storage in staying if "_simulated_card" not in vars(storage)]
+    for storage in staying:
+        tags.unmark(storage)
+    _Storage._simulated_card = card
+    try:
+        yield
+    finally:
+        _Storage._simulated_card = None
+        for storage in staying:
+            del storage._simulated_card, storage._token  # type: ignore[attr-defined]

@@ -1,0 +1,175 @@
+"""What asks a tensor for its values, while there are none."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils import data
+from torch.utils._python_dispatch import _get_current_dispatch_mode, _pop_mode, _push_mode
+
+from devicelab.errors import InputError
+from devicelab.simgpu.patches import Patches
+
+from .dispatch import KEY, Idle
+from .unknown import Unknown, asked_by_torch, asking_frame, decides, refusal
+
+_Iterator = data.dataloader._BaseDataLoaderIter
+
+
+class Values:
+    """Stand-ins for the methods that hand values to Python, for one estimate."""
+
+    def __init__(self, idle: Idle):
+        self.idle = idle
+        self.patches = Patches()
+        self.loaders: set[int] = set()  # data loaders' iterators that were made during the run
+
+    def install(self) -> None:
+        """Replace the methods."""
+        for name in ("item", "__float__", "__int__"):
+            self.patches.set(Tensor, name, self.reading(name))
+        self.patches.set(Tensor, "__bool__", self.deciding(Tensor.__bool__))
+        self.patches.set(
+            Tensor, "__index__", self.refusing(Tensor.__index__, "uses the value of a tensor as a size")
+        )
+        for name in ("tolist", "numpy", "__array__"):
+            words = (
+                "hands the values of a tensor to Python" if name == "tolist" else "hands a tensor to NumPy"
+            )
+            self.patches.set(Tensor, name, self.refusing(getattr(Tensor, name), words))
+        self.patches.set(Tensor, "__repr__", self.printing(Tensor.__repr__))
+        self.patches.set(F, "scaled_dot_product_attention", attending(F.scaled_dot_product_attention))
+        if self.idle.everything_moved:
+            self.patches.set(torch.autocast, "__init__", on_card(torch.autocast.__init__))
+        self.patches.set(data.DataLoader, "__iter__", self.loading(data.DataLoader.__iter__))
+        self.patches.set(_Iterator, "__next__", self.fetching(_Iterator.__next__))
+
+    def hidden(self, tensor: Any) -> bool:
+        """Say whether a tensor's values were not computed."""
+        try:
+            return not self.idle.is_known(tensor)
+        except (RuntimeError, NotImplementedError):
+            return False
+
+    def reading(self, name: str) -> Callable[..., Any]:
+        """Return a stand-in for `.item()`, float() and int(): the host waits, and gets a number in place of the value."""
+        original = getattr(Tensor, name)
+
+        def read(tensor: Tensor) -> Any:
+            if not self.hidden(tensor):
+                return original(tensor)
+            self.idle.reading = True
+            try:
+                value = original(tensor)
+            finally:
+                self.idle.reading = False
+            if "_maybe_opt_step" in asking_frame().f_code.co_qualname:
+                return 0.0  # a gradient scaler asks whether it found infinities: the usual answer is no
+            return Unknown() if name == "item" else type(value)(1)
+
+        return read
+
+    def deciding(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a stand-in for bool(): nobody knows."""
+
+        def decide(tensor: Tensor) -> bool:
+            if not self.hidden(tensor):
+                return original(tensor)
+            if asked_by_torch():
+                return False
+            raise decides()
+
+        return decide
+
+    def refusing(self, original: Callable[..., Any], words: str) -> Callable[..., Any]:
+        """Return a stand-in that refuses to hand out values that were not computed."""
+
+        def refuse(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            if self.hidden(tensor):
+                raise refusal(words, "Leave this part out of the function that you estimate.")
+            return original(tensor, *args, **kwargs)
+
+        return refuse
+
+    def printing(self, original: Callable[..., str]) -> Callable[..., str]:
+        """Return a stand-in for repr() that shows no values."""
+
+        def show(tensor: Tensor, **kwargs: Any) -> str:
+            if self.hidden(tensor):
+                return f"tensor(?, size={tuple(tensor.shape)}, dtype={tensor.dtype})"
+            return original(tensor, **kwargs)
+
+        return show
+
+    def loading(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a stand-in for starting a data loader, which really loads."""
+
+        def start(loader: Any) -> Any:
+            with self.for_real():
+                iterator = original(loader)
+            self.loaders.add(id(iterator))
+            return iterator
+
+        return start
+
+    def fetching(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a stand-in for taking a batch; a batch taken from a loader of the user's could not be given back."""
+
+        def fetch(iterator: Any) -> Any:
+            if id(iterator) not in self.loaders:
+                raise InputError(
+                    "The function takes a batch from an iterator that was made outside of it, and an estimate could not give "
+                    "the batch back. Take the batch first, and give estimate a function that uses it."
+                )
+            with self.for_real():
+                return original(iterator)
+
+        return fetch
+
+    @contextmanager
+    def for_real(self) -> Iterator[None]:
+        """Let operators compute: data is loaded by the CPU, and neither costed nor counted."""
+        if _get_current_dispatch_mode() is not self.idle:
+            yield
+            return
+        simulated: Any = torch._C._unset_dispatch_mode(KEY)
+        _pop_mode()
+        try:
+            yield
+        finally:
+            _push_mode(self.idle)
+            torch._C._set_dispatch_mode(simulated)
+
+
+def attending(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a stand-in for attention that stays one kernel on meta tensors too, where torch would take it apart."""
+    flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+    def attend(
+        query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
+        scale: float | None = None, enable_gqa: bool = False,
+    ) -> Tensor:  # fmt: skip
+        fused = query.is_meta and query.dim() == 4 and not dropout_p and not enable_gqa and attn_mask is None
+        if fused:
+            return flash(query, key, value, dropout_p, is_causal, scale=scale)[0]
+        return original(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
+
+    return attend
+
+
+def on_card(original: Callable[..., None]) -> Callable[..., None]:
+    """Return a stand-in for making an autocast region: one of the CPU counts as one of the card, in the same precision."""
+
+    def init(
+        self: Any, device_type: str, dtype: torch.dtype | None = None, *args: Any, **kwargs: Any
+    ) -> None:
+        if device_type == "cpu":
+            device_type, dtype = "cuda", dtype or torch.get_autocast_dtype("cpu")
+        original(self, device_type, dtype, *args, **kwargs)
+
+    return init

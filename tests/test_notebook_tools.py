@@ -142,6 +142,14 @@ def test_what_a_run_leaves_behind_is_removed():
     assert tidied.metadata == {"language_info": {"name": "python"}}
 
 
+def test_a_progress_bar_that_has_ended_is_not_kept():
+    bar = {WIDGET_VIEW: {"model_id": "0"}, "text/plain": "sizes:  33%|###3      | 1/3 [00:01<00:02]"}
+    notebook = cell_with(
+        new_output("display_data", data=bar), new_output("display_data", data={"text/plain": "5%|x"})
+    )
+    assert [dict(output.data) for output in tidy(notebook).cells[0].outputs] == [{"text/plain": "5%|x"}]
+
+
 def test_a_kept_result_has_the_number_of_its_cell():
     old = cell_with(
         new_output("execute_result", data={"text/plain": "1"}, execution_count=7),

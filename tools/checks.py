@@ -4,7 +4,7 @@ import argparse
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,3 +78,8 @@ def run_tool(python: Path, chosen: argparse.Namespace) -> int:
     modes = ["--modes", *chosen.modes] if getattr(chosen, "modes", None) else []
     command = [str(python), "-m", f"tools.{module}", *paths, *modes]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode
+
+
+def run_bench(python: Path, names: Sequence[str]) -> int:
+    """Print the table of the benchmarks, or of the named ones."""
+    return subprocess.run([str(python), "-m", "benchmarks", *names], cwd=ROOT).returncode

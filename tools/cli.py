@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     ways.add_argument("paths", nargs="*", help="only these notebooks")
     ways.add_argument("--modes", nargs="+", metavar="MODE", help="only these; a wrong one lists them")
     _add(commands, "exercises", "cut the exercises from the solutions")
+    bench = _add(commands, "bench", "print every ratio and time that the course promises, beside its bound")
+    bench.add_argument("names", nargs="*", help="only these benchmarks")
     _add(commands, "constraints", "write the versions in .venv, as tested, to constraints.txt")
     _add(commands, "readme", "write the real output of `devicelab compare` into README.md")
     rewrite = commands.add_parser("links", help="write the launch badges for a repository and a tag")
@@ -104,4 +106,6 @@ def run(chosen: argparse.Namespace) -> int:
         return checks.run_all(python, everything=chosen.command == "test-all")
     if chosen.command == "readme":
         return readme.main(python)
+    if chosen.command == "bench":
+        return checks.run_bench(python, chosen.names)
     return checks.run_tool(python, chosen)

@@ -33,6 +33,12 @@ def without_paths(text: str) -> str:
     return text
 
 
+def is_bar(output: NotebookNode) -> bool:
+    """Say whether this output is the widget of a progress bar, which shows nothing any more once it has ended."""
+    data = output.get("data", {})
+    return WIDGET_VIEW in data and "%|" in data.get("text/plain", "")
+
+
 def tidy_output(output: NotebookNode) -> NotebookNode:
     """Return one output without paths, without the random id of a widget, and without transient metadata."""
     output = copy.deepcopy(output)
@@ -95,7 +101,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
         for stamp in STAMPS:
             cell.metadata.pop(stamp, None)
         if cell.cell_type == "code":
-            cell.outputs = merged([tidy_output(output) for output in cell.outputs])
+            cell.outputs = merged([tidy_output(output) for output in cell.outputs if not is_bar(output)])
             cell.outputs = curtained(cell)
     return notebook
 

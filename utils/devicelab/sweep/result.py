@@ -49,10 +49,11 @@ class Sweep:
         first = self.points[0] if self.points else None
         if first is None:
             return "Nothing was timed."
+        count = f"{len(self.points)} {'size' if len(self.points) == 1 else 'sizes'}"
         if first.gpu is None:
-            return f"{len(self.points)} sizes, measured on the CPU."
+            return f"{count}, measured on the CPU."
         known = how_known(("CPU", "GPU"), (first.cpu, first.gpu))
-        return f"{len(self.points)} sizes, {known} (the GPU: {first.gpu.name})."
+        return f"{count}, {known} (the GPU: {first.gpu.name})."
 
     def _gaps(self) -> list[str]:
         counts = Counter(why for _, _, why in self.left_out)

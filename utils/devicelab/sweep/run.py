@@ -1,6 +1,7 @@
 """The sweep itself: sizes from small to large, within a time budget and the memory there is."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -170,7 +171,8 @@ def _free() -> float:
 def _progress(plan: list[Size]) -> Iterator[Iterable[Size]]:
     """Give the sizes one by one, with a progress bar where tqdm is there and it takes longer than a second."""
     try:
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings(action="ignore"):  # it says that without ipywidgets the bar is text
+            from tqdm.auto import tqdm
     except ImportError:
         yield plan
         return

@@ -10,6 +10,8 @@ from .words import share
 
 if TYPE_CHECKING:
     from . import Sampler
+    from .queue import Queue
+    from .result import Sample
 
 PAUSE = 0.5  # seconds between two drawings
 COLUMNS = 60  # samples to look back on
@@ -38,33 +40,34 @@ class Live:
 
 def picture(sampler: "Sampler") -> str:
     """Return the load of the last samples as HTML: a strip for the cores, one for the GPU."""
+    return _cpu(sampler) + (_queue(sampler.queue) if sampler.queue is not None else _gpu(sampler))
+
+
+def _cpu(sampler: "Sampler") -> str:
+    told = [sample.cpu for sample in sampler.samples[-COLUMNS:] if sample.cpu]
+    about = _each(told[-1]) if told else ""
+    return _strip("CPU, all cores (measured)", [sum(cores) / len(cores) for cores in told], CPU_COLOUR, about)
+
+
+def _gpu(sampler: "Sampler") -> str:
     samples = sampler.samples[-COLUMNS:]
-    cores = [sum(sample.cpu) / len(sample.cpu) for sample in samples if sample.cpu]
-    rows = [
-        _row(
-            "CPU, all cores (measured)",
-            cores,
-            CPU_COLOUR,
-            _each(next((s.cpu for s in reversed(samples) if s.cpu), ())),
-        )
-    ]
-    if sampler.queue is not None:
-        bins = sampler.queue.bins()
-        busy, about = _thinned([bin.gpu or 0.0 for bin in bins]), _about(bins[-1] if bins else None)
-        rows.append(_row(f"{sampler.queue.name} (simulated seconds)", busy, GPU_COLOUR, about))
-    elif sampler.gpu.device != "cpu":
-        busy = [sample.gpu for sample in samples if sample.gpu is not None]
-        rows.append(_row(f"{sampler.gpu.name} (measured)", busy, GPU_COLOUR, _about(samples[-1])))
-    return "".join(rows)
+    if sampler.gpu.device == "cpu":
+        return ""
+    busy = [sample.gpu for sample in samples if sample.gpu is not None]
+    return _strip(f"{sampler.gpu.name} (measured)", busy, GPU_COLOUR, _about(samples[-1]))
+
+
+def _queue(queue: "Queue") -> str:
+    bins = queue.bins()
+    busy = _thinned([bin.gpu or 0.0 for bin in bins])
+    return _strip(f"{queue.name} (simulated seconds)", busy, GPU_COLOUR, _about(bins[-1]) if bins else "")
 
 
 def _each(cores: tuple[float, ...]) -> str:
-    return "each: " + " ".join(f"{100 * core:.0f}" for core in cores[:64]) + " %" if cores else "not readable"
+    return "each: " + " ".join(f"{100 * core:.0f}" for core in cores[:64]) + " %"
 
 
-def _about(sample: Any) -> str:
-    if sample is None:
-        return ""
+def _about(sample: "Sample") -> str:
     memory = "" if sample.memory is None else f"{units.size(sample.memory)} taken"
     power = "" if sample.power is None else f"{sample.power:.0f} W"
     return ", ".join(word for word in (memory, power) if word)
@@ -77,14 +80,15 @@ def _thinned(values: list[float]) -> list[float]:
     return [sum(group) / len(group) for group in groups]
 
 
-def _row(name: str, values: list[float], colour: str, about: str) -> str:
+def _strip(name: str, values: list[float], colour: str, about: str) -> str:
     now = share(values[-1]) if values else "nothing to read"
     bars = "".join(
-        f'<span style="display:inline-block;width:5px;height:{max(1, round(HEIGHT * value))}px;background:{colour}"></span>'
+        f'<span style="display:inline-block;vertical-align:bottom;width:5px;height:{max(1, round(HEIGHT * value))}px;'
+        f'background:{colour}"></span>'
         for value in values
     )
-    strip = f'<div style="height:{HEIGHT}px;line-height:{HEIGHT}px;background:{BACK};width:{5 * COLUMNS}px">{bars}</div>'
-    return f"<div>{escape(name)}: {now} busy. {escape(about)}</div>{strip}"
+    back = f'<div style="height:{HEIGHT}px;line-height:{HEIGHT}px;background:{BACK};width:{5 * COLUMNS}px">{bars}</div>'
+    return f"<div>{escape(name)}: {now} busy. {escape(about)}</div>{back}"
 
 
 def _in_notebook() -> bool:

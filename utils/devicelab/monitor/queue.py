@@ -49,36 +49,43 @@ class Queue:
             self._note_memory(end)
 
     def __call__(self, card: int, kind: str, begin: float, end: float) -> None:
-        """Hear of work; a card computes while any of its streams does, so what overlaps counts once."""
+        """Hear of work; a card computes while any of its streams does, so what overlaps counts once.
+
+        This runs for every kernel, so it is written for speed.
+        """
         if card != self.index:
             return
         with self._lock:
-            self._note_memory(self._source.clock())
-            if kind == "context":
-                self.context += end - begin
+            if self._source.memory(card)[0] != self._memory[-1]:
+                self._note_memory(self._source.clock())
+            if kind == "kernel":
+                self.kernels += 1
+                if end > self._until:
+                    self._add(
+                        (begin if begin > self._until else self._until) - self._begin, end - self._begin
+                    )
+                    self._until = end
             elif kind == "copy":
                 self.copies += 1
             else:
-                self.kernels += 1
-                self._add(max(begin, self._until), end)
-                self._until = max(self._until, end)
+                self.context += end - begin
 
     def _add(self, begin: float, end: float) -> None:
+        """Share work out among the bins; seconds since the start."""
         self._reach(end)
-        begin -= self._begin
-        end -= self._begin
-        while begin < end:
-            place = int(begin / self._width)
-            edge = min(end, (place + 1) * self._width)
-            if edge <= begin:  # a rounding edge: the next bin begins here
-                place, edge = place + 1, min(end, (place + 2) * self._width)
-            self._bin(place)
+        width = self._width
+        place, last = int(begin / width), int(end / width)
+        if last >= len(self._busy):
+            self._bin(last)
+        while place < last:
+            edge = (place + 1) * width
             self._busy[place] += edge - begin
-            begin = edge
+            begin, place = edge, place + 1
+        self._busy[last] += end - begin
 
     def _reach(self, moment: float) -> None:
-        """Widen the bins until `moment` lies in one."""
-        while moment - self._begin > BINS * self._width:
+        """Widen the bins until `moment`, in seconds since the start, lies in one."""
+        while moment >= BINS * self._width:
             self._busy = [sum(self._busy[i : i + 2]) for i in range(0, len(self._busy), 2)]
             self._memory = [max(self._memory[i : i + 2]) for i in range(0, len(self._memory), 2)]
             self._width *= 2
@@ -89,11 +96,12 @@ class Queue:
         self._memory += self._memory[-1:] * missing
 
     def _note_memory(self, moment: float) -> None:
-        self._reach(moment)
+        self._reach(moment - self._begin)
         place = int((moment - self._begin) / self._width)
         self._bin(place)
         taken = self._source.memory(self.index)[0]
-        self._memory[place:] = [max(self._memory[place], taken)] + [taken] * (len(self._memory) - place - 1)
+        self._memory[place] = max(self._memory[place], taken)
+        self._memory[place + 1 :] = [taken] * (len(self._memory) - place - 1)
 
     def bins(self) -> list[Sample]:
         """Return the bins from the start to the end of the block, or to now; the last one may be shorter."""

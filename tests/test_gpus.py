@@ -4,7 +4,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from devicelab import simulate_gpu
 from devicelab.errors import InputError
 from devicelab.gpus import Card, Catalogue, find, gpus
 
@@ -109,14 +111,94 @@ def test_every_card_has_its_line_among_the_sources(card):
     assert words[0] in section, f"{card.name} has no source"
 
 
+SHEET = {"name": "My card", "memory": 12, "fp32": 20, "bandwidth": 500}
+
+
+def catalogue() -> Catalogue:
+    return Catalogue(list(gpus()))
+
+
 def test_a_card_of_ones_own_can_be_added_and_replaced():
-    mine = replace(find("T4"), name="My card", fp32=1e12)
-    catalogue = Catalogue(list(gpus()))
-    catalogue.add(mine)
-    assert catalogue.find("my card") is mine
-    catalogue.add(replace(mine, fp32=2e12))
-    assert catalogue.find("My card").fp32 == 2e12
-    assert len(catalogue) == len(gpus()) + 1
+    mine, cards = replace(find("T4"), name="My card", fp32=1e12), catalogue()
+    assert cards.add(mine) is mine
+    assert cards.find("my card") is mine
+    cards.add(replace(mine, fp32=2e12), replace=True)
+    assert cards.find("My card").fp32 == 2e12
+    assert len(cards) == len(gpus()) + 1
+
+
+def test_a_card_of_ones_own_can_be_given_as_its_datasheet_prints_it():
+    card = catalogue().add(**SHEET, tf32=40, fp16=80, watts=200, l2=32, link=31.5, link_name="PCIe 4.0 x16")
+    assert (card.total_memory, card.fp32, card.tf32, card.fp16) == (12 * GIB, 20e12, 40e12, 80e12)
+    assert (card.bandwidth, card.link, card.watts, card.l2_bytes) == (500e9, 31.5e9, 200, 32 * 2**20)
+    assert (card.reached_fp32, card.reached_memory, card.bf16, card.fp64, card.evidence) == (None,) * 5
+
+
+def test_ones_own_measurements_become_fractions_of_the_datasheet():
+    card = catalogue().add(**SHEET, fp16=80, measured_fp32=12, measured_copy=400, measured_half=60)
+    assert (card.reached_fp32, card.reached_memory, card.reached_half) == (0.6, 0.8, 0.75)
+    assert card.evidence == "benchmark"
+
+
+def test_an_added_card_can_be_simulated():
+    name = "Card of one test"
+    gpus().add(**(SHEET | {"name": name}))
+    try:
+        with simulate_gpu(name):
+            assert torch.cuda.get_device_name() == name
+            assert torch.cuda.get_device_properties(0).total_memory == 12 * GIB
+    finally:
+        del gpus()._cards[name]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"fp32": 8.1e12},
+            r"fp32 is given in TFLOP/s, between 0\.1 and 1,000, but it is 8100000000000\.0\. Write it as",
+        ),
+        (
+            {"bandwidth": 320e9},
+            r"bandwidth is given in GB/s, between 10 and 50,000, but it is 320000000000\.0",
+        ),
+        ({"memory": -1}, r"memory is given in GiB, between 0\.5 and 2,048, but it is -1"),
+        ({"memory": 16 * GIB}, r"memory is given in GiB.*but it is 17179869184"),
+        ({"fp32": float("nan")}, r"fp32 is given in TFLOP/s.*but it is nan"),
+        ({"fp32": "8.1"}, r"fp32 is given in TFLOP/s.*but it is '8\.1'"),
+        ({"speed": 3}, r"speed is no figure of a card\. Known are name, .*measured_copy"),
+        (
+            {"measured_fp32": 21},
+            r"measured_fp32 is 21, more than the 20 that the datasheet promises for fp32",
+        ),
+        ({"measured_half": 10}, r"measured_half needs fp16 too"),
+        ({"name": ""}, r'name must be a name such as "My card", but it is \'\'\.'),
+        ({"name": "Tesla T4"}, r"Tesla T4 is in the catalogue\. Choose another name, or say replace=True"),
+    ],
+)
+def test_a_figure_that_cannot_be_meant_is_refused(given, words):
+    with pytest.raises(InputError, match=words):
+        catalogue().add(**(SHEET | given))
+
+
+def test_what_is_needed_is_named():
+    with pytest.raises(
+        InputError,
+        match=r"needs memory \(GiB\), fp32 \(TFLOP/s\), bandwidth .*; memory or bandwidth is missing",
+    ):
+        catalogue().add(name="My card", fp32=8)
+
+
+@pytest.mark.parametrize("given", [{}, SHEET | {"card": find("T4")}])
+def test_a_card_and_keywords_do_not_mix(given):
+    with pytest.raises(InputError, match="either a Card, or keywords"):
+        catalogue().add(**given)
+
+
+@pytest.mark.parametrize("card", list(gpus()), ids=lambda card: card.name)
+def test_what_a_card_reaches_says_how_that_is_known(card):
+    reached = (card.reached_fp32, card.reached_memory, card.reached_half)
+    assert card.evidence in ("latencies", "benchmark") if any(reached) else card.evidence is None
 
 
 def test_the_catalogue_reads_as_a_table():

@@ -18,7 +18,8 @@ class Card:
 
     Peaks in FLOP/s (dense, without sparsity), bandwidth and link in bytes/s (one direction), watts as the
     vendor limits the board, total_memory in bytes as torch reports it. `reached_*` is the fraction of a peak
-    that PyTorch reached in public benchmarks: of fp32, of the bandwidth, of fp16 or bf16.
+    that PyTorch reached: of fp32, of the bandwidth, of fp16 or bf16. `evidence` says where that was seen: in the
+    "latencies" of many operators on this card, or in a "benchmark" of large products and copies.
     """
 
     name: str
@@ -38,6 +39,10 @@ class Card:
     reached_fp32: float | None = None
     reached_memory: float | None = None
     reached_half: float | None = None
+    evidence: str | None = None
+
+
+TERA, GIGA, MIB = 1e12, 1e9, 2**20
 
 
 class Catalogue:
@@ -69,9 +74,22 @@ class Catalogue:
         """Return every card's full name."""
         return list(self._cards)
 
-    def add(self, card: Card) -> None:
-        """Add a card of your own, or replace the one of the same name."""
+    def add(self, card: Card | None = None, *, replace: bool = False, **sheet: Any) -> Card:
+        """Add a card of your own and return it: a Card, or keywords in the units of datasheets, as `from_sheet` takes them.
+
+        From then on its name works in `lab.simulate_gpu` and `lab.estimate`. A name that is taken needs replace=True.
+        """
+        if (card is None) == (not sheet):
+            raise InputError(
+                "Give either a Card, or keywords such as name=..., memory=..., fp32=..., bandwidth=...."
+            )
+        card = card or from_sheet(**sheet)
+        if card.name in self._cards and not replace:
+            raise InputError(
+                f"{card.name} is in the catalogue. Choose another name, or say replace=True to take its place."
+            )
         self._cards[card.name] = card
+        return card
 
     def find(self, name: str) -> Card:
         """Return the card called `name`; a short name ("T4", "rtx 4090") will do where it fits one card only."""
@@ -107,16 +125,114 @@ def _card(
     return Card(name, capability, mib * MIB, processors, bandwidth * GIGA, fp32 * TERA, **peaks, **rest)
 
 
+# What from_sheet takes: the unit, the least and the most that a card could have, and what to do where the range is left.
+_SHEET = {
+    "memory": ("GiB", 0.5, 2_048),
+    "fp32": ("TFLOP/s", 0.1, 1_000),
+    "bandwidth": ("GB/s", 10, 50_000),
+    "fp64": ("TFLOP/s", 0.005, 1_000),
+    "tf32": ("TFLOP/s", 0.1, 20_000),
+    "fp16": ("TFLOP/s", 0.1, 20_000),
+    "bf16": ("TFLOP/s", 0.1, 20_000),
+    "link": ("GB/s", 0.5, 2_000),
+    "watts": ("W", 5, 5_000),
+    "l2": ("MiB", 0.1, 1_024),
+    "multiprocessors": ("processors", 1, 1_000),
+    "measured_fp32": ("TFLOP/s", 0.01, 1_000),
+    "measured_half": ("TFLOP/s", 0.01, 20_000),
+    "measured_copy": ("GB/s", 1, 50_000),
+}
+_NEEDED = ("memory", "fp32", "bandwidth")
+
+
+def from_sheet(
+    *,
+    name: str,
+    capability: tuple[int, int] = (8, 0),
+    link_name: str | None = None,
+    **figures: float,
+) -> Card:
+    """Return a Card from what its datasheet prints: memory in GiB, peaks in TFLOP/s, bandwidth and link in GB/s, l2 in MiB.
+
+    `memory`, `fp32` and `bandwidth` are needed, the rest may be left out: without `multiprocessors` and `capability`
+    usual ones are assumed. `measured_fp32` and `measured_half`
+    (TFLOP/s of a large matrix product) and `measured_copy` (GB/s, reading and writing counted) narrow the range of estimates.
+    """
+    if not isinstance(name, str) or not _words(name):
+        raise InputError(f'name must be a name such as "My card", but it is {name!r}.')
+    _check_sheet(name, figures)
+    get = figures.get
+    peaks = {key: get(key) for key in ("fp64", "tf32", "fp16", "bf16")}
+    processors = get("multiprocessors") or _usual_processors(figures["fp32"])
+    measured = {
+        "reached_fp32": _fraction(figures, "measured_fp32", "fp32"),
+        "reached_memory": _fraction(figures, "measured_copy", "bandwidth"),
+        "reached_half": _fraction(figures, "measured_half", "bf16" if get("bf16") else "fp16"),
+    }
+    rest = {"watts": get("watts"), "l2": get("l2"), "link_name": link_name}
+    rest["link"] = figures["link"] * GIGA if "link" in figures else None
+    given = {key: value for key, value in (peaks | measured | rest).items() if value is not None}
+    evidence = "benchmark" if any(measured.values()) else None
+    return _card(
+        name, capability, round(figures["memory"] * 1024), round(processors), figures["fp32"], figures["bandwidth"],
+        evidence=evidence, **given,
+    )  # fmt: skip
+
+
+def _check_sheet(name: str, figures: dict[str, float]) -> None:
+    missing = [key for key in _NEEDED if key not in figures]
+    if missing:
+        needed = ", ".join(f"{key} ({_SHEET[key][0]})" for key in _NEEDED)
+        raise InputError(f"{name} needs {needed}; {listed(missing)} is missing.")
+    for key, value in figures.items():
+        if key not in _SHEET:
+            raise InputError(
+                f"{key} is no figure of a card. Known are name, capability, link_name, {listed(_SHEET)}."
+            )
+        unit, least, most = _SHEET[key]
+        if not isinstance(value, (int, float)) or not least <= value <= most:
+            raise InputError(
+                f"{key} is given in {unit}, between {least:,} and {most:,}, but it is {value!r}. "
+                f"Write it as the datasheet prints it: a Tesla T4 has memory=16, fp32=8.1, bandwidth=320."
+            )
+
+
+def _fraction(figures: dict[str, float], measured: str, peak: str) -> float | None:
+    if measured not in figures:
+        return None
+    if peak not in figures:
+        raise InputError(f"{measured} needs {peak} too: it is read as a fraction of the datasheet's {peak}.")
+    if figures[measured] > figures[peak]:
+        raise InputError(
+            f"{measured} is {figures[measured]:,}, more than the {figures[peak]:,} that the datasheet promises for {peak}. "
+            "Check both; a clock that was not synchronized measures too much."
+        )
+    return figures[measured] / figures[peak]
+
+
+def _usual_processors(tflops: float) -> int:
+    """Return the multiprocessors of a card that does not say: each does 0.25 TFLOP/s, between an A100's 0.18 and an L4's 0.52."""
+    return max(1, round(tflops / 0.25))
+
+
 def _half(tflops: float) -> dict[str, Any]:
     """Float16 and bfloat16 run equally fast on tensor cores from Ampere on."""
     return {"fp16": tflops, "bf16": tflops}
 
 
-TERA, GIGA, MIB = 1e12, 1e9, 2**20
 PCIE3: dict[str, Any] = {"link": 15.8e9, "link_name": "PCIe 3.0 x16"}
 PCIE4: dict[str, Any] = {"link": 31.5e9, "link_name": "PCIe 4.0 x16"}
 PCIE5: dict[str, Any] = {"link": 63.0e9, "link_name": "PCIe 5.0 x16"}
-A100 = {"fp64": 9.7, "tf32": 156, **_half(312), "l2": 40, "reached_fp32": 0.97, "reached_half": 0.76, **PCIE4}
+A100 = {
+    "fp64": 9.7,
+    "tf32": 156,
+    **_half(312),
+    "l2": 40,
+    "reached_fp32": 0.97,
+    "reached_half": 0.76,
+    "evidence": "benchmark",
+    **PCIE4,
+}
 HOPPER = {
     "fp64": 33.5,
     "tf32": 494.7,
@@ -124,30 +240,31 @@ HOPPER = {
     "watts": 700,
     "reached_fp32": 0.75,
     "reached_half": 0.59,
+    "evidence": "benchmark",
     **PCIE5,
 }
 
 _catalogue = Catalogue(
     [
         _card("Tesla T4", (7, 5), 15095, 40, 8.1, 320, fp64=0.254, fp16=65, watts=70, l2=4,
-              reached_fp32=0.48, reached_memory=0.74, **PCIE3),
+              reached_fp32=0.49, reached_memory=0.74, reached_half=0.38, evidence="latencies", **PCIE3),
         _card("Tesla V100-SXM2-16GB", (7, 0), 16160, 80, 15.7, 900, fp64=7.85, fp16=125, watts=300, l2=6,
-              reached_fp32=0.94, reached_memory=0.88, reached_half=0.75, **PCIE3),
+              reached_fp32=0.83, reached_memory=0.85, reached_half=0.67, evidence="benchmark", **PCIE3),
         _card("Tesla V100-PCIE-32GB", (7, 0), 32510, 80, 14.0, 900, fp64=7.0, fp16=112, watts=250, l2=6,
-              reached_fp32=0.94, reached_memory=0.88, reached_half=0.75, **PCIE3),
+              reached_fp32=0.96, reached_memory=0.91, reached_half=0.75, evidence="latencies", **PCIE3),
         _card("NVIDIA A100-PCIE-40GB", (8, 0), 40326, 108, 19.5, 1555, watts=250,
-              **(A100 | {"reached_fp32": 0.80, "reached_memory": 0.87})),
+              **(A100 | {"reached_fp32": 0.81, "reached_memory": 0.89, "evidence": "latencies"})),
         _card("NVIDIA A100-SXM4-40GB", (8, 0), 40448, 108, 19.5, 1555, watts=400, reached_memory=0.77, **A100),
         _card("NVIDIA A100 80GB PCIe", (8, 0), 81152, 108, 19.5, 1935, watts=300, reached_memory=0.77, **A100),
         _card("NVIDIA A100-SXM4-80GB", (8, 0), 81152, 108, 19.5, 2039, watts=400, reached_memory=0.77, **A100),
         _card("NVIDIA A10", (8, 6), 22589, 72, 31.2, 600, fp64=0.976, tf32=62.5, **_half(125), watts=150, l2=6,
-              reached_fp32=0.45, reached_memory=0.78, reached_half=0.45, **PCIE4),
-        _card("NVIDIA GeForce RTX 3060", (8, 6), 11931, 28, 12.7, 360, watts=170,
-              reached_fp32=0.58, reached_memory=0.92, **PCIE4),
+              reached_fp32=0.45, reached_memory=0.78, reached_half=0.45, evidence="benchmark", **PCIE4),
+        _card("NVIDIA GeForce RTX 3060", (8, 6), 11931, 28, 12.7, 360, watts=170, l2=3,
+              reached_fp32=0.58, reached_memory=0.92, evidence="benchmark", **PCIE4),
         _card("NVIDIA L4", (8, 9), 22559, 58, 30.3, 300, fp64=0.473, tf32=60, **_half(121), watts=72, l2=48,
-              reached_fp32=0.40, reached_memory=0.78, **PCIE4),
+              reached_fp32=0.35, reached_memory=0.78, reached_half=0.54, evidence="benchmark", **PCIE4),
         _card("NVIDIA GeForce RTX 4090", (8, 9), 24084, 128, 82.6, 1008, fp64=1.29, tf32=82.6, **_half(165.2),
-              watts=450, l2=72, reached_fp32=0.70, reached_memory=0.90, reached_half=0.97, **PCIE4),
+              watts=450, l2=72, reached_fp32=0.70, reached_memory=0.90, reached_half=0.97, evidence="benchmark", **PCIE4),
         _card("NVIDIA GeForce RTX 5090", (12, 0), 32123, 170, 104.8, 1792, fp64=1.637, watts=575, l2=96, **PCIE5),
         _card("NVIDIA H100 80GB HBM3", (9, 0), 81089, 132, 66.9, 3350, l2=50, reached_memory=0.82, **HOPPER),
         _card("NVIDIA H200", (9, 0), 143156, 132, 66.9, 4800, l2=60, reached_memory=0.90, **HOPPER),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, strided
 
-NOTHING, GENERIC, MATMUL, WRITE, COPY_INTO, GATHER, FORMULA, RNN = range(8)
+NOTHING, GENERIC, MATMUL, BATCHED, ROWS, WRITE, COPY_INTO, GATHER, FORMULA, RNN = range(10)
 _NOTHING = {
     "_unsafe_view", "set_", "resize_", "resize_as_", "lift", "lift_fresh", "is_same_size", "record_stream",
     "_local_scalar_dense", "_has_same_storage_numel", "empty", "empty_like", "empty_strided", "new_empty",
@@ -25,7 +25,12 @@ _GATHER = {
     "embedding", "index_select", "gather", "index", "take", "masked_select", "index_put", "index_put_",
     "_index_put_impl_", "scatter_", "scatter_add_", "index_add_", "index_copy_", "index_fill_",
 }  # fmt: skip
-_MATMUL = {"mm": 0, "bmm": 0, "addmm": 1, "baddbmm": 1}  # name -> where the first factor stands
+_MATMUL = {"mm": 0, "addmm": 1}  # name -> where the first factor stands
+_BATCHED = {"bmm": 0, "baddbmm": 1}
+_ROWS = {  # name -> where it says what a row is: a dimension, or the shape that is normalised
+    "_softmax": 1, "_log_softmax": 1, "_softmax_backward_data": 2, "_log_softmax_backward_data": 2,
+    "native_layer_norm": 1, "native_layer_norm_backward": 2,
+}  # fmt: skip
 _KERNELS = {  # where an operator launches more than one
     "mse_loss": 2, "l1_loss": 2, "native_layer_norm_backward": 2, "native_batch_norm": 2, "nonzero": 3, "sort": 4,
     "native_batch_norm_backward": 2, "nll_loss_backward": 2, "embedding_dense_backward": 3, "topk": 2,
@@ -33,16 +38,16 @@ _KERNELS = {  # where an operator launches more than one
 }  # fmt: skip
 
 
-# Work beyond what its bytes and FLOPs say: rows read twice, batched products that fill the card less well.
-# Read off the latencies that the NeuSight project published for T4, V100 and A100 (docs/sources.md).
-_EFFORT = {
-    "bmm": 1.25, "baddbmm": 1.25, "native_layer_norm": 1.38, "native_layer_norm_backward": 1.38, "_softmax": 1.16,
-    "_softmax_backward_data": 1.16, "_log_softmax": 1.16, "_log_softmax_backward_data": 1.16,
-}  # fmt: skip
+# Convolutions take longer than their FLOPs say: the median over 3 x 3 kernels that the NeuSight project timed
+# (docs/sources.md); the range around it is wide.
+_EFFORT = {"convolution": 1.3, "convolution_backward": 1.3}
 
 
 class Kind(NamedTuple):
-    """How an operator is costed: which rule, how many kernels, where its first factor stands, times how much effort."""
+    """How an operator is costed: which rule, how many kernels, which argument says its shape, times how much effort.
+
+    That argument is the first factor of a product, or what a row is where rows are normalised.
+    """
 
     rule: int
     kernels: int
@@ -76,14 +81,15 @@ def _decide(func: Any) -> Kind:
         or any(a.alias_info is not None and not a.alias_info.is_write for a in func._schema.arguments)
     ):
         return Kind(NOTHING, 0)
-    if name in _MATMUL:
-        return Kind(MATMUL, kernels, _MATMUL[name], effort)
+    for rule, names in ((MATMUL, _MATMUL), (BATCHED, _BATCHED), (ROWS, _ROWS)):
+        if name in names:
+            return Kind(rule, kernels, names[name])
     if func.overloadpacket in _formulas() or name == _CPU_ATTENTION:
-        return Kind(FORMULA, kernels)
+        return Kind(FORMULA, kernels, effort=effort)
     if "rnn" in name or name in ("lstm", "gru"):
         return Kind(RNN, 4)
     rules = ((_WRITE, WRITE), ({"copy_", "_to_copy"}, COPY_INTO), (_GATHER, GATHER))
-    return Kind(next((rule for names, rule in rules if name in names), GENERIC), kernels, effort=effort)
+    return Kind(next((rule for names, rule in rules if name in names), GENERIC), kernels)
 
 
 _CPU_ATTENTION = "_scaled_dot_product_flash_attention_for_cpu"
@@ -125,7 +131,7 @@ def traffic(rule: int, args: tuple, out: Any) -> int:
 
 def flops(kind: Kind, func: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> float:
     """Return the floating-point operations of matrix products, convolutions, attention and recurrent layers; 0 for all others."""
-    if kind.rule == MATMUL:
+    if kind.rule in (MATMUL, BATCHED):
         return 2.0 * out.numel() * args[kind.first].shape[-1]
     if kind.rule == FORMULA:
         return _by_formula(func, args, kwargs, out)

@@ -82,10 +82,14 @@ class Explanation:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        rows = "".join(_row(label, text) for label, text in self.parts)
+        rows = "".join(_row(label, text) for label, text in self.parts) + (_MORE if self.known else "")
         return (
             f'<div style="{_BOX}"><p style="margin:0 0 4px 0"><b>{html.escape(self.what)}</b></p>{rows}</div>'
         )
+
+
+# As seen from a notebook of the course; HTML alone, since a path says nothing in a terminal elsewhere.
+_MORE = '<div style="opacity:0.7">more: <a href="../docs/symptoms.md">the list of symptoms</a></div>'
 
 
 def _row(label: str, text: str) -> str:

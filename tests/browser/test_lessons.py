@@ -22,10 +22,11 @@ from lab_page import (
     serve,
     unrun_cells,
 )
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from shoot import take_pictures
 
 from tools.nbfiles import EXERCISES, LESSONS, SOLUTIONS, find, read, short, tags, write
+from tools.tidy import tidy
 
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / "build" / "screenshots"
@@ -108,6 +109,46 @@ def test_a_guess_can_be_made_with_the_keyboard_alone(page, server):
     page.keyboard.press("Tab")  # not an arrow key: JupyterLab takes those to move between cells
     page.keyboard.press("Space")
     guess.get_by_text("Noted: the second").wait_for(timeout=20_000)
+
+
+def test_a_number_can_be_bet_with_the_keyboard_alone(page, server):
+    ask = "import devicelab as lab\nbet = lab.guess('How many days has a week?', unit='days')"
+    cells = [new_code_cell(ask, id="ask"), new_code_cell("bet.against(7)", id="tell")]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    write(server.root / "bet.ipynb", new_notebook(cells=cells, metadata=kernel))
+    open_notebook(page, server, "bet.ipynb")
+    run_all(page, server)
+    assert "No bet placed; it is 7 days." in cell_with(page, "bet.against").inner_text()
+    asked = cell_with(page, "lab.guess")
+    asked.locator("input[type=text]").wait_for(timeout=20_000)
+    asked.locator(".cm-content").click()
+    page.keyboard.press("Escape")
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.type") == "text":
+            break
+    page.keyboard.type("70")
+    page.keyboard.press("Enter")
+    asked.get_by_text("Noted: 70 days.").wait_for(timeout=20_000)
+    assert "10 times too large" in run_cell(page, server, cell_with(page, "bet.against"))
+
+
+def test_a_hidden_answer_shows_nothing_until_its_cell_is_run(page, server):
+    hidden = {"jupyter": {"outputs_hidden": True}, "collapsed": True}
+    said = [new_output("stream", name="stdout", text="forty-two\n")]
+    cells = [
+        new_code_cell("print('forty-two')", id=name, metadata=hidden, outputs=said) for name in ("a", "b")
+    ]
+    write(server.root / "hidden.ipynb", tidy(new_notebook(cells=cells)))
+    open_notebook(page, server, "hidden.ipynb")
+    shown = page.locator(".jp-Cell-outputWrapper")
+    assert page.locator(".jp-OutputPlaceholder").count() == 2
+    assert [text.strip() for text in shown.all_inner_texts()] == ["", ""]
+    page.locator(".jp-OutputPlaceholder .jp-Placeholder-content").first.click()  # a reader without a kernel
+    assert [text.strip() for text in shown.all_inner_texts()] == ["forty-two", ""]
+    run_all(page, server)
+    assert [text.strip() for text in shown.all_inner_texts()] == ["forty-two", "forty-two"]
+    assert page.locator(".jp-OutputPlaceholder").count() == 0
 
 
 def sources(path: Path, question: str) -> tuple[str, str, str]:

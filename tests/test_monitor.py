@@ -1,11 +1,13 @@
 """CPU and GPU over time: what is sampled, what is said, and that nothing is left behind."""
 
 import builtins
+import re
 import subprocess
 import sys
 import threading
 import time
 from collections import namedtuple
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from devicelab.errors import InputError
 from devicelab.monitor import Load, Sample, live, readers
 from devicelab.monitor.queue import BINS, Queue
 from devicelab.monitor.readers import Cpu, Gpu, Nvidia, gpu_reader
+from devicelab.simgpu import current
 
 
 def threads():
@@ -133,7 +136,11 @@ def test_a_sampler_that_fails_leaves_the_work_alone(monkeypatch):
     with lab.monitor(interval=0.01) as m:
         time.sleep(0.03)
     assert "Sampling stopped after 0 samples: the driver is gone" in str(m)
-    assert m.samples == () and m.process is None and m.sentence() == "Of the CPU nothing was seen [measured, cpu]"
+    assert (
+        m.samples == ()
+        and m.process is None
+        and m.sentence() == "Of the CPU nothing was seen [measured, cpu]"
+    )
 
 
 def test_it_works_in_a_script_without_a_notebook():
@@ -586,6 +593,21 @@ def test_everything_is_in_the_plain_data(card):
 
 def test_html_is_escaped():
     assert "&lt;b&gt;" in made_up(name="<b>")._repr_html_()
+
+
+def test_the_page_shows_what_the_monitor_says(capsys):
+    page = (
+        (Path(__file__).parents[1] / "docs" / "evidence.md")
+        .read_text("utf-8")
+        .partition("## `lab.monitor`")[2]
+    )
+    code, text = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", page, re.DOTALL).groups()
+    try:
+        exec(code, {})
+    finally:
+        current().stop()
+    digits = re.compile(r"[0-9.]+")  # a machine's own, and estimates that grow better
+    assert digits.sub("#", capsys.readouterr().out) == digits.sub("#", text)
 
 
 # --- the live picture ---------------------------------------------------------------------------------------------------

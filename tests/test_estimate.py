@@ -193,6 +193,13 @@ def test_a_model_on_meta_counts_as_the_same_model_on_the_cpu():
     assert on_meta.seconds == pytest.approx(on_cpu.seconds, rel=0.01)
 
 
+def test_what_the_function_makes_on_the_cpu_counts_as_made_on_the_card():
+    found = lab.estimate(lambda: torch.randn(1024, 1024))
+    assert found.host == 0 and found.bytes == 4 * 2**20 and found.peak_memory == 4 * 2**20
+    found = lab.estimate(lambda: torch.zeros(1024, device="cpu") + torch.arange(1024, device="cpu"))
+    assert found.host == 0 and found.operators == 3
+
+
 def test_autocast_of_the_cpu_counts_as_that_of_the_card():
     model, x = nn.Linear(1024, 1024), torch.randn(1024, 1024)
 

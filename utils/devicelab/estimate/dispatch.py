@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mod
 
 from devicelab.errors import InputError
 from devicelab.simgpu import tags
+from devicelab.simgpu.creation import request
 from devicelab.simgpu.operands import NOTHING, merge
 from devicelab.simgpu.plans import BUILTIN
 
@@ -82,7 +83,14 @@ class Idle(TorchDispatchMode):
         foreign = isinstance(func, torch._ops.OpOverload) and func.namespace not in BUILTIN
         if foreign and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "Meta"):
             return simulated.run(func, args, kwargs, merge(merge(NOTHING, args), kwargs.values()))
-        return simulated.__torch_dispatch__(func, types, args, kwargs)
+        asked = request.target
+        made_from_nothing = asked is None and not any(True for _ in tensors_in(args))
+        if self.everything_moved and (made_from_nothing or asked.__class__ is tags.Device):
+            request.target = self.card  # what the function makes on the CPU, it would make on the card
+        try:
+            return simulated.__torch_dispatch__(func, types, args, kwargs)
+        finally:
+            request.target = asked
 
     def look(self, values: Any) -> None:
         """Remember tensors from before the run, and stop a run that takes too long."""

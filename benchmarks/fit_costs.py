@@ -79,8 +79,8 @@ def call_of(name: str, size: tuple[int, ...]) -> tuple[int, tuple[Any, tuple, An
         if name == "bmm":
             factors = meta(batch, rows, inner), meta(batch, inner, columns)
             return BATCHED, (aten.bmm.default, factors, meta(batch, rows, columns))
-        factors = meta(columns), meta(batch * rows, inner), meta(inner, columns)
-        return MATMUL, (aten.addmm.default, factors, meta(batch * rows, columns))
+        with_bias = meta(columns), meta(batch * rows, inner), meta(inner, columns)
+        return MATMUL, (aten.addmm.default, with_bias, meta(batch * rows, columns))
     rows, columns = size
     data, one = meta(rows, columns), meta(rows, 1)
     if name == "ln":
@@ -215,15 +215,12 @@ def changed(constants: Constants, names: list[str], values: list[float]) -> Cons
 
 def law(without: str) -> tuple[float, float]:
     """Return (fraction at 10 W for each TFLOP/s, slope) of reached_fp32 over the benchmarked cards, one chip left out."""
+    published = INDEPENDENT | UNSEEN
+    benchmarked = [card for card in gpus() if card.evidence == BENCHMARK or card.name in INDEPENDENT]
     points = [
-        (log(card.watts / (card.fp32 / TERA) / 10), log(card.reached_fp32))
-        for card in gpus()
-        if card.evidence == BENCHMARK and card.watts and card.reached_fp32 and chip(card.name) != without
-    ]
-    points += [
-        (log(find(name).watts / (find(name).fp32 / TERA) / 10), log(fraction))  # type: ignore[operator]
-        for name, (fraction, _) in INDEPENDENT.items()
-        if chip(name) not in (without, "A100")
+        (log(card.watts / (card.fp32 / TERA) / 10), log(published.get(card.name, (card.reached_fp32,))[0]))
+        for card in benchmarked
+        if card.watts and card.reached_fp32 and chip(card.name) != without
     ]
     x, y = mean(p[0] for p in points), mean(p[1] for p in points)
     slope = sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
@@ -284,7 +281,8 @@ def table(title: str, lines: list[Line]) -> None:
     for line in lines:
         print(f"| {line.card} | {line.known} " + summary([line]))
     for family in FAMILIES:
-        print("| all | " + summary([line for line in lines if line.family == family]))
+        if any(line.family == family for line in lines):
+            print("| all | " + summary([line for line in lines if line.family == family]))
     print("| all | " + summary(lines, "all"))
 
 
@@ -292,8 +290,6 @@ def summary(lines: list[Line], name: str = "") -> str:
     """Return the cells of a table's line."""
     logs = [value for line in lines for value in line.logs]
     ranges = [value for line in lines for value in line.ranges]
-    if not logs:
-        return "| - |"
     ratios = [exp(value) - 1 for value in logs]
     return (
         f"| {name or FAMILIES[lines[0].family]} | {len(logs)} | {mean(map(abs, ratios)):.1%} | {mean(ratios):+.1%} "

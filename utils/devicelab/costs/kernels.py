@@ -48,8 +48,8 @@ class Constants(NamedTuple):
 # Fitted on 6,113 latencies of five cards, published by the NeuSight project (docs/sources.md).
 FITTED = Constants(
     linear=Products(gain=1.0, whole=0.44, ramp=0, small=1.0),
-    batched=Products(gain=1.14, whole=0.77, ramp=17, small=0.75),
-    rows=Rows(share=0.73, edge=3.8, norm=2.23e9, soft=2.36e9),
+    batched=Products(gain=1.13, whole=0.73, ramp=17, small=0.75),
+    rows=Rows(share=0.73, edge=3.7, norm=2.20e9, soft=2.37e9),
     stride=23_500,
 )
 

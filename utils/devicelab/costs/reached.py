@@ -11,7 +11,7 @@ from .kernels import VOLTA
 
 # A card that nobody measured reaches more of its peak the more watts the board may draw for it: the fraction of
 # fp32 is AT_TEN * (watts per TFLOP/s / 10) ** SLOPE, between the least and the most that was seen.
-AT_TEN, SLOPE, LEAST, MOST = 0.70, 0.42, 0.40, 0.97
+AT_TEN, SLOPE, LEAST, MOST = 0.70, 0.41, 0.40, 0.97
 UNKNOWN_FP32, UNKNOWN_MEMORY = 0.65, 0.82
 
 # Factors from the guess to low and to high that hold the truth 9 times in 10 (benchmarks/fit_costs.py).
@@ -22,7 +22,7 @@ SPREADS = {
     DATASHEET: {MATMUL: 1.50, BATCHED: 1.50, ROWS: 1.30, GENERIC: 1.20},
 }
 # Boards that may draw little power change their clock from one product to the next; before Volta, long rows cost more.
-LOW_WATTS, LOW_POWER, BEFORE_VOLTA = 100, {MATMUL: 1.35, BATCHED: 1.80}, {MATMUL: 1.60, BATCHED: 1.60}
+LOW_WATTS, LOW_POWER, BEFORE_VOLTA = 100, {MATMUL: 1.35, BATCHED: 1.60}, {MATMUL: 1.70, BATCHED: 1.60}
 OTHER_SPREAD = 1.8  # where no latencies were at hand: half precision, attention, recurrent layers, look-ups
 _UNTRIED = {FORMULA: 2.5, RNN: OTHER_SPREAD, GATHER: OTHER_SPREAD}  # FORMULA: convolutions vary most
 

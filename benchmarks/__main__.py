@@ -40,7 +40,7 @@ def rows_of(name: str) -> list[Row]:
 def measured(chosen: Sequence[str]) -> Iterator[tuple[str, list[Row] | None, str]]:
     """Yield name, rows and last words of each benchmark, run in a fresh process; no rows when it failed."""
     for name in chosen:
-        command = [sys.executable, str(Path(__file__)), "--rows", name]
+        command = [sys.executable, "-m", "benchmarks", "--rows", name]  # from the root, which has tools/
         try:
             result = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, cwd=HERE.parent)
         except subprocess.TimeoutExpired:

@@ -82,5 +82,6 @@ def test_a_notebook_without_code_is_a_failure(tmp_path):
 
 
 def test_another_device_is_passed_on(tmp_path):
-    path = stored(tmp_path, "off", [(SHOW, "off off\n")])
+    hidden = "\nprint(repr(os.environ.get('CUDA_VISIBLE_DEVICES')))"
+    path = stored(tmp_path, "off", [(SHOW + hidden, "off off\n''\n")])
     assert run_notebooks.main([str(path), "--device", "off"]) == 0

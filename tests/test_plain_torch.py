@@ -46,11 +46,14 @@ def said_by_plain_cells(path: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIMULATED)
 def test_a_lesson_without_the_course_prints_the_same_on_the_simulated_card(name, tmp_path):
     path = LESSONS / f"{name}.ipynb"
     source = script(read(path))
-    assert not re.search(r"\blab\.|import devicelab|from devicelab", source)  # a command line may still name it
+    assert not re.search(
+        r"\blab\.|import devicelab|from devicelab", source
+    )  # a command line may still name it
     code, printed, beside = run(tmp_path, source, "-m", "devicelab", "run", "--simulate-gpu")
     assert code == 0, beside
     wanted = [sanitized(text).strip() for text in said_by_plain_cells(path)]

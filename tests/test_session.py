@@ -42,6 +42,14 @@ def test_off_simulates_nothing(monkeypatch, capsys):
     assert devices.simulated() is None
 
 
+def test_off_says_when_it_could_not_hide_the_gpus_and_promises_no_skipping(monkeypatch, capsys):
+    monkeypatch.setenv("DEVICELAB_GPU", "off")
+    monkeypatch.setattr(off, "hide_gpus", lambda: off.VISIBLE)
+    monkeypatch.setattr(off, "skip_cells", lambda: pytest.fail("the real GPU would be used all the same"))
+    start()
+    assert capsys.readouterr().out == f"{off.VISIBLE}\n"
+
+
 def test_real_without_a_gpu_is_refused(monkeypatch):
     if torch.cuda.is_available():
         pytest.skip("this machine has an NVIDIA GPU")

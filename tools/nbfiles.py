@@ -98,8 +98,12 @@ def private_environment(folder: Path) -> dict[str, str]:
 
 
 def device_environment(device: str | None = None) -> dict[str, str]:
-    """Return DEVICELAB_GPU: `device`, else what is set already, else the simulated GPU."""
-    return {"DEVICELAB_GPU": device or os.environ.get("DEVICELAB_GPU") or "simulated"}
+    """Return DEVICELAB_GPU: `device`, else what is set already, else the simulated GPU; "off" hides real ones, too.
+
+    A lesson may ask CUDA for its GPUs before its `start`, and then `start` could not hide them any more.
+    """
+    chosen = device or os.environ.get("DEVICELAB_GPU") or "simulated"
+    return {"DEVICELAB_GPU": chosen} | ({"CUDA_VISIBLE_DEVICES": ""} if chosen == "off" else {})
 
 
 def sanitize_rules(section: str | None = None) -> list[tuple[re.Pattern[str], str]]:

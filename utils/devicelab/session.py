@@ -72,7 +72,10 @@ def _mode() -> str:
 
 def _off() -> str:
     """Hide what GPUs there are, and say what happens to the cells of a notebook that need one."""
-    said = off.hide_gpus() or "No GPU is used: DEVICELAB_GPU is off. Everything stays on the CPU."
+    too_late = off.hide_gpus()
+    if too_late:
+        return too_late
+    said = "No GPU is used: DEVICELAB_GPU is off. Everything stays on the CPU."
     return f"{said} A cell that needs a GPU is skipped and says so." if off.skip_cells() else said
 
 

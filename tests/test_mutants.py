@@ -8,8 +8,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 from devicelab.course import evidence
 from tools import mutants as tool
 from tools.breakers import mutants
-from tools.mutants import Tried, answer_lines, faults, plain, report, run_cell
-from tools.nbfiles import write
+from tools.mutants import Tried, answer_lines, counts, faults, plain, report, run_cell
+from tools.nbfiles import SOLUTIONS, find, write
 
 
 def broken(source: str) -> dict[str, str]:
@@ -102,6 +102,15 @@ def test_a_judge_that_looks_at_nothing_is_found(tmp_path, capsys, monkeypatch):
     assert "PASSED although line 3: .to() dropped" in said
     assert "equivalent,  line 3: .to() sent to 'cuda'" in said
     assert evidence.watched is None
+    assert "1 questions, 0 wrong answers rejected, 0 alternatives accepted; of 1 answers" in said
+
+
+def test_the_counts_are_those_of_the_stored_outputs():
+    one = [path for path in find(SOLUTIONS) if path.name.startswith("02")]
+    assert counts(one, [Tried("02.q2", 21), Tried("02.q3", 19)]) == (
+        "4 questions, 14 wrong answers rejected, 4 alternatives accepted; of 2 answers with device handling 40 mutants "
+        "were caught"
+    )
 
 
 @pytest.mark.slow

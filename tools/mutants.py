@@ -29,12 +29,13 @@ from devicelab.course import evidence
 from devicelab.course.question import Question
 from tools.breakers import Mutant, mutants
 from tools.exercises import BEGIN, END, LEFT_OUT
-from tools.nbfiles import SOLUTIONS, find, is_code, read, short, tags
+from tools.nbfiles import SOLUTIONS, find, is_code, read, short, tags, text_of
 
 FEWEST = 5
 MOST_EQUIVALENT = 0.1
 BREAKABLE = {"write", "mend", "find", "faster"}  # a prediction has no device handling to break
 DIGITS = 4
+CHECKED = re.compile(r"\b(\w+)\.check\(")
 
 
 @dataclass
@@ -95,7 +96,7 @@ def try_solution(path: Path) -> Iterator[Tried]:
             run_cell(re.sub(r".*lab\.start\(.*", "", cell.source), namespace, f"<{cell.id}>")
         if not is_plain(cell):
             continue
-        checked = re.search(r"\b(\w+)\.check\(", cell.source)
+        checked = CHECKED.search(cell.source)
         if checked and answer is not None:
             question = namespace[checked[1]]
             if question.kind in BREAKABLE:
@@ -201,6 +202,28 @@ def report(results: list[Tried]) -> list[str]:
     return lines
 
 
+def counts(paths: list[Path], results: list[Tried]) -> str:
+    """Return what the course's checks were tried with: the stored outputs of the solutions, and the mutants."""
+    cells = [
+        cell for path in paths for cell in read(path).cells if is_code(cell) and ".check(" in cell.source
+    ]
+    rejected = [cell for cell in cells if "wrong-answer" in tags(cell) and said(cell).startswith("Not yet.")]
+    accepted = [
+        cell for cell in cells if "other-right-answer" in tags(cell) and said(cell).startswith("Passed.")
+    ]
+    questions = {(path, name) for path in paths for name in CHECKED.findall(text_of(read(path)))}
+    return (
+        f"{len(questions)} questions, {len(rejected)} wrong answers rejected, {len(accepted)} alternatives accepted; of "
+        f"{len(results)} answers with device handling {sum(one.caught for one in results)} mutants were caught"
+    )
+
+
+def said(cell: NotebookNode) -> str:
+    """Return what a check said in a stored output."""
+    texts = [str(output.get("data", {}).get("text/plain", "")) for output in cell.outputs]
+    return texts[-1] if texts else ""
+
+
 def faults(results: list[Tried]) -> list[str]:
     """Return one sentence about each thing that must not be."""
     found = [fault for one in results for fault in one.faults]
@@ -218,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [path for path in find(SOLUTIONS) if not numbers or path.name[:2] in numbers]
     print("\n".join(f"breaking {short(path)}" for path in paths))
     results = try_all(paths)
-    print("\n".join([*report(results), *faults(results)]))
+    print("\n".join([*report(results), counts(paths, results), *faults(results)]))
     return 1 if faults(results) else 0
 
 

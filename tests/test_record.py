@@ -238,6 +238,20 @@ def test_a_context_that_others_disturbed_is_left_empty(small, monkeypatch):
     assert measure.measure_all(card)[1] == {"seconds": [0.2] * 3, "memory": None}
 
 
+def test_a_size_that_does_not_fit_is_left_out_and_said(small, capsys):
+    card = MadeUp()
+
+    def too_large(fn, seconds):
+        if fn().shape == (4, 8):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return MadeUp.time(card, fn, seconds)
+
+    card.time = too_large
+    kinds = {time["kind"] for time in measure.measure_all(card)[0]}
+    assert "linear" in kinds and not {"add", "layer_norm", "softmax"} & kinds
+    assert "softmax {'B': 4, 'H': 8} does not fit on this card: left out." in capsys.readouterr().out
+
+
 def test_operators_compute_what_their_names_say():
     cpu = torch.device("cpu")
     sizes = {"B": 2, "M": 3, "N": 5, "K": 4}

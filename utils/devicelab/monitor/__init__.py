@@ -39,10 +39,10 @@ class monitor:  # lower case: it reads as a function
         present = devices.simulated()
         self._queue = Queue(present, self._device) if present else None
         self._sampler = Sampler(self._interval, gpu_reader(self._device), self._queue)
+        self._sampler.live = Live() if self._is_live else None
         self._result = object.__new__(Load)  # filled when the block ends, frozen from then on
         if self._queue:
             self._queue.start()
-        self._sampler.live = Live() if self._is_live else None
         self._sampler.start()
         return self._result
 

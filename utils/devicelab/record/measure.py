@@ -95,8 +95,12 @@ def _operators(card: Card, quick: bool, seconds: float) -> Iterator[Task]:
 
 
 def _operator(card: Card, kind: str, sizes: dict[str, int], seconds: float) -> list[dict[str, Any]]:
-    with torch.no_grad():
-        return [entry(kind, sizes, card.time(operator(kind, sizes, card.device), seconds))]
+    try:
+        with torch.no_grad():
+            return [entry(kind, sizes, card.time(operator(kind, sizes, card.device), seconds))]
+    except torch.OutOfMemoryError:
+        tqdm.write(f"{kind} {sizes} does not fit on this card: left out.")
+        return []
 
 
 def operator(kind: str, sizes: dict[str, int], device: torch.device) -> Fn:

@@ -142,6 +142,16 @@ def test_switching_on_twice_and_off_leaves_the_shell_as_it_was(shell, capsys):
     assert run(shell, NO_CUDA, capsys)[0]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has an NVIDIA GPU")
+def test_a_default_device_that_a_skipped_cell_set_and_could_not_put_back_is_gone(shell, capsys):
+    run(
+        shell,
+        "import torch\ntorch.set_default_device('cuda')\ntorch.ones(2)\ntorch.set_default_device(None)",
+        capsys,
+    )
+    assert run(shell, "str(torch.ones(2).device)", capsys)[1].endswith("'cpu'")
+
+
 def test_without_ipython_nothing_is_switched_on(monkeypatch):
     monkeypatch.setattr(off, "_shell", lambda: None)
     assert off.skip_cells() is False

@@ -39,7 +39,7 @@ def stages(everything: bool) -> list[Stage]:
         return [*quick, Stage("units", (*UNITS, "not slow and not browser and not interop"))]
     return [
         *quick,
-        Stage("ways", ("-m", "tools.modes", "--modes", "off", "again")),
+        Stage("ways", ("-m", "tools.modes", "--modes", "off,again")),
         Stage("browser", (*PYTEST, "tests", "-m", "browser")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),
@@ -75,7 +75,7 @@ def run_tool(python: Path, chosen: argparse.Namespace) -> int:
     paths = [
         str(Path(path).resolve()) for path in getattr(chosen, "paths", ())
     ]  # given from where the person is
-    modes = ["--modes", *chosen.modes] if getattr(chosen, "modes", None) else []
+    modes = ["--modes", chosen.modes] if getattr(chosen, "modes", None) else []
     command = [str(python), "-m", f"tools.{module}", *paths, *modes]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode
 

@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
         "run the notebooks in every way that this machine can: devices, orders, old versions",
     )
     ways.add_argument("paths", nargs="*", help="only these notebooks")
-    ways.add_argument("--modes", nargs="+", metavar="MODE", help="only these; a wrong one lists them")
+    ways.add_argument("--modes", metavar="MODE,MODE", help="only these; a wrong one lists them")
     _add(commands, "exercises", "cut the exercises from the solutions")
     bench = _add(commands, "bench", "print every ratio and time that the course promises, beside its bound")
     bench.add_argument("names", nargs="*", help="only these benchmarks")

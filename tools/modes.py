@@ -127,6 +127,15 @@ def run_modes(names: list[str], paths: list[Path] | None) -> bool:
     return not any(outcome == "FAILED" for _, outcome, _ in results)
 
 
+def chosen_modes(text: str) -> list[str]:
+    """Return the modes of a list with commas; raise argparse's error, with the names there are, for a wrong one."""
+    names = text.split(",")
+    for name in names:
+        if name not in MODES:
+            raise argparse.ArgumentTypeError(f"{name!r} is no mode; there are {', '.join(MODES)}.")
+    return names
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the modes and notebooks that the command line names, or all of them."""
     text = "\n".join(f"  {name:10} {mode.text}" for name, mode in MODES.items())
@@ -136,7 +145,13 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="*", help="notebooks or folders (default: all that a mode is for)")
-    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), metavar="MODE")
+    parser.add_argument(
+        "--modes",
+        type=chosen_modes,
+        default=list(MODES),
+        metavar="MODE,MODE",
+        help="only these, such as off,again",
+    )
     options = parser.parse_args(arguments)
     try:
         return 0 if run_modes(options.modes, named(options.paths) if options.paths else None) else 1

@@ -106,7 +106,14 @@ class _Skipper:
         print(sentence)
 
     def _forget(self, code: CodeType) -> None:
-        """Remember the names that this cell would have made; a half-made one of the failing statement goes."""
+        """Remember the names that this cell would have made; a half-made one of the failing statement goes.
+
+        So does a default device that is not there: the line that would have put it back was skipped.
+        """
+        try:
+            torch.empty(0)
+        except Exception:
+            torch.set_default_device(None)
         stored = {i.argval for i in get_instructions(code) if i.opname in ("STORE_NAME", "STORE_GLOBAL")}
         for name in stored - self.before:
             self.shell.user_ns.pop(name, None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from devicelab.placement import placement
 from devicelab.simgpu.session import current
@@ -195,14 +196,14 @@ def without_gpu() -> Iterator[None]:
     patches: list[tuple[Any, str, Callable[[], object]]] = [
         (torch.cuda, "is_available", lambda: False),
         (torch.cuda, "device_count", lambda: 0),
-        (torch.cuda, "_lazy_init", _no_driver),
         (torch.accelerator, "is_available", lambda: False),
     ]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
     for owner, name, value in patches:
         setattr(owner, name, value)
     try:
-        yield
+        with _NoCard():
+            yield
     finally:
         for owner, name, value in before:
             setattr(owner, name, value)
@@ -210,5 +211,16 @@ def without_gpu() -> Iterator[None]:
             simulation.start()
 
 
-def _no_driver() -> None:
-    raise RuntimeError("No CUDA GPUs are available")
+class _NoCard(TorchFunctionMode):
+    """Refuses what would need the card, as torch does where it finds none; a real card may be in use already."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        asked = [*args[1:], *named.values()]
+        if func is torch.Tensor.cuda or any(_means_card(value) for value in asked):
+            raise RuntimeError("No CUDA GPUs are available")
+        return func(*args, **named)
+
+
+def _means_card(value: object) -> bool:
+    return isinstance(value, (str, torch.device)) and _kind(value) == "cuda"

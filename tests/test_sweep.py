@@ -2,7 +2,6 @@
 
 import io
 import sys
-import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -136,14 +135,8 @@ def test_where_only_rows_vary_the_crossover_is_a_number_of_rows(order):
 
 
 def test_the_time_budget_leaves_large_sizes_out(order, monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-
-    def slow(device, rows, width):
-        now[0] += rows * width / 100
-        return Made(device, rows, width)
-
-    result = sweep(1, (10, 100, 1000), budget=5, step=slow)
+    monkeypatch.setattr(run, "timeit", lambda step, seconds: timing(step.size / 100, device=step.device))
+    result = sweep(1, (10, 100, 1000), budget=5, step=Made)
     assert [point.width for point in result.points] == [10] and not result.complete
     assert result.left_out == ((1, 100, "for want of time"), (1, 1000, "for want of time"))
     assert "Left out: 2 for want of time." in str(result)

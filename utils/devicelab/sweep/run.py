@@ -23,7 +23,7 @@ ROWS, WIDTHS = (128, 4096), (16, 64, 256, 1024, 4096)
 MOST = 20  # values along one axis
 COPIES = 4  # of the data in memory: here, on the simulated card, and what a step makes of them
 SHARE = 0.5  # of the free memory that may be used
-CALLS = 6  # of a long step, to time it on one device
+CALLS = 8  # that making a long step and timing it on a device is worth
 DELAY = 1.0  # seconds before a progress bar shows
 
 MEMORY = "too large for the free memory"
@@ -121,9 +121,11 @@ class _Pace:
         expected = CALLS * growth * self.call + 2 * self.seconds
         return BUDGET if self.call and time.perf_counter() + expected > self.end else ""
 
-    def ran(self, size: Size, seconds: float) -> None:
-        """Note how long making a step and calling it once took, on both devices."""
-        self.size, self.call = size[0] * size[1], seconds
+    def ran(self, point: Point) -> None:
+        """Note how long a call takes on both devices; a simulated card's takes this machine about as long as the CPU's."""
+        real = point.gpu is not None and point.gpu.origin == "measured"
+        self.size = point.rows * point.width
+        self.call = point.cpu.median + (point.gpu.median if real and point.gpu else point.cpu.median)
 
 
 def _point(size: Size, make: MakeStep, pace: _Pace, backwards: bool) -> Point:
@@ -131,17 +133,14 @@ def _point(size: Size, make: MakeStep, pace: _Pace, backwards: bool) -> Point:
     present = devices.present()
     kinds = ["cpu"] if present.type == "cpu" else ["cpu", present.type]
     timings: dict[str, Timing] = {}
-    spent = 0.0
     for kind in reversed(kinds) if backwards else kinds:
-        begin = time.perf_counter()
         step = make(kind, *size)
         check_function(step, "sweep, which called step(device, rows, width),")
-        step()
-        spent += time.perf_counter() - begin
         timings[kind] = timeit(step, seconds=pace.seconds)
         _check_place(kind, timings[kind])
-    pace.ran(size, spent)
-    return Point(*size, timings["cpu"], timings.get(present.type) if len(kinds) > 1 else None)
+    point = Point(*size, timings["cpu"], timings.get(present.type) if len(kinds) > 1 else None)
+    pace.ran(point)
+    return point
 
 
 def _check_place(kind: str, timing: Timing) -> None:

@@ -16,8 +16,11 @@ from devicelab.results import Timing, spread
 from .calls import LONG, Call, Fn, check_function, devices_used, event_seconds, once, quiet, where
 
 FEWEST = 3  # samples, so that there is a spread to look at
-ENOUGH = 12  # samples that fill the time given, unless they agree before
-CLOSE = 0.05  # of the median: a spread below it ends the sampling early
+BLOCK = (
+    0.001  # seconds of a sample on the CPU: long beside the clock, short beside what other programs take away
+)
+PART = 1 / 12  # of the time given for a sample on a GPU, whose synchronization is not free
+CLOSE = 0.05  # of the median: a spread below it ends the sampling after a third of the time given
 PATIENCE = 10  # a call longer than so many times the time given is timed once
 
 
@@ -43,10 +46,12 @@ def timeit(
     used = devices_used(fn)
     device = where(used)
     with quiet(device):
-        with set_torch_threads(threads or torch.get_num_threads()):
+        tried = threads or torch.get_num_threads()
+        with set_torch_threads(tried):
             first = once(fn, device)  # the call before was the warm-up
         threads = threads or _threads(fn, device, first.wall, seconds)
         with set_torch_threads(threads):
+            first = first if threads == tried else once(fn, device)
             samples, calls = _samples(fn, device, first, seconds, repeats, threads)
             host, gpu = _apart(fn, device, first, seconds)
     low, high = (first.low, first.high) if device.origin == "simulated" else (None, None)
@@ -89,15 +94,21 @@ def _adaptive(
         return device.clock()
 
     timer = Timer("fn()", globals={"fn": fn}, timer=clock, num_threads=threads)
-    calls = math.ceil(seconds / ENOUGH / median([call, *_quick(fn, device)]))
-    end = time.perf_counter() + seconds
-    latest = end + 2 * seconds  # where calls came to take far longer than the first ones
+    block = BLOCK if device is devices.CPU else PART * seconds
+    calls = math.ceil(block / median([call, *_quick(fn, device)]))
+    begin = time.perf_counter()
     times: list[float] = []
-    while not times or time.perf_counter() < (end if len(times) >= FEWEST else latest):
-        times += timer.timeit(calls).times
-        if len(times) > FEWEST and spread(times) < CLOSE * median(times):
-            break
+    while not _enough(times, time.perf_counter() - begin, seconds):
+        times += [once(fn, device).total] if calls == 1 else timer.timeit(calls).times
     return tuple(times), calls
+
+
+def _enough(times: list[float], spent: float, seconds: float) -> bool:
+    """Say whether the samples agree, the time is spent, or calls came to take far longer than the first ones."""
+    if len(times) < FEWEST:
+        return bool(times) and spent > 3 * seconds
+    agree = len(times) > FEWEST and spread(times) < CLOSE * median(times)
+    return spent > seconds or (agree and spent > seconds / 3)
 
 
 def _apart(fn: Fn, device: devices.Device, first: Call, seconds: float) -> tuple[float | None, float | None]:
@@ -115,11 +126,15 @@ def _apart(fn: Fn, device: devices.Device, first: Call, seconds: float) -> tuple
 def _threads(fn: Fn, device: devices.Device, call: float, seconds: float) -> int:
     """Return one thread or torch's own number of them, whichever is faster for short work on the CPU.
 
-    On a busy machine two threads wait for each other far longer than a small operator takes.
+    On a busy machine two threads wait for each other far longer than a small operator takes, so that even a call that
+    seems long is tried with one, if only once.
     """
     most = torch.get_num_threads()
-    if device is not devices.CPU or most == 1 or call > min(LONG, seconds):
+    if device is not devices.CPU or most == 1 or call > PATIENCE * seconds / FEWEST:
         return most
+    if call > min(LONG, seconds):
+        with set_torch_threads(1):
+            return 1 if once(fn, device).wall < call else most
 
     def quickest(threads: int) -> float:
         with set_torch_threads(threads):

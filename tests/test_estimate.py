@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import devicelab as lab
-from devicelab.errors import InputError
+from devicelab.errors import InputError, SimulationError
 from devicelab.estimate import Estimate
 from devicelab.gpus import find
 from devicelab.results import Timing
@@ -52,6 +52,26 @@ def test_a_linear_layer_counts_the_flops_and_bytes_that_one_counts_by_hand():
     assert found.flops == 2 * 128 * 512 * 256
     assert found.bytes == 4 * (128 * 512 + 512 * 256 + 256 + 128 * 256)
     assert found.operators == 1 and found.forward == found.seconds
+
+
+def test_a_large_product_takes_its_flops_over_the_part_of_the_peak_that_is_reached():
+    card, x = find(CARD), torch.empty(8192, 8192)
+    wanted = 2 * 8192**3 / (card.fp32 * card.reached_fp32)
+    assert lab.estimate(lambda: x @ x).compute == pytest.approx(wanted, rel=0.15)
+
+
+def test_a_large_addition_takes_its_bytes_over_the_bandwidth_that_is_reached():
+    card, x = find(CARD), torch.empty(2**28)
+    wanted = 2 * 4 * 2**28 / (card.bandwidth * card.reached_memory)
+    assert lab.estimate(lambda: x + 1).memory == pytest.approx(wanted, rel=0.1)
+
+
+def test_the_state_that_an_optimizer_makes_in_its_first_step_is_not_counted():
+    step = training(mlp(), torch.randn(4, 64), torch.optim.Adam)
+    first = lab.estimate(step)
+    step()
+    assert lab.estimate(step).operators == first.operators
+    assert lab.estimate(step).seconds == pytest.approx(first.seconds)
 
 
 def test_forward_and_backward_count_three_times_the_flops_of_forward():
@@ -405,6 +425,28 @@ def test_gradient_scaler_on_the_simulated_card_stays_as_it_was():
         assert scaler.state_dict() == before[0] and torch.equal(torch.cuda.get_rng_state(), before[1])
 
 
+def test_generators_of_random_numbers_are_put_back():
+    torch_numbers, numpy_numbers, numbers = torch.Generator(), np.random.default_rng(0), random.Random(0)
+
+    def draw():
+        permuted = torch.randperm(5, generator=torch_numbers).tolist()
+        return permuted, numpy_numbers.random(), numbers.random()
+
+    wanted = copy.deepcopy((torch_numbers.get_state(), numpy_numbers.bit_generator.state, numbers.getstate()))
+    lab.estimate(draw)
+    assert same((torch_numbers.get_state(), numpy_numbers.bit_generator.state, numbers.getstate()), wanted)
+
+
+class Slotted:
+    __slots__ = ("count",)
+
+
+def test_objects_with_slots_are_put_back():
+    slotted = Slotted()
+    lab.estimate(lambda: setattr(slotted, "count", torch.ones(2).sum()))
+    assert not hasattr(slotted, "count")
+
+
 counter = 0
 
 
@@ -575,6 +617,12 @@ def test_a_card_of_one_s_own_and_a_function_that_returns_nothing():
     assert found.card.name == "Tesla T4" and found.operators == 0 and found.flops == 0
 
 
+def test_another_mode_in_the_simulated_card_s_place_is_refused():
+    x = torch.ones(2)
+    with torch._subclasses.FakeTensorMode(), pytest.raises(SimulationError, match="FakeTensorMode is active"):
+        lab.estimate(lambda: x * 2)
+
+
 def test_a_training_of_minutes_is_stopped_with_what_was_counted():
     step = training(nn.Linear(2, 2), torch.ones(1, 2))
 
@@ -651,10 +699,15 @@ def test_a_custom_operator_with_known_shapes_is_counted_and_not_run():
 
 def test_other_modes_do_not_see_an_estimate():
     x = torch.ones(4)
+    step = training(nn.Linear(4, 4), x)
     with lab.trace() as trace:
         x + 1
-        lab.estimate(lambda: x * 2)
-    assert [operator.name for operator in trace.operators] == ["aten::add"]
+        lab.estimate(step)
+    assert [operator.name for operator in trace.operators] == ["aten::add"] and trace.steps == 0
+    with lab.trace() as trace:
+        lab.estimate(step)
+        step()
+    assert trace.steps == 1 and trace.phases
 
 
 # The result

@@ -83,6 +83,8 @@ class Idle(TorchDispatchMode):
         foreign = isinstance(func, torch._ops.OpOverload) and func.namespace not in BUILTIN
         if foreign and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "Meta"):
             return simulated.run(func, args, kwargs, merge(merge(NOTHING, args), kwargs.values()))
+        if self.everything_moved and "generator" in kwargs:
+            kwargs = {**kwargs, "generator": None}  # one of the CPU; on the card it would be the card's
         asked = request.target
         made_from_nothing = asked is None and not any(True for _ in tensors_in(args))
         if self.everything_moved and (made_from_nothing or asked.__class__ is tags.Device):
@@ -176,6 +178,8 @@ class Idle(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
                 storage._made_by, storage._worked_out = self, worked_out  # type: ignore[attr-defined]
+                if tags._FORGETFUL:
+                    tags._untrack(storage)
                 self.made.append(tensor)
         return out
 

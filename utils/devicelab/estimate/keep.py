@@ -99,7 +99,7 @@ class Kept:
         elif "numpy" in sys.modules and isinstance(value, sys.modules["numpy"].ndarray):
             if value.size <= LARGEST and value.flags.writeable:
                 self._arrays.append((value, value.copy()))
-        elif hasattr(value, "bit_generator"):
+        elif hasattr(type(value), "bit_generator"):  # NumPy's
             bits = value.bit_generator
             self._generators.append((partial(setattr, bits, "state"), bits.state))
         slots = [

@@ -21,6 +21,7 @@ from .meter import Meter
 from .values import Values
 
 ENDLESS = 2**60  # bytes: the ledger counts what would be needed, and refuses nothing
+_HOOKS: Any = (torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks)
 _Storage: Any = torch.UntypedStorage
 
 
@@ -30,7 +31,7 @@ class Run:
     def __init__(self, card: Card, kept: Kept, budget: float):
         self.card, self.kept, self.budget = card, kept, budget
         self.steps = Steps(kept)
-        self.meter: Meter
+        self.meter = Meter([card])
         self.peak = 0
 
     def __call__(
@@ -152,13 +153,20 @@ def _simulation(card: Card) -> Iterator[Any]:
 def _without_other_modes() -> Iterator[None]:
     """Take traces and counters off this thread: what an estimate does is none of their business."""
     others = [mode for mode in _get_current_dispatch_mode_stack() if not mode.is_infra_mode()]
-    observers = devices.observers[:]
+    observers, hooks = devices.observers[:], [dict(table) for table in _HOOKS]
     for _ in others:
         _pop_mode()
     devices.observers.clear()
+    for table in _HOOKS:
+        for number, hook in list(table.items()):
+            if any(getattr(hook, "__self__", None) is mode for mode in others):
+                del table[number]
     try:
         yield
     finally:
+        for table, before in zip(_HOOKS, hooks, strict=True):
+            table.clear()
+            table.update(before)
         devices.observers[:] = observers
         for mode in others:
             _push_mode(mode)

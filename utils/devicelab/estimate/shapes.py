@@ -7,6 +7,7 @@ from torch import Tensor
 
 META = torch.device("meta")
 CPU = torch.device("cpu")
+_NOT_ON_META = ("generator", "pin_memory")
 MOST = 50_000  # sets of shapes that are remembered
 _Storage: Any = torch.UntypedStorage
 _known: dict[Any, Any] = {}
@@ -39,7 +40,7 @@ def _key(value: Any) -> Any:
 
 
 def _infer(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    kwargs = {name: _twin(value) for name, value in kwargs.items() if name not in ("generator", "pin_memory")}
+    kwargs = {name: None if name in _NOT_ON_META else _twin(value) for name, value in kwargs.items()}
     if "device" in kwargs or any(argument.name == "device" for argument in func._schema.arguments):
         kwargs["device"] = META
     where, _Storage._simulated_card = _Storage._simulated_card, None  # torch's rules look at devices, too

@@ -190,6 +190,8 @@ class Fit:
                 if self.rows[card, family]
             )
 
+        if not any(self.rows[card, family] for card in self.cards):
+            return
         before = self.constants
         best = compass(loss, [value_of(before, name) for name in names], 0.3, 0.02)
         loss(best)

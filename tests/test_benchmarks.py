@@ -3,7 +3,6 @@
 import pytest
 
 from benchmarks import __main__ as bench
-from tools.say import ROOT
 
 OK = "def ratios():\n    yield 'small, s', 1.0, 2.0\n    yield 'large', 3.0, 2\n"
 
@@ -11,16 +10,17 @@ OK = "def ratios():\n    yield 'small, s', 1.0, 2.0\n    yield 'large', 3.0, 2\n
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder of made-up benchmarks in the place of the real one."""
-    monkeypatch.setattr(bench, "HERE", tmp_path)
-    main = tmp_path / "__main__.py"  # what the fresh process runs: the real one, looking here
-    main.write_text(
-        f"import pathlib, sys\nsys.path.insert(0, {str(ROOT)!r})\nfrom benchmarks import __main__ as bench\n"
-        "bench.HERE = pathlib.Path(__file__).parent\nsys.exit(bench.main())\n"
+    place = tmp_path / "benchmarks"
+    place.mkdir()
+    monkeypatch.setattr(bench, "HERE", place)
+    (place / "__main__.py").write_text(  # what the fresh process runs: the real one, looking here
+        f"import importlib.util as util, pathlib, sys\nspec = util.spec_from_file_location('real', {bench.__file__!r})\n"
+        "real = util.module_from_spec(spec)\nspec.loader.exec_module(real)\n"
+        "real.HERE = pathlib.Path(__file__).parent\nsys.exit(real.main())\n"
     )
-    monkeypatch.setattr(bench, "__file__", str(main))
 
     def add(name: str, code: str) -> None:
-        (tmp_path / f"bench_{name}.py").write_text(code)
+        (place / f"bench_{name}.py").write_text(code)
 
     return add
 

@@ -1,5 +1,6 @@
 """The pages for looking things up: the cheat sheet runs and prints on one page, links lead somewhere, lists are in order."""
 
+import ast
 import re
 import time
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from devicelab import simulate_gpu
+from tools.nbfiles import LESSONS, find, read, short
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -84,3 +86,37 @@ def test_the_glossary_is_in_alphabetical_order():
     )
     assert len(rows) > 20
     assert rows == sorted(rows, key=str.lower)
+
+
+CAPSTONE = "10"  # as long as it takes
+TEACHING = (DOCS / "teaching.md").read_text("utf-8")
+MINUTES = {"guess": 2, "change": 4}  # any other code cell: 1
+
+
+@pytest.mark.parametrize("path", find(LESSONS), ids=short)
+def test_the_teaching_notes_know_each_guess_and_the_minutes(path):
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code" and cell.id != "colab"]
+    notes = re.search(rf"^## {path.name[:2]} · .*?(?=^## |\Z)", TEACHING, re.MULTILINE | re.DOTALL)
+    assert notes, f"docs/teaching.md has no section for {path.name}"
+    missing = [
+        question for question in map(question_of, cells) if question and f"| {question} |" not in notes[0]
+    ]
+    assert missing == []
+    if path.name[:2] != CAPSTONE:
+        assert f"\n{sum(map(minutes_of, cells))} minutes." in notes[0]
+
+
+def question_of(cell) -> str | None:
+    """Return the question of a cell's guess."""
+    calls = (
+        [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+        if "lab.guess(" in cell.source
+        else []
+    )
+    questions = [call.args[0].value for call in calls if ast.unparse(call.func) == "lab.guess"]
+    return questions[0] if questions else None
+
+
+def minutes_of(cell) -> int:
+    """Return what a learner needs for a code cell."""
+    return max((MINUTES.get(tag, 1) for tag in cell.metadata.get("tags", [])), default=1)

@@ -723,6 +723,12 @@ def test_the_text_says_the_answer_first_in_at_most_eight_lines():
     assert data["card"] == CARD and data["origin"] == "estimated" and data["bound"] == "launch"
 
 
+def test_parts_that_are_next_to_nothing_are_left_out_of_the_text():
+    x = torch.empty(2**28)
+    second = str(lab.estimate(lambda: x + 1)).splitlines()[1]
+    assert second.startswith("launch ") and "memory" in second and "transfer" not in second
+
+
 def test_what_does_not_fit_is_said():
     x = torch.empty(2**31, 2, device="meta")
     found = lab.estimate(lambda: x + 1, gpu="Tesla T4")

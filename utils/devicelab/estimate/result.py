@@ -10,6 +10,7 @@ from devicelab.gpus import Card
 from devicelab.simgpu.memory import CONTEXT
 
 TERA, GIGA = 1e12, 1e9
+SHOWN = 0.001  # of the whole; a smaller part is left out of the text
 BOUNDS = {
     "launch": "launching: the card waits for the host, which starts many short kernels",
     "compute": "arithmetic",
@@ -99,9 +100,8 @@ class Estimate:
         return [line for line in [*lines, *self.notes] if line][:8]
 
     def _list(self, *names: str) -> str:
-        return ", ".join(
-            f"{name} {units.seconds(getattr(self, name))}" for name in names if getattr(self, name)
-        )
+        shown = [name for name in names if getattr(self, name) > SHOWN * self.seconds]
+        return ", ".join(f"{name} {units.seconds(getattr(self, name))}" for name in shown)
 
     @property
     def _room(self) -> str:

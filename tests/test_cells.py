@@ -132,6 +132,14 @@ def test_the_names_that_a_cell_sets(source, names):
     assert cells.set_names(source) == names
 
 
+def test_a_check_that_is_interrupted_ends_in_one_sentence(cell, capsys):
+    cell("def four():\n    raise KeyboardInterrupt")
+    assert cell(CHECK) is None
+    said = capsys.readouterr().out.strip()
+    assert said.startswith("You stopped the check while your code was still running in line 2, in four.")
+    assert len(said.splitlines()) == 1 and "Traceback" not in said
+
+
 STUB = "def f(x):\n    x.to('cuda')\n    return x"
 
 

@@ -1,4 +1,4 @@
-"""Exercise 01 without any GPU: the same judgements, on the meta device (the solution notebook has them with one)."""
+"""Exercise 01 where no GPU is simulated yet: each check then simulates its own (the solution notebook has them with one)."""
 
 import pytest
 import torch
@@ -31,6 +31,11 @@ def test_the_reference_answers_pass():
         == "passed"
     )
     assert ex01.q3.check(lambda model, data: model(data).device.type != "cpu").state == "passed"
+
+
+@pytest.fixture(autouse=True)
+def private_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEVICELAB_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize("answer", WRONG_DEVICES.values(), ids=WRONG_DEVICES.keys())

@@ -274,7 +274,7 @@ _catalogue = Catalogue(
 
 
 def gpus() -> Catalogue:
-    """Return the catalogue; `gpus().add(Card(...))` adds your own card for this session."""
+    """Return the catalogue; `gpus().add(name=..., memory=..., fp32=..., bandwidth=...)` adds your own card for this session."""
     return _catalogue
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab import costs
 from devicelab.costs import CardCosts, kernels
-from devicelab.costs.reached import reached_fp32
-from devicelab.gpus import Card, find
+from devicelab.costs.reached import OTHER_SPREAD, reached_fp32
+from devicelab.gpus import Card, find, gpus
 from devicelab.operators import kind_of, nbytes
 
 aten = torch.ops.aten
@@ -230,10 +231,26 @@ def test_a_tile_that_is_half_empty_takes_as_long_as_a_full_one():
 
 
 def test_a_product_with_fewer_blocks_than_processors_leaves_some_idle():
-    """108 processors: one block on each takes no longer than one block alone."""
-    one, all_of_them = (seconds("A100-PCIE-40GB", batched(count, 128, 2048, 128)) for count in (1, 108))
-    assert all_of_them == pytest.approx(one, rel=0.03)  # memory is shared
-    assert seconds("A100-PCIE-40GB", batched(109, 128, 2048, 128)) > 1.5 * one
+    """108 processors: one block on each takes no longer than a few blocks alone."""
+    few, all_of_them = (seconds("A100-PCIE-40GB", batched(count, 128, 2048, 128)) for count in (14, 108))
+    assert all_of_them == pytest.approx(few, rel=0.03)  # memory is shared
+    assert seconds("A100-PCIE-40GB", batched(109, 128, 2048, 128)) > 1.5 * few
+
+
+def test_a_product_with_hardly_any_blocks_divides_its_inner_dimension_among_the_processors():
+    """The gradient of a small layer over many rows: 10 x 10 numbers, each a sum of 100,000."""
+    for card in gpus():
+        function, args, out = product(10, 100_000, 10)
+        cost = CardCosts(card).operator(function, args, {}, out)
+        assert cost.memory < cost.work < 1e-4, card.name  # undivided: milliseconds
+        assert cost.spread == OTHER_SPREAD  # nothing was measured there
+
+
+def test_dividing_the_inner_dimension_makes_no_great_step():
+    calls = [product(64, inner, 10) for inner in range(64, 200_000, 1024)]
+    times = [T4.operator(function, args, {}, out).work for function, args, out in calls]
+    assert all(later > earlier * 0.5 for earlier, later in pairwise(times))
+    assert times[-1] > 20 * times[0]
 
 
 def test_before_volta_a_long_inner_dimension_slows_a_product_down():

@@ -163,15 +163,14 @@ class CardCosts:
         batch, (rows, columns) = (out.shape[0] if batched else 1), out.shape[-2:]
         inner = args[kind.first].shape[-1]
         count, moved = 2.0 * out.numel() * inner, nbytes(args) + nbytes(out)
-        spent = kernels.product_flops(
-            self.constants.batched if batched else self.constants.linear,
-            kernels.tiles_of(capability, batched),
-            self.card.multiprocessors,
-            (batch, rows, inner, columns),
-        )
+        how = self.constants.batched if batched else self.constants.linear
+        tiles, processors = kernels.tiles_of(capability, batched), self.card.multiprocessors
+        parts = kernels.parts(tiles, processors, (batch, rows, inner, columns))
+        spent = kernels.product_flops(how, tiles, processors, (batch, rows, inner // parts, columns))
         arithmetic = spent * per_flop * kernels.far(self.constants, capability, inner) if count else 0.0
         memory = moved * self.per_byte
-        spread = spread_of(self.card, kind.rule) if out.dtype is float32 else OTHER_SPREAD
+        known = out.dtype is float32 and parts == 1
+        spread = spread_of(self.card, kind.rule) if known else OTHER_SPREAD
         return Cost(kind.kernels, count, moved, both(arithmetic, memory), spread, arithmetic, memory)
 
     def _rows(self, kind: Kind, func: Any, args: tuple, out: Any) -> Cost:

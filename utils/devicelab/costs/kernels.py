@@ -59,6 +59,9 @@ LARGE, WIDE, HIGH, SMALL = (128, 128), (128, 64), (64, 128), (64, 64)
 ROW_THREADS = 128  # that layer norm gives to a row
 SHORT = 1024  # a softmax of no more elements keeps its row in registers
 VECTOR = 4  # elements that a thread reads at once
+# Assumed, nothing here is fitted: with blocks for no more than an eighth of the processors, the library
+# divides the inner dimension among the others (CUTLASS calls it split-K), in parts of 256 or more.
+FEW, PART = 8, 256
 
 
 def tiles_of(capability: tuple[int, int], batched: bool) -> tuple[Tile, ...]:
@@ -88,6 +91,14 @@ def product_flops(
         if spent < least:
             least = spent
     return 2 * least * processors * (inner + how.ramp) / how.gain
+
+
+def parts(tiles: tuple[Tile, ...], processors: int, sizes: tuple[int, int, int, int]) -> int:
+    """Return in how many parts a product of few blocks divides its inner dimension; 1 where it does not."""
+    batch, rows, inner, columns = sizes
+    wide, high = tiles[0]
+    blocks = batch * -(-columns // wide) * -(-rows // high)
+    return max(1, min(processors // blocks, inner // PART)) if 0 < blocks * FEW <= processors else 1
 
 
 def far(constants: Constants, capability: tuple[int, int], inner: int) -> float:

@@ -1,8 +1,10 @@
-"""torch.set_default_device: what was set while simulating must not outlive the simulation."""
+"""torch.set_default_device and `with torch.device(...)`: what they say now, and that it does not outlive the simulation."""
 
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
 
 if TYPE_CHECKING:
     from .session import Simulation
@@ -11,6 +13,12 @@ if TYPE_CHECKING:
 def _present() -> Any:
     context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     return context.device if context is not None else None
+
+
+def in_force() -> torch.device | None:
+    """Return the device that torch's constructors follow here and now, or None where none was set."""
+    modes = _get_current_function_mode_stack() if torch._C._len_torch_function_stack() else []
+    return next((mode.device for mode in reversed(modes) if isinstance(mode, DeviceContext)), None)
 
 
 def install(simulation: "Simulation") -> None:

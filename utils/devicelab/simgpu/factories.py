@@ -14,6 +14,7 @@ from torch.utils import _device
 from . import moves, state
 from .composites import builtin
 from .creation import request
+from .default_device import in_force
 from .tags import CPU, Adoptable, SimCard, Tensor, card_of, device_of, tag_of, unmark
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
         kwargs.pop("device", None)
         source = args[0] if args else kwargs.get("data", kwargs.get("obj"))
         if isinstance(source, Tensor) and original.__name__ in ("tensor", "as_tensor", "asarray"):
+            device = in_force() if device is None else device
             return from_tensor(original.__name__, source, args, kwargs, device)
         if original.__name__.startswith("sparse_"):
             args = together(original.__name__, args, device)
@@ -208,12 +210,13 @@ def device_context(original: Any) -> Callable[..., Any]:
     """Return DeviceContext's method with the stand-ins in the place of the functions that it knows."""
 
     def __torch_function__(self: Any, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        known = getattr(func, "__wrapped__", func)  # torch.fft's functions arrive as their stand-ins
         if (
-            func in replacements()
-            and func in _device._device_constructors()
+            known in replacements()
+            and known in _device._device_constructors()
             and (kwargs or {}).get("device") is None
         ):
-            return replacements()[func](*args, **{**(kwargs or {}), "device": self.device})
+            return replacements()[known](*args, **{**(kwargs or {}), "device": self.device})
         return original(self, func, types, args, kwargs)
 
     return __torch_function__

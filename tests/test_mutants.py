@@ -30,6 +30,9 @@ def broken(source: str) -> dict[str, str]:
         ("c = load(f, map_location=d)", "map_location= dropped", "c = load(f)"),
         ("y = x.to(d, non_blocking=True)", "non_blocking= dropped", "y = x.to(d)"),
         ("self.register_buffer('m', t)", "a buffer made a plain attribute", "self.m = t"),
+        ("torch.cuda.synchronize()", "the wait left out", "pass"),
+        ("a = f()\nevent.synchronize()", "waited one line earlier", "event.synchronize()\na = f()"),
+        ("event.synchronize()\na = f()", "waited one line later", "a = f()\nevent.synchronize()"),
         ("d = t.device", "t.device replaced by 'cuda'", "d = torch.device('cuda')"),
         ("d = t.device.type", "t.device.type compared without .type", "d = t.device"),
         ("d = t.device", "t.device without its number", "d = t.device.type"),
@@ -54,6 +57,11 @@ def test_mutants_differ_from_the_source_and_from_each_other():
     source = "def f(x, d):\n    x = x.to(d)\n    return x"
     texts = [mutant.source for mutant in mutants(source, range(1, 100))]
     assert len(set(texts)) == len(texts) and ast.unparse(ast.parse(source)) not in texts
+
+
+def test_a_wait_has_nowhere_to_go_before_the_first_line_or_past_a_return():
+    found = broken("def f(x):\n    cuda.synchronize()\n    return x")
+    assert list(found) == ["the wait left out"]
 
 
 def test_lines_outside_of_the_answer_are_left_alone():

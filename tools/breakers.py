@@ -140,6 +140,10 @@ def _statements(node: ast.stmt) -> Iterator[tuple[str, Change]]:
         return
     if isinstance(node, ast.Expr) and _registers(node.value):
         yield "a buffer made a plain attribute", _unregister
+    if isinstance(node, ast.Expr) and _waits(node.value):
+        yield "the wait left out", lambda old, tree: _replace(old, ast.Pass(), tree)
+        yield "waited one line earlier", _moving(-1)
+        yield "waited one line later", _moving(1)
     if not any(is_move(part) for part in ast.walk(node)):
         return
     if isinstance(node, ast.Assign):
@@ -153,6 +157,26 @@ def _statements(node: ast.stmt) -> Iterator[tuple[str, Change]]:
 def _registers(value: ast.expr) -> bool:
     is_call = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute)
     return is_call and value.func.attr == "register_buffer" and isinstance(value.args[0], ast.Constant)  # type: ignore[attr-defined]
+
+
+def _waits(value: ast.expr) -> bool:
+    return (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Attribute)
+        and value.func.attr == "synchronize"
+    )
+
+
+def _moving(lines: int) -> Change:
+    """Return a change that exchanges a statement with the one before or after it, where there is one."""
+
+    def move(old: ast.AST, tree: ast.AST) -> None:
+        block, place = _block(old, tree)
+        other = place + lines
+        if 0 <= other < len(block) and not isinstance(block[other], ast.Return):
+            block[place], block[other] = block[other], block[place]
+
+    return move
 
 
 def _unregister(old: ast.AST, tree: ast.AST) -> None:

@@ -1,6 +1,9 @@
 """torch.cuda and torch.accelerator over simulated cards, held against what PyTorch documents."""
 
+import os
 import re
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -29,6 +32,24 @@ def test_a_card_is_found(card):
     assert torch.cuda.get_device_capability(0) == (7, 5)
     assert torch.backends.cuda.is_built()
     assert torch.backends.cudnn.is_available()
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_cuda_visible_devices_does_not_hide_it(hidden):
+    """The variable is set before Python starts, so in a process of its own; a real card would be gone."""
+    program = (
+        "import torch, devicelab as lab\n"
+        "print(torch.cuda.is_available(), torch.cuda.device_count())\n"
+        "with lab.simulate_gpu(count=2):\n"
+        "    print(torch.cuda.is_available(), torch.cuda.device_count(), torch.ones(1, device='cuda:1').device)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": hidden},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines() == ["False 0", "True 2 cuda:1"], done.stderr
 
 
 def test_the_wheel_stays_what_it_is(card):

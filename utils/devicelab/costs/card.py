@@ -166,6 +166,8 @@ class CardCosts:
         how = self.constants.batched if batched else self.constants.linear
         tiles, processors = kernels.tiles_of(capability, batched), self.card.multiprocessors
         parts = kernels.parts(tiles, processors, (batch, rows, inner, columns))
+        if parts > 1:
+            tiles = (kernels.SLICED,)
         spent = kernels.product_flops(how, tiles, processors, (batch, rows, inner // parts, columns))
         arithmetic = spent * per_flop * kernels.far(self.constants, capability, inner) if count else 0.0
         memory = moved * self.per_byte

@@ -59,8 +59,9 @@ LARGE, WIDE, HIGH, SMALL = (128, 128), (128, 64), (64, 128), (64, 64)
 ROW_THREADS = 128  # that layer norm gives to a row
 SHORT = 1024  # a softmax of no more elements keeps its row in registers
 VECTOR = 4  # elements that a thread reads at once
-# Assumed, nothing here is fitted: with blocks for no more than an eighth of the processors, the library
-# divides the inner dimension among the others (CUTLASS calls it split-K), in parts of 256 or more.
+# Assumed, nothing here is fitted: with blocks for no more than an eighth of the processors, the library takes its
+# smallest tile and divides the inner dimension among the others (CUTLASS calls it split-K), in parts of 256 or more.
+SLICED: Tile = (32, 32)
 FEW, PART = 8, 256
 
 
@@ -95,10 +96,16 @@ def product_flops(
 
 def parts(tiles: tuple[Tile, ...], processors: int, sizes: tuple[int, int, int, int]) -> int:
     """Return in how many parts a product of few blocks divides its inner dimension; 1 where it does not."""
-    batch, rows, inner, columns = sizes
-    wide, high = tiles[0]
-    blocks = batch * -(-columns // wide) * -(-rows // high)
-    return max(1, min(processors // blocks, inner // PART)) if 0 < blocks * FEW <= processors else 1
+    if not 0 < blocks_of(tiles[0], sizes) * FEW <= processors:
+        return 1
+    return max(1, min(processors // blocks_of(SLICED, sizes), sizes[2] // PART))
+
+
+def blocks_of(tile: Tile, sizes: tuple[int, int, int, int]) -> int:
+    """Return how many blocks compute a product, each a tile of the result."""
+    batch, rows, _, columns = sizes
+    wide, high = tile
+    return batch * -(-columns // wide) * -(-rows // high)
 
 
 def far(constants: Constants, capability: tuple[int, int], inner: int) -> float:

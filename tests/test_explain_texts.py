@@ -1,5 +1,6 @@
 """Pasted texts: every wording from PyTorch 0.4 to today, and every form of a traceback."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,29 @@ def test_every_family_has_a_text():
 
 def test_the_mac_without_mps():
     assert explain("RuntimeError: PyTorch is not linked with support for mps devices").kind == "no mps"
+
+
+WARNING = TEXTS["operator that runs on the CPU of a mac"]["text"]
+
+
+def test_an_operator_that_ran_on_the_cpu_is_not_told_to_do_so():
+    found = explain(WARNING)
+    assert found.what == "The operator linalg_svd runs on the CPU: mps does not have it."
+    for words in (
+        "the result back",
+        "Another operator",
+        "to the CPU on purpose",
+        "an error that shows where",
+    ):
+        assert words in found.why
+    assert "PYTORCH_ENABLE_MPS_FALLBACK" not in str(found)
+
+
+def test_its_line_makes_the_warning_an_error():
+    with warnings.catch_warnings():
+        exec(explain(WARNING).fix)
+        with pytest.raises(UserWarning, match="linalg_svd"):
+            warnings.warn(WARNING.removeprefix("UserWarning: "), UserWarning, stacklevel=1)
 
 
 @pytest.mark.parametrize(

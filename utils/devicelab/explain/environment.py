@@ -15,6 +15,7 @@ from .reading import Reading
 PORTABLE = 'device = torch.device("cuda" if torch.cuda.is_available() else "cpu")'
 PORTABLE_MAC = 'device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")'
 DOCTOR = "python -m devicelab doctor"
+ERROR_AT_FALLBACK = 'warnings.filterwarnings("error", message=".*fall back to run on the CPU")'
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,15 @@ def _mps_operator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(what, reading.operator, why, "export PYTORCH_ENABLE_MPS_FALLBACK=1")
 
 
+def _mps_fallback(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    what = f"The operator {reading.operator} runs on the CPU: mps does not have it."
+    why = (
+        "each call copies its tensors to the CPU and the result back, and the warning comes only once; use another operator, or "
+        "move that part to the CPU on purpose; the fix makes the warning an error, which shows the line"
+    )
+    return Answer(what, reading.operator, why, ERROR_AT_FALLBACK)
+
+
 def _operator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     device = (reading.argument_device or "cuda").upper()
     why = "it comes from a wheel without GPU code, most often a CPU-only torchvision or torchaudio beside a CUDA torch"
@@ -160,5 +170,6 @@ ANSWERS: dict[str, Answering] = {
     "memory": _memory,
     "device string": _device_string,
     "mps operator": _mps_operator,
+    "mps fallback": _mps_fallback,
     "operator": _operator,
 }

@@ -117,6 +117,7 @@ _OTHERS = (
     ("device string", r"device type at start of device string: '?(?P<arg>[\w:.-]*)"),
     ("device string", r"Invalid device string: '?(?P<arg>[\w:.-]*)"),
     ("mps float64", r"Cannot convert a MPS Tensor to float64|MPS framework doesn't support float64"),
+    ("mps fallback", r"The operator '{op}' is not currently supported on the MPS backend and will fall back"),
     ("mps operator", r"The operator '{op}' is not currently (?:implemented|supported) (?:for|on) the MPS"),
     ("operator", r"Could not run '{op}' with arguments from the '(?P<at>CUDA|MPS)' backend"),
     ("no mps", r"PyTorch is not linked with support for mps devices|MPS backend is supported on MacOS"),

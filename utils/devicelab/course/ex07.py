@@ -1,0 +1,385 @@
+"""The checks of exercise 07: what hides from .to()?"""
+
+import copy
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn, optim
+
+from devicelab.placement import placement
+
+from .evidence import CLOSE, Tally, is_on, same_values, short, watch, without_gpu
+from .question import NotAttempted, NotYet, Question, exercise
+
+STEPS = 4  # trained before a checkpoint, and again after it
+
+_PLACES_WHY = {
+    "weight": "a parameter stays the same object in a move. What does that mean for a second name of it?",
+    "scale": "a buffer is replaced in a move. Who still holds the old one?",
+    "own_scale": "this asks the model itself, and its buffer was registered.",
+    "head": "how many modules does list(tagger.children()) count?",
+    "average": "a deepcopy shares nothing with what it was copied from. Which of the two moved?",
+}
+
+
+class _Tagger(nn.Module):
+    """The model of the question: an embedding, two heads in a list, a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(50, 8)
+        self.heads = [nn.Linear(8, 2), nn.Linear(8, 3)]
+        self.register_buffer("scale", torch.ones(8))
+
+
+def _where_they_are() -> dict[str, str]:
+    """Run the lines of the question on the present GPU and return where the five tensors are."""
+    tagger = _Tagger()
+    average = copy.deepcopy(tagger)
+    weight, scale = tagger.embed.weight, tagger.scale
+    tagger.to("cuda")
+    found: dict[str, Any] = {
+        "weight": weight,
+        "scale": scale,
+        "own_scale": tagger.scale,
+        "head": tagger.heads[0].weight,
+        "average": average.embed.weight,
+    }
+    return {name: tensor.device.type for name, tensor in found.items()}
+
+
+def compare_places(places: Any, truth: Mapping[str, str], why: Mapping[str, str]) -> None:
+    """Raise unless `places` names, for each key of `truth`, the kind of device that running the lines showed."""
+    if not isinstance(places, dict) or set(places) != set(truth):
+        raise NotYet(f"The answer is a dict with the keys {', '.join(truth)}, as in the cell.")
+    if all(place is ... for place in places.values()):
+        raise NotAttempted
+    for name, wanted in truth.items():
+        place = str(places[name]).removesuffix(":0")
+        if place not in ("cpu", "cuda"):
+            raise NotYet(f"For {name} you wrote {short(places[name])}; 'cpu' or 'cuda' was asked for.")
+        if place != wanted:
+            raise NotYet(f"The lines were run, and {name} was not on {place}: {why[name]}")
+
+
+q1 = Question(
+    judge=lambda places: compare_places(places, _where_they_are(), _PLACES_WHY),
+    kind="predict",
+    start_here="Replace each `...` by 'cpu' or 'cuda'. Decide before you run the lines anywhere.",
+    praise="Five of five, and the check ran the lines to be sure. Only two of them went along.",
+    hints=(
+        "Which tensors belong to tagger at the moment of the move, in its own opinion?",
+        "tagger.state_dict() lists what it has registered. And what does the move do with each: fill it anew, or replace it?",
+        "Module.to keeps parameters (new .data), replaces buffers, and reaches submodules only where they are registered.",
+    ),
+    answer='places = {"weight": "cuda", "scale": "cpu", "own_scale": "cuda", "head": "cpu", "average": "cpu"}',
+)
+
+_READER = """
+class Reader(nn.Module):
+    def __init__(self, length, width):
+        super().__init__()
+        self.mix = nn.Linear(width, width)
+        self.table = waves(length, width)
+
+    def forward(self, x):  # x: (rows, steps, width), steps <= length
+        steps = x.shape[1]
+        x = x + self.table[:steps]
+        mask = torch.ones(steps, steps).tril()  # step i reads the steps 0 to i
+        mask = mask / mask.sum(dim=1, keepdim=True)
+        return self.mix(mask @ x)
+"""
+
+
+def _waves(length: int, width: int) -> torch.Tensor:
+    angle = torch.arange(length)[:, None] / 10_000 ** (torch.arange(0, width, 2) / width)
+    return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
+
+
+def _reference_read(mix: nn.Linear, length: int, x: torch.Tensor) -> torch.Tensor:
+    steps, layer = x.shape[1], copy.deepcopy(mix).cpu()
+    mask = torch.ones(steps, steps).tril()
+    return layer(mask / mask.sum(dim=1, keepdim=True) @ (x + _waves(length, mix.in_features)[:steps]))
+
+
+def _judge_reader(Reader: Callable[..., nn.Module]) -> None:
+    for device, length, steps in (("cuda", 9, 6), ("cpu", 7, 7)):
+        reader, here = _module(Reader(length, 8), f"Reader({length}, 8)"), torch.randn(2, steps, 8)
+        _says_what_it_keeps(reader)
+        reader.to("cuda")
+        reader(here.to("cuda"))  # a first call may still prepare something
+        reader.to(device)
+        x = here.to(device)
+        reader(x)
+        case = f"Three calls of a Reader on {device}"
+        seen = watch(_three_calls, reader, x)
+        _copies_nothing(case, seen)
+        seen.ran_on(device, f"In {case[0].lower()}{case[1:]} a part of the work")
+        remade = [operator for operator in seen.trace.operators if operator.name.startswith("aten::sin")]
+        if remade:
+            found = Tally(sum(one.count for one in remade), 0, tuple(one.line for one in remade if one.line))
+            raise NotYet(f"{case} computed the table {found}. Does it change between two calls?")
+        same_values(seen.value[-1], _reference_read(reader.mix, length, here), f"On {device} the result")
+
+
+def _three_calls(reader: Callable[..., Any], x: torch.Tensor) -> list[torch.Tensor]:
+    return [reader(x) for _ in range(3)]
+
+
+def _copies_nothing(case: str, seen: Any) -> None:
+    for source, target in (("cpu", "cuda"), ("cuda", "cpu")):
+        found = seen.copies(source, target)
+        seen.at_most(
+            0, found, f"{case} copied something from {source} to {target}", "Where could it be already?"
+        )
+
+
+def _module(made: object, call: str) -> Any:
+    if not isinstance(made, nn.Module):
+        raise NotYet(f"{call} made {short(made)}; a module that can be moved was asked for.")
+    return made
+
+
+def _says_what_it_keeps(reader: nn.Module) -> None:
+    """Raise NotYet unless the Linear is all that an optimizer trains and a checkpoint holds."""
+    if not isinstance(reader, nn.Module) or not isinstance(getattr(reader, "mix", None), nn.Linear):
+        raise NotYet(
+            f"Reader(length, width) made {short(reader)}; a module with its layer mix was asked for."
+        )
+    wanted = {"mix.weight", "mix.bias"}
+    trained = {name for name, _ in reader.named_parameters()} - wanted
+    if trained:
+        raise NotYet(
+            f"An optimizer over reader.parameters() would train {', '.join(sorted(trained))}, which is computed."
+        )
+    saved = set(reader.state_dict()) - wanted
+    if saved:
+        raise NotYet(
+            f"The checkpoint holds {', '.join(sorted(saved))} now. The old checkpoints have no such entry, and would not load."
+        )
+
+
+q2 = Question(
+    judge=_judge_reader,
+    kind="mend",
+    stub=_READER,
+    start_here="This is still the class as it was found. Change it, run the cell, then run this check again.",
+    praise="It reads on both devices, copies nothing, computes its table once, and its checkpoints are the old ones.",
+    hints=(
+        "Two tensors are made here, one for always and one for each call. How does each learn where it should be?",
+        "The table should move with the module, without being trained or saved. The mask should be made where x is.",
+        "register_buffer(..., persistent=False) for the table, and device=x.device in torch.ones(...).",
+    ),
+    answer="""class Reader(nn.Module):
+    def __init__(self, length, width):
+        super().__init__()
+        self.mix = nn.Linear(width, width)
+        self.register_buffer("table", waves(length, width), persistent=False)
+
+    def forward(self, x):  # x: (rows, steps, width), steps <= length
+        steps = x.shape[1]
+        x = x + self.table[:steps]
+        mask = torch.ones(steps, steps, device=x.device).tril()  # step i reads the steps 0 to i
+        mask = mask / mask.sum(dim=1, keepdim=True)
+        return self.mix(mask @ x)""",
+)
+
+
+def _network() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def _go_on(model: nn.Module, optimizer: optim.Optimizer, data: torch.Tensor) -> list[float]:
+    """Train STEPS steps where the model is and return the losses."""
+    x = data.to(next(model.parameters()).device)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x), x[:, :2] - x[:, 2:4])
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def _all_on(device: str, case: str, **named: object) -> None:
+    """Raise NotYet unless these lie on one kind of device in all their parts, which are told by these names."""
+    for place in placement(**named).places:
+        if place.expected or place.device.partition(":")[0] == device:
+            continue
+        raise NotYet(f"{case}, {place.name} ({place.why}) is on {place.device}; {device} was asked for.")
+
+
+def _saved_training(path: Path, device: str, data: torch.Tensor) -> list[float]:
+    """Train some steps, save, train as many more as if nothing had happened; return the losses of the latter."""
+    model = _network().to(device)
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    _go_on(model, optimizer, data)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, path)
+    return _go_on(model, optimizer, data)
+
+
+def _judge_resume(resume) -> None:
+    for saved_on, device, rows in (("cuda", "cuda", 20), ("cpu", "cuda", 12), ("cuda", "cpu", 16)):
+        data, case = torch.randn(rows, 6), f"Saved on {saved_on} and resumed on {device}"
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "checkpoint.pt"
+            wanted = _saved_training(path, saved_on, data)
+            with without_gpu() if device == "cpu" else nullcontext():
+                model = _network()
+                optimizer = watch(resume, path, model, device).value
+                _holds_the_model(case, optimizer, model)
+                _all_on(device, case, model=model, optimizer=optimizer)
+                _goes_on(case, _go_on(model, optimizer, data), wanted)
+
+
+def _goes_on(case: str, losses: list[float], wanted: list[float]) -> None:
+    for step, (got, right) in enumerate(zip(losses, wanted, strict=True), start=1):
+        if not math.isclose(got, right, rel_tol=CLOSE):
+            agreed = "Before it all agree. What does a training keep from step to step? " if step > 1 else ""
+            raise NotYet(
+                f"{case}, step {step} has the loss {got:.4f}; uninterrupted it was {right:.4f}. {agreed}".rstrip()
+            )
+
+
+def _holds_the_model(case: str, optimizer: object, model: nn.Module) -> None:
+    if not isinstance(optimizer, optim.Optimizer):
+        raise NotYet(f"{case}: resume returned {short(optimizer)}; the optimizer was asked for.")
+    held = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    own = [id(one) for one in model.parameters()]
+    found = sum(1 for one in own if one in held)
+    if found < len(own):
+        raise NotYet(
+            f"{case}: the optimizer holds {found} of the model's {len(own)} parameters. What it holds "
+            "instead, the model left behind, and training would change nothing."
+        )
+
+
+q3 = Question(
+    judge=_judge_resume,
+    start_here="Replace the `...` in resume by your code, run the cell, then run this check again.",
+    praise="Resumed three times, once where no GPU can be used: each went on as if it had never stopped.",
+    hints=(
+        "A file from the GPU is opened on a laptop. Where should its tensors go first, so that every machine can open it?",
+        "An optimizer puts loaded state where its parameters are at that moment. So what has to happen before it is loaded?",
+        'torch.load(path, map_location="cpu"), model.load_state_dict and model.to, optim.Adam, optimizer.load_state_dict.',
+    ),
+    answer="""def resume(path, model, device):
+    saved = torch.load(path, map_location="cpu")
+    model.load_state_dict(saved["model"])
+    model.to(device)
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    optimizer.load_state_dict(saved["optimizer"])
+    return optimizer""",
+)
+
+_RECALL = """
+class Recall(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.hits = torch.zeros(classes)
+        self.rows = torch.zeros(classes)
+
+    def reset(self):
+        self.hits, self.rows = torch.zeros_like(self.hits), torch.zeros_like(self.rows)
+
+    def update(self, outputs, labels):
+        outputs, labels = outputs.cpu(), labels.cpu()
+        right = (outputs.argmax(dim=1) == labels).float()
+        self.hits.index_add_(0, labels, right)
+        self.rows.index_add_(0, labels, torch.ones_like(right))
+
+    def compute(self):
+        return self.hits / self.rows
+"""
+
+
+def _batches(rows: int, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return batches of outputs and labels in which each of three classes occurs."""
+    return [(torch.randn(rows, 3), torch.arange(rows) % 3) for _ in range(count)]
+
+
+def _true_recall(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    outputs, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    right = outputs.argmax(dim=1) == labels
+    return torch.stack([right[labels == kind].float().mean() for kind in range(3)])
+
+
+def _judge_recall(Recall: Callable[..., Any]) -> None:
+    for first, device, rows in (("cpu", "cuda", 12), ("cuda", "cpu", 9)):
+        recall, batches = _module(Recall(3), "Recall(3)"), _batches(rows, 6)
+        recall.to(first)
+        _counts(recall, first, batches[:1], f"On {first}")
+        recall.to(device)
+        _counts(recall, device, batches[1:4], f"Moved to {device}")
+        _computes(recall, batches[:4], f"Counted on {first}, then on {device}: the recall")
+        watch(recall.reset)
+        _all_on(device, f"After reset() on {device}", recall=recall)
+        _counts(recall, device, batches[4:], f"After reset() on {device}")
+        _computes(recall, batches[4:], f"Reset and counted on {device}: the recall")
+        if recall.state_dict():
+            raise NotYet(
+                f"state_dict() holds {', '.join(recall.state_dict())}. The counts of a past epoch do not belong in a checkpoint."
+            )
+
+
+def _counts(recall: Any, device: str, batches: list[tuple[torch.Tensor, torch.Tensor]], case: str) -> None:
+    for outputs, labels in batches:
+        seen = watch(recall.update, outputs.to(device), labels.to(device))
+        back, sent = seen.copies("cuda", "cpu"), seen.copies("cpu", "cuda")
+        seen.at_most(
+            0,
+            back,
+            f"{case}, one update() copied back to the CPU",
+            "Could the counts be where the outputs are?",
+        )
+        seen.at_most(0, sent, f"{case}, one update() copied to the GPU", "Where were the counts?")
+        seen.at_most(0, seen.waits, f"{case}, one update() waited for the GPU", "Who needs a number now?")
+        seen.ran_on(device, f"{case}, a part of update()")
+    _all_on(device, case, recall=recall)
+
+
+def _computes(recall: Any, batches: list[tuple[torch.Tensor, torch.Tensor]], what: str) -> None:
+    seen = watch(recall.compute)
+    is_on(seen.value, "cpu", what) if isinstance(seen.value, torch.Tensor) else None
+    same_values(seen.value, _true_recall(batches), what)
+    back = seen.copies("cuda", "cpu")
+    seen.at_most(1, back, "In one compute() results were copied back", "How many would do?")
+
+
+q4 = Question(
+    judge=_judge_recall,
+    kind="faster",
+    stub=_RECALL,
+    start_here="This is still the metric as it was found. Change it, run the cell, then run this check again.",
+    praise="It counts where the outputs are, moves and resets there, and copies once, when somebody asks.",
+    hints=(
+        "update() copies because the counts live on the CPU. What would have to move for the copies to go?",
+        "Counts belong to the module, are not trained, and are not saved. And where does reset() leave them?",
+        "register_buffer(..., persistent=False) for both, .zero_() in reset, and .cpu() in compute only.",
+    ),
+    answer="""class Recall(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.register_buffer("hits", torch.zeros(classes), persistent=False)
+        self.register_buffer("rows", torch.zeros(classes), persistent=False)
+
+    def reset(self):
+        self.hits.zero_()
+        self.rows.zero_()
+
+    def update(self, outputs, labels):
+        right = (outputs.argmax(dim=1) == labels).float()
+        self.hits.index_add_(0, labels, right)
+        self.rows.index_add_(0, labels, torch.ones_like(right))
+
+    def compute(self):
+        return (self.hits / self.rows).cpu()""",
+)
+
+questions = exercise(7, q1, q2, q3, q4)

@@ -56,9 +56,9 @@ def test_an_operator_that_ran_on_the_cpu_is_not_told_to_do_so():
     assert found.what == "The operator linalg_svd runs on the CPU: mps does not have it."
     for words in (
         "the result back",
-        "Another operator",
+        "another operator",
         "to the CPU on purpose",
-        "an error that shows where",
+        "an error, which shows the line",
     ):
         assert words in found.why
     assert "PYTORCH_ENABLE_MPS_FALLBACK" not in str(found)

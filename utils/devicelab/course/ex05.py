@@ -1,0 +1,342 @@
+"""The checks of exercise 05: is it faster?"""
+
+import math
+import sys
+from statistics import mean, median
+from typing import Any
+
+import torch
+from torch import nn, optim
+
+from devicelab import units
+from devicelab.devices import clock
+from devicelab.estimate import estimate
+from devicelab.gpus import find
+from devicelab.trace.lines import line_at
+
+from .evidence import is_on, same_values, short, times, watch
+from .question import NotAttempted, NotYet, Question, exercise
+
+# --- 1: a stopwatch -----------------------------------------------------------------------------------------------
+
+_UNIT = 1_500_000  # clock cycles, about a millisecond of a card's work
+_CALLS = (40, 1, 4, 30, 2, 6)  # units of work: the first call loads things, the fourth is disturbed
+_NEAR = 0.1  # relative: a real card's spans vary, and the nearest wrong value is a quarter off
+
+
+class _Work:
+    """Keeps the GPU busy for another span in each call, and notes whether something was still queued before it."""
+
+    def __init__(self, scale: int):
+        self.scale, self.calls = scale, 0
+        self.billed = ""  # a call that began while the GPU was still at earlier work
+
+    def __call__(self) -> None:
+        busy = not torch.cuda.current_stream().query()
+        if busy and self.calls and not self.billed:
+            frame = sys._getframe(1)
+            self.billed = f"call {self.calls + 1} ({line_at(frame.f_code.co_filename, frame.f_lineno)})"
+        units_of_work = _CALLS[self.calls] if self.calls < len(_CALLS) else _CALLS[-1]
+        self.calls += 1
+        torch.cuda._sleep(self.scale * units_of_work * _UNIT)
+
+
+def _true_spans(work: _Work) -> list[float]:
+    """Return the seconds of each call, timed as it should be."""
+    spans = []
+    for _ in _CALLS:
+        torch.cuda.synchronize()
+        start = clock()
+        work()
+        torch.cuda.synchronize()
+        spans.append(clock() - start)
+    return spans
+
+
+def _judge_seconds(seconds) -> None:
+    for scale in (1, 2):
+        spans, work = _true_spans(_Work(scale)), _Work(scale)
+        torch.cuda._sleep(100 * _UNIT)  # others' work: the queue is full when the stopwatch begins
+        got = watch(seconds, work).value
+        if isinstance(got, torch.Tensor) or not isinstance(got, (int, float)):
+            raise NotYet(f"The seconds of one call were asked for, as a Python number; it is {short(got)}.")
+        if work.calls != len(_CALLS):
+            raise NotYet(
+                f"work() was called {times(work.calls)}; six were asked for: one that does not count, and five that do."
+            )
+        if work.billed:
+            raise NotYet(
+                f"When {work.billed} began, the GPU was still at what came before. On whose bill is that time?"
+            )
+        _compare_seconds(got, spans)
+    torch.cuda.synchronize()
+
+
+def _compare_seconds(got: float, spans: list[float]) -> None:
+    counted, right = spans[1:], median(spans[1:])
+    if math.isclose(got, right, rel_tol=_NEAR):
+        return
+    said = f"It says {units.seconds(got)}"
+    mistakes = (
+        (mean(counted), "which is the mean. One of the five calls was disturbed. Should it count so much?"),
+        (mean(spans), "which is the mean of all six calls, the slow first one among them."),
+        (median(spans), "which counts the first call too. That one loads what the others find ready."),
+        (min(counted), "which is the fastest call. The one in the middle was asked for."),
+        (max(counted), "which is the slowest call. The one in the middle was asked for."),
+        (sum(counted), "which is all five calls together. One was asked for."),
+    )
+    for value, text in mistakes:
+        if math.isclose(got, value, rel_tol=_NEAR):
+            raise NotYet(f"{said}, {text}")
+    if got < min(counted) / 2:
+        raise NotYet(
+            f"{said}, but no call was that short. Had the GPU finished when the clock was read again?"
+        )
+    raise NotYet(
+        f"{said}, but the middle one of the five takes {units.seconds(right)}. What else lies between your two readings?"
+    )
+
+
+_STOPWATCH = """
+def seconds(work):
+    start = lab.clock()
+    work()
+    return lab.clock() - start
+"""
+
+q1 = Question(
+    judge=_judge_seconds,
+    kind="mend",
+    stub=_STOPWATCH,
+    start_here="This is still the stopwatch as it was found. Change it, run the cell, then run this check again.",
+    praise="A full queue, a slow first call and a disturbed one: none of them got into your number.",
+    hints=(
+        "When work() returns, what has the GPU done? And what was it doing when you pressed the button?",
+        "Two moments need an empty queue: just before the first reading, and just before the second.",
+        "work() once, uncounted; then five times torch.cuda.synchronize(), lab.clock(), work(), torch.cuda.synchronize(), "
+        "lab.clock(); statistics.median of the five.",
+    ),
+    answer="""def seconds(work):
+    work()
+    times = []
+    for _ in range(5):
+        torch.cuda.synchronize()
+        start = lab.clock()
+        work()
+        torch.cuda.synchronize()
+        times.append(lab.clock() - start)
+    return statistics.median(times)""",
+)
+
+# --- 2: what a data sheet allows ------------------------------------------------------------------------------------
+
+_SIDE, _LONG, _BATCH = 4096, 100_000_000, 64 * 3 * 256 * 256
+_FLOAT = 4  # bytes of a float32
+
+
+def _least_seconds() -> dict[str, float]:
+    t4, l4 = find("Tesla T4"), find("NVIDIA L4")
+    return {
+        "a": 2 * _SIDE**3 / t4.fp32,
+        "b": 3 * _FLOAT * _LONG / l4.bandwidth,
+        "c": _FLOAT * _BATCH / (t4.link or math.nan),
+    }
+
+
+def _mistakes(name: str) -> tuple[tuple[float, str], ...]:
+    """Return wrong ways to the number, by what they give, with what to ask about each."""
+    t4, l4 = find("Tesla T4"), find("NVIDIA L4")
+    once = _FLOAT * _LONG / l4.bandwidth
+    return {
+        "a": (
+            (_SIDE**3 / t4.fp32, "half of the operations. What is done with each product of two numbers?"),
+            (
+                3 * _FLOAT * _SIDE**2 / t4.bandwidth,
+                "the time for the matrices to pass through memory. And the arithmetic?",
+            ),
+        ),
+        "b": (
+            (_LONG / l4.fp32, "the arithmetic alone. How do the numbers get to it, and where does c go?"),
+            (once, "one vector. How many are read, and how many written?"),
+            (2 * once, "two vectors. How many are read, and how many written?"),
+        ),
+        "c": (
+            (
+                _FLOAT * _BATCH / t4.bandwidth,
+                "the speed of the card's own memory. Where does the batch come from?",
+            ),
+            (_BATCH / (t4.link or math.nan), "one byte for each number. How many has a float32?"),
+        ),
+    }[name]
+
+
+def _judge_least(least) -> None:
+    truth = _least_seconds()
+    if not isinstance(least, dict) or set(least) != set(truth):
+        raise NotYet("The answer is a dict with the three keys 'a', 'b' and 'c', as in the cell.")
+    if all(value is ... for value in least.values()):
+        raise NotAttempted
+    for name, wanted in truth.items():
+        _compare_least(name, least[name], wanted)
+
+
+def _compare_least(name: str, got: Any, wanted: float) -> None:
+    if not isinstance(got, (int, float)):
+        raise NotYet(f"For {name} a number of seconds was asked for, but it is {short(got)}.")
+    if math.isclose(got, wanted, rel_tol=0.05):
+        return
+    allowed = f"For {name} you allow {units.seconds(got)}"
+    for value, text in _mistakes(name):
+        if math.isclose(got, value, rel_tol=0.05):
+            raise NotYet(f"{allowed}. That is {text}")
+    if math.isclose(got, 1000 * wanted, rel_tol=0.05):
+        raise NotYet(f"{allowed}: the right digits, but in milliseconds. Seconds were asked for.")
+    more = "more" if got < wanted else "less"
+    raise NotYet(
+        f"{allowed}; the card needs {more}. Count operations and bytes anew, and ask which road the bytes take."
+    )
+
+
+q2 = Question(
+    judge=_judge_least,
+    kind="predict",
+    start_here="Replace each `...` by a number of seconds; an expression such as 2 * 10**9 / card.fp32 will do.",
+    praise="a and c are faster than their cards can be, so somebody's clock was wrong; b is fast, and can be true.",
+    hints=(
+        "What does each of the three have to do: arithmetic, or move bytes? From where to where?",
+        "An n x n product takes 2 * n**3 operations. c = a + b reads two vectors and writes one, 4 bytes a number.",
+        "Divide operations by card.fp32, bytes within the card by card.bandwidth, bytes from the CPU by card.link.",
+    ),
+    answer="""t4, l4 = lab.gpus().find("Tesla T4"), lab.gpus().find("NVIDIA L4")
+least = {
+    "a": 2 * 4096**3 / t4.fp32,
+    "b": 3 * 4 * 100_000_000 / l4.bandwidth,
+    "c": 4 * 64 * 3 * 256 * 256 / t4.link,
+}""",
+)
+
+# --- 3: what takes the time -----------------------------------------------------------------------------------------
+
+_BOUNDS = ("launch", "compute", "memory", "transfer")
+_BOUNDS_WHY = {
+    "a": "A hundred rows of ten numbers: how much is there to do for each of its operators?",
+    "b": "How many operations are done with each number that is read, and what becomes of the result?",
+    "c": "What has to happen before the mean can begin?",
+    "d": "How often is each number of the matrix used?",
+}
+
+
+def _bounds() -> dict[str, str]:
+    """Estimate the four steps on a Tesla T4, on tensors without memory, and return what takes the longest in each."""
+    with torch.device("meta"):
+        model, data, labels = nn.Linear(10, 2), torch.empty(100, 10), torch.empty(100, 2)
+        matrix, numbers = torch.empty(_SIDE, _SIDE), torch.empty(_LONG)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    pictures = torch.empty(64, 3, 256, 256)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(data), labels).backward()
+        optimizer.step()
+
+    steps = {
+        "a": step,
+        "b": lambda: numbers.exp(),
+        "c": lambda: pictures.to("cuda").mean((1, 2, 3)),
+        "d": lambda: matrix @ matrix,
+    }
+    return {name: estimate(fn, gpu="Tesla T4").bound for name, fn in steps.items()}
+
+
+def _judge_bounds(bounds) -> None:
+    truth = _bounds()
+    if not isinstance(bounds, dict) or set(bounds) != set(truth):
+        raise NotYet("The answer is a dict with the four keys 'a' to 'd', as in the cell.")
+    if all(word is ... for word in bounds.values()):
+        raise NotAttempted
+    for name, wanted in truth.items():
+        word = bounds[name]
+        if word not in _BOUNDS:
+            raise NotYet(f"For {name} you wrote {short(word)}; one of {', '.join(_BOUNDS)} was asked for.")
+        if word != wanted:
+            raise NotYet(
+                f"{name} was estimated for a T4, and {word} is not what takes the longest. {_BOUNDS_WHY[name]}"
+            )
+
+
+q3 = Question(
+    judge=_judge_bounds,
+    kind="predict",
+    start_here='Replace each `...` by "launch", "compute", "memory" or "transfer".',
+    praise="Four of four. A faster card helps with d, a wider memory with b, and neither with a or c.",
+    hints=(
+        "Which of the four steps touch much data, and which do much with each number?",
+        "Operations for each byte: a product of matrices does thousands, exp does a few.",
+        "lab.estimate(step, gpu='Tesla T4').bound gives the word for any function over tensors.",
+    ),
+    answer='bounds = {"a": "launch", "b": "memory", "c": "transfer", "d": "compute"}',
+)
+
+# --- 4: fewer, larger operators -------------------------------------------------------------------------------------
+
+_LOOP = """
+def predict(weights, biases, x, device):
+    votes = []
+    for weight, bias in zip(weights, biases):
+        scores = x.to(device) @ weight.to(device) + bias.to(device)
+        votes.append(scores.softmax(dim=1))
+    return torch.stack(votes).mean(0).cpu()
+"""
+_FEW, _MANY = 6, 24  # members
+
+
+def _members(count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.randn(count, 10, 4), torch.randn(count, 4), torch.randn(50, 10)
+
+
+def _votes(weights: torch.Tensor, biases: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    members = zip(weights, biases, strict=True)
+    return torch.stack([(x @ weight + bias).softmax(dim=1) for weight, bias in members]).mean(0)
+
+
+def _judge_predict(predict) -> None:
+    launched: dict[tuple[str, int], Any] = {}
+    for device, count in (("cuda", _FEW), ("cuda", _MANY), ("cpu", _FEW)):
+        given = _members(count)
+        seen = watch(predict, *given, device)
+        up, back = seen.copies("cpu", "cuda"), seen.copies("cuda", "cpu")
+        seen.at_most(
+            len(given), up, f"For {count} members data went to the GPU", "How few journeys would do?"
+        )
+        seen.at_most(1, back, "Results came back to the CPU", "Only the mean was asked for.")
+        seen.ran_on(device, f"With device={device!r} the work")
+        is_on(seen.value, "cpu", "What predict returned")
+        same_values(seen.value, _votes(*given), "What predict returned")
+        launched[device, count] = seen.operators(device)
+    few, many = launched["cuda", _FEW], launched["cuda", _MANY]
+    if many.count > few.count:
+        raise NotYet(
+            f"{_FEW} members launched operators {few.count} times, {_MANY} members {many}. "
+            "Each launch costs the CPU the same, however little it does. Which of them grow with the members?"
+        )
+
+
+q4 = Question(
+    judge=_judge_predict,
+    kind="faster",
+    stub=_LOOP,
+    start_here="This is still the loop over the members. Change it, run the cell, then run this check again.",
+    praise="As many launches for 24 members as for 6: the same work in fewer, larger operators.",
+    hints=(
+        "How many operators are launched for one member, and how large is each?",
+        "The members' weights lie in one tensor already. Which product multiplies a whole stack of matrices at once?",
+        "x @ weights broadcasts over the members, as torch.bmm would; biases[:, None] adds each bias to its own member.",
+    ),
+    answer="""def predict(weights, biases, x, device):
+    weights = weights.to(device)
+    biases = biases.to(device)
+    scores = x.to(device) @ weights + biases[:, None]
+    return scores.softmax(dim=2).mean(0).cpu()""",
+)
+
+questions = exercise(5, q1, q2, q3, q4)

@@ -14,7 +14,7 @@ from .outcome import NotAttempted, NotYet, Outcome
 
 __all__ = ["NotAttempted", "NotYet", "Outcome", "Question", "exercise"]
 
-Kind = Literal["predict", "write", "mend", "find", "faster", "read"]
+Kind = Literal["predict", "write", "mend", "find", "faster", "read", "script"]  # script: a file is mended
 TRIES = 3  # after so many tries the solution is shown without asking twice
 _CELL = re.compile(r" of cell \[\d+\]")  # a number that changes with every run
 _EXPLAINED = ("where", "called", "met", "why")  # the parts of an explanation that do not give the answer away

@@ -1,0 +1,239 @@
+"""The checks of exercise 10, the capstone: the learner's copy of a training script is run, and judged by what it did."""
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from devicelab import devices, units
+from devicelab.trace import Copy, Line, Synchronization
+
+from .evidence import Seen, Tally, short, without_gpu
+from .question import NotAttempted, NotYet, Question, exercise
+from .rescue.faults import FAULTS, SHOWS, Fault, answer, rescued
+from .rescue.judge import (
+    BATCH,
+    DUE,
+    EPOCHS,
+    LOOSE,
+    attempted,
+    card,
+    expect_end,
+    expect_history,
+    expect_on_gpu,
+    expect_same,
+    reference,
+    run,
+    trained,
+)
+from .rescue.running import Ran
+
+LABELS = BATCH * 2 * 4  # bytes of the smaller half of a batch; what crosses in lesser pieces is no batch
+SLACK = {"simulated": 1.1, "measured": 2.0}  # times the reference's time for a step
+SPARE = 4  # copies or waits an epoch beyond the reference's
+
+
+def _judge_runs(path) -> None:
+    expect_same(trained(attempted(path)), reference(card(), EPOCHS))
+
+
+q1 = Question(
+    judge=_judge_runs,
+    kind="script",
+    start_here="train.py is still as it was given to you. Open it, change it, save it, then run this check again.",
+    praise="It trained to the end on the GPU, in mixed precision, with the losses and metrics that the same training gives.",
+    hints=(
+        "The message names two devices. Which of the two tensors should not be there, and which line made or moved it?",
+        "Four faults stop the first epoch, one after another: a batch, tensors of the model, a tensor made on the way, a metric.",
+        "x = x.to(device), register_buffer, device=x.device for what is made in forward, .cpu() in front of .numpy().",
+    ),
+    answer=answer(1),
+)
+
+
+def _judge_resumes(path) -> None:
+    text = attempted(path)
+    wanted = reference(card(), EPOCHS)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, elsewhere = Path(folder) / "sums.pt", Path(folder) / "elsewhere.pt"
+        first = run(text, checkpoint, EPOCHS - 1)
+        expect_end(first, "Question 1 comes first: run on the GPU")
+        expect_on_gpu(first, (EPOCHS - 1) * DUE, "Question 1 comes first: the training")
+        if checkpoint.is_file():
+            shutil.copyfile(checkpoint, elsewhere)
+        _expect_resumed(run(text, checkpoint, EPOCHS, "--resume", due=DUE), wanted)
+        with without_gpu():
+            other = run(text, elsewhere, EPOCHS, "--resume", due=DUE)
+    expect_end(other, "Resumed on a machine without a GPU")
+    expect_history(other.saved, wanted.saved["history"], LOOSE)
+
+
+def _expect_resumed(ran: Ran, wanted: Ran) -> None:
+    """Expect the epochs, the step counters and the losses of a training that was never interrupted."""
+    expect_end(ran, "Resumed on the GPU")
+    expect_on_gpu(ran, DUE, "The resumed training")
+    if not isinstance(ran.saved, dict) or "optimizer" not in ran.saved:
+        raise NotYet("The resumed run ended, but it left no checkpoint with the optimizer's state.")
+    counted = {float(state["step"]) for state in ran.saved["optimizer"]["state"].values()}
+    if counted != {float(EPOCHS * DUE)}:
+        raise NotYet(
+            f"After the resumed epoch the optimizer's counters say {_numbers(counted)} steps; {EPOCHS * DUE} were made. "
+            "What did it forget?"
+        )
+    expect_same(ran, wanted)
+
+
+def _numbers(counted: Iterable[float]) -> str:
+    return ", ".join(f"{number:.0f}" for number in sorted(counted)) or "no"
+
+
+q2 = Question(
+    judge=_judge_resumes,
+    kind="script",
+    start_here="train.py is still as it was given to you. Question 1 comes first.",
+    praise="Saved on the GPU, it went on there as if it had never stopped, and on a machine without a GPU as well.",
+    hints=(
+        "Where is the model when the optimizer's state is loaded, and where is it afterwards?",
+        "An optimizer's load_state_dict puts each state where its parameter is now. The file, too, remembers a device.",
+        'Adder(...).to(device) before load(...), and torch.load(path, map_location="cpu").',
+    ),
+    answer=answer(2),
+)
+
+
+def _judge_fast(path) -> None:
+    ran = trained(attempted(path))
+    wanted = reference(card(), EPOCHS)
+    expect_same(ran, wanted)
+    seen, right = Seen(None, ran.trace), Seen(None, wanted.trace)
+    most = right.waits.count + SPARE * EPOCHS
+    _expect_few(seen.waits, most, _busiest(_waits(ran), _waits(wanted)), "The CPU waited for the GPU")
+    for source, target, what in (
+        ("cpu", "cuda", "Something was copied to the GPU"),
+        ("cuda", "cpu", "Something was copied back to the CPU"),
+    ):
+        most = right.copies(source, target).count + SPARE * EPOCHS
+        line = _busiest(_copies(ran, source), _copies(wanted, source))
+        _expect_few(seen.copies(source, target), most, line, what)
+    _expect_time(ran.step, wanted.step)
+
+
+def _waits(ran: Ran) -> list[Synchronization]:
+    return [wait for wait in ran.trace.synchronizations if wait.kind != "copy"]
+
+
+def _copies(ran: Ran, source: str) -> list[Copy]:
+    """Return the copies from one kind of device; of those to the GPU only what is smaller than half a batch, if there is any."""
+    found = [copy for copy in ran.trace.copies if copy.source.partition(":")[0] == source]
+    small = [copy for copy in found if source == "cpu" and copy.nbytes < LABELS * copy.count]
+    return [copy for copy in small if copy.count >= DUE] or found
+
+
+def _busiest(found: list[Any], expected: list[Any]) -> tuple[Line | None, int]:
+    """Return the line with the most copies or waits beyond those that the reference has in a line of the same text."""
+    counts: dict[Line | None, int] = {}
+    for one in found:
+        counts[one.line] = counts.get(one.line, 0) + one.count
+    usual: dict[str, int] = {}
+    for one in expected:
+        usual[_words(one.line)] = usual.get(_words(one.line), 0) + one.count
+    ranked = sorted(counts, key=lambda line: (usual.get(_words(line), 0) - counts[line], str(line)))
+    return (ranked[0], counts[ranked[0]]) if ranked else (None, 0)
+
+
+def _words(line: Line | None) -> str:
+    return line.text if line else ""
+
+
+def _expect_few(found: Tally, most: int, busiest: tuple[Line | None, int], what: str) -> None:
+    if found.count > most:
+        line, count = busiest
+        raise NotYet(
+            f"{what} {found.count} times in {EPOCHS * DUE} steps, at most {most} are needed; "
+            f"{count} times at {line or 'a line that is not known'}. What is it for, and how often is that wanted?"
+        )
+
+
+def _expect_time(step: float, wanted: float) -> None:
+    origin = devices.present().origin
+    target = wanted * SLACK[origin]
+    if step > target:
+        raise NotYet(
+            f"No needless copy and no needless wait, but a step takes {units.seconds(step)} ({origin}); the target is "
+            f"{units.seconds(target)}. How many operators does a step need that were not there before?"
+        )
+
+
+q3 = Question(
+    judge=_judge_fast,
+    kind="script",
+    start_here="train.py is still as it was given to you. Question 1 comes first.",
+    praise="The same losses with two copies and one wait a step, the scaler's own, and within the target time.",
+    hints=(
+        "Which line of the loop needs a number on the CPU, and who reads that number before the epoch ends?",
+        "`if` on a value of the GPU waits for it, each time. And a tensor that is moved in each step was never moved for good.",
+        "(errors < 0.5).sum() stays on the GPU until int(close); the loss's weights belong in register_buffer.",
+    ),
+    answer=answer(3),
+)
+
+
+_ASKS = {
+    "stops training": "does its line run in the first epoch, on a device where the rest is not?",
+    "stops a resume": "does a first run, without --resume, come to an end?",
+    "stops elsewhere": "does a run on the GPU, resumed there, ever notice it?",
+    "only slow": "does any line raise?",
+}
+
+
+@lru_cache(maxsize=16)
+def _shown(card: str, fault: Fault) -> str:
+    """Put one fault back into the mended script, run it on the present GPU, and return how it shows itself."""
+    text = rescued(fault)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, elsewhere = Path(folder) / "sums.pt", Path(folder) / "elsewhere.pt"
+        if run(text, checkpoint, 1, "--rows", str(BATCH)).error is not None:
+            return "stops training"
+        shutil.copyfile(checkpoint, elsewhere)
+        if run(text, checkpoint, 2, "--rows", str(BATCH), "--resume").error is not None:
+            return "stops a resume"
+        with without_gpu():
+            other = run(text, elsewhere, 2, "--rows", str(BATCH), "--resume")
+    return "stops elsewhere" if other.error is not None else "only slow"
+
+
+def _judge_report(report) -> None:
+    names = [fault.name for fault in FAULTS]
+    if not isinstance(report, dict) or set(report) != set(names):
+        raise NotYet(f"The answer is a dict with the {len(names)} keys of the cell, one for each fault.")
+    if all(value is ... for value in report.values()):
+        raise NotAttempted
+    for fault in FAULTS:
+        said = report[fault.name]
+        if said not in SHOWS:
+            raise NotYet(
+                f"For {fault.name!r} you wrote {short(said)}; one of {', '.join(SHOWS)} was asked for."
+            )
+        if said != _shown(card(), fault):
+            raise NotYet(
+                f"{fault.name!r} was put back alone into the mended script, and the script was run, resumed, and resumed "
+                f"without a GPU. It was not {said!r}: {_ASKS[said]}"
+            )
+
+
+q4 = Question(
+    judge=_judge_report,
+    kind="read",
+    start_here="Replace each `...` by one of the four words of the task.",
+    praise="Eight of eight: each was put back alone and run. One run on a GPU shows four; the others ask for more.",
+    hints=(
+        "For each fault: which run is the first in which its line meets something on another device?",
+        "Five lines are used in every run, two by --resume only; of the five, not all raise.",
+        "Put a line back in a copy of your script, and ask python -m devicelab run --simulate-gpu.",
+    ),
+    answer="report = {" + ", ".join(f"{fault.name!r}: {fault.shows!r}" for fault in FAULTS) + "}",
+)
+
+questions = exercise(10, q1, q2, q3, q4)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,13 @@ FLAGS = [
 ]
 # JupyterLab draws only the cells in view; a picture of the whole notebook needs all of them.
 SETTINGS = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
+RAW = re.compile(r"</?(b|div|p|table|td|img|span|style|details)\b[^>]*>|\b[A-Z]\w+\(children=|RadioButtons\(")
+# Notes each dialog and each notification that opens, from the loading of a page on: some close by themselves.
+WATCH = """window.popUps = [];
+const seen = new Set();
+new MutationObserver(() => document.querySelectorAll('.jp-Dialog, .Toastify__toast').forEach(e => {
+    if (!seen.has(e)) { seen.add(e); window.popUps.push(e.innerText) }
+})).observe(document, {childList: true, subtree: true})"""
 # What `course.py lab --no-browser` does once everything is installed.
 START = "import pathlib, sys; from tools import lab; {skip}lab.open_lab(pathlib.Path(sys.executable), {port}, False)"
 
@@ -169,6 +177,7 @@ def browser_page(width: int = 1300, height: int = 1000) -> Iterator[Page]:
             args=FLAGS,
             viewport={"width": width, "height": height},
         )
+        context.add_init_script(WATCH)
         try:
             yield context.pages[0] if context.pages else context.new_page()
         finally:
@@ -223,7 +232,7 @@ def wait_idle(page: Page, server: Server, seconds: float = 60) -> None:
     """Wait until no cell shows [*] and no kernel is busy."""
 
     def idle() -> bool:
-        page.wait_for_timeout(200)
+        page.wait_for_timeout(50)
         waiting = page.locator('.jp-InputPrompt:text-is("[*]:")').count()
         return not waiting and all(kernel["execution_state"] == "idle" for kernel in server.ask("kernels"))
 
@@ -237,6 +246,24 @@ def error_texts(page: Page) -> list[str]:
     return errors + [
         text for text in outputs if "Traceback (most recent call last)" in text and text not in errors
     ]
+
+
+def pop_ups(page: Page) -> list[str]:
+    """Return the text of every dialog and notification that JupyterLab opened since the page was loaded."""
+    return page.evaluate("window.popUps")
+
+
+def raw_texts(page: Page) -> list[str]:
+    """Return every output that shows HTML or a widget as text: a tag, or what a widget prints where none is drawn."""
+    outputs = page.locator(".jp-OutputArea-output").all_inner_texts()
+    return [text.strip() for text in outputs if RAW.search(text)]
+
+
+def too_wide(page: Page) -> list[str]:
+    """Return the text of every output, code cell and prose cell that has to be scrolled sideways."""
+    script = """() => [...document.querySelectorAll('.jp-OutputArea-output, .cm-scroller, .jp-MarkdownOutput')]
+        .filter(e => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).map(e => e.innerText)"""
+    return page.evaluate(script)
 
 
 def unrun_cells(page: Page) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 
 from devicelab import simulate_gpu
 from devicelab.errors import InputError
-from devicelab.gpus import Card, Catalogue, find, gpus
+from devicelab.gpus import Card, Catalogue, find, from_sheet, gpus
 
 SOURCES = (Path(__file__).parent.parent / "docs" / "sources.md").read_text(encoding="utf-8")
 GIB = 2**30
@@ -219,3 +219,21 @@ def test_the_catalogue_reads_as_a_table():
         "3.0",
         "x16",
     ]
+    assert max(map(len, lines)) <= 100
+
+
+def test_figures_that_are_wide_do_not_run_into_each_other():
+    lines = str(
+        Catalogue(
+            [*gpus(), from_sheet(name="Big", memory=2_048, fp32=999.9, fp16=19_999.9, bandwidth=49_999)]
+        )
+    )
+    rows = lines.splitlines()[1:-1]
+    assert " ".join(rows[-1].split()) == "Big 2048.0 GiB 999.9 TFLOP/s 19,999.9 TFLOP/s 49,999 GB/s -"
+    assert all(row.count("TFLOP/s ") == row.count("TFLOP/s") for row in rows)
+
+
+def test_in_a_notebook_the_catalogue_is_a_table():
+    shown = gpus()._repr_html_()
+    assert shown.count("<tr>") == len(gpus()) + 1 and '<th scope="row"' in shown
+    assert ">65.0 TFLOP/s<" in shown and "docs/sources.md" in shown and "<pre" not in shown

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from devicelab.errors import InputError, listed
+from devicelab.html import table
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Card:
 
 
 TERA, GIGA, MIB = 1e12, 1e9, 2**20
+COLUMNS = ("card", "memory", "fp32", "fp16", "bandwidth", "link to the host")
+SOURCE = "Peaks of the data sheets; sources: docs/sources.md, section Cards."
+
+
+def _line(row: tuple[str, ...]) -> str:
+    name, memory, fp32, fp16, bandwidth, link = row
+    return f"{name:27}{memory:>10}{fp32:>15}{fp16:>17}{bandwidth:>12}  {link}"
 
 
 class Catalogue:
@@ -58,16 +66,26 @@ class Catalogue:
         return len(self._cards)
 
     def __str__(self) -> str:
-        lines = [f"{'card':27}{'memory':>11}{'fp32':>14}{'fp16':>14}{'bandwidth':>12}  link to the host"]
-        for card in self:
-            half = f"{card.fp16 / TERA:,.1f} TFLOP/s" if card.fp16 else ""
-            lines.append(
-                f"{card.name:27}{card.total_memory / 2**30:7.1f} GiB{card.fp32 / TERA:6.1f} TFLOP/s{half:>14}"
-                f"{card.bandwidth / GIGA:7,.0f} GB/s  {card.link_name or ''}".rstrip()
-            )
-        return "\n".join([*lines, "Peaks of the data sheets; sources: docs/sources.md, section Cards."])
+        lines = [_line(row) for row in (COLUMNS, *self._rows())]
+        return "\n".join([*lines, SOURCE])
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return table(COLUMNS, self._rows()) + f"<p>{SOURCE}</p>"
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                card.name,
+                f"{card.total_memory / 2**30:.1f} GiB",
+                f"{card.fp32 / TERA:.1f} TFLOP/s",
+                f"{card.fp16 / TERA:,.1f} TFLOP/s" if card.fp16 else "-",
+                f"{card.bandwidth / GIGA:,.0f} GB/s",
+                card.link_name or "-",
+            )
+            for card in self
+        ]
 
     @property
     def names(self) -> list[str]:

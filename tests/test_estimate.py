@@ -723,6 +723,32 @@ def test_the_text_says_the_answer_first_in_at_most_eight_lines():
     assert data["card"] == CARD and data["origin"] == "estimated" and data["bound"] == "launch"
 
 
+def test_in_a_notebook_the_parts_are_a_table():
+    x = torch.randn(2048, 64)
+    found = lab.estimate(lambda y: mlp().to("cuda")(y.to("cuda")).sum().item(), x)
+    shown = found._repr_html_()
+    parts = [
+        name for name in ("launch", "compute", "memory", "transfer", "host") if f'">{name}</th>' in shown
+    ]
+    assert ", ".join(name for name in parts) == ", ".join(
+        part.split()[0] for part in str(found).splitlines()[1].split(", ")
+    )
+    assert str(found).splitlines()[1] not in shown and found.lines[-1].split(".")[0] in shown
+    assert "Of the whole" in shown and "copies between host and card</td>" in shown
+
+
+def test_a_host_that_waits_once_is_said_to():
+    x = torch.randn(8, 64)
+    with lab.simulate_gpu():
+        y = x.to("cuda")
+        once, twice = (
+            lab.estimate(lambda: y.sum().item()),
+            lab.estimate(lambda: (y.sum().item(), y.sum().item())),
+        )
+    assert once.synchronizations == 1 and "the host waits once" in str(once)
+    assert twice.synchronizations == 2 and "the host waits 2 times" in str(twice)
+
+
 def test_parts_that_are_next_to_nothing_are_left_out_of_the_text():
     x = torch.empty(2**28)
     second = str(lab.estimate(lambda: x + 1)).splitlines()[1]

@@ -89,19 +89,21 @@ class Estimate:
         span = f"{units.span(self.low, self.high, self.seconds)} {units.seconds(self.seconds).split()[-1]}"
         lines = [
             f"About {units.seconds(self.seconds)} on {self.card.name} ({span}), bound by {BOUNDS[self.bound]} [estimated].",
-            self._list("launch", "compute", "memory", "transfer", "host"),
+            self._list(*BOUNDS),
             f"{self._list('forward', 'backward', 'optimizer')}; {self.operators:,} operators"
             + (f", {self.steps:,} optimizer steps" if self.steps > 1 else ""),
             f"{_count(self.flops)}; {units.size(self.bytes)} through the card's memory"
             + (f", {units.size(self.copied)} over the link" if self.copied else "")
-            + (f"; the host waits {self.synchronizations} times" if self.synchronizations else ""),
+            + (f"; the host waits {_times(self.synchronizations)}" if self.synchronizations else ""),
             self._room,
         ]
         return [line for line in [*lines, *self.notes] if line][:8]
 
     def _list(self, *names: str) -> str:
-        shown = [name for name in names if getattr(self, name) > SHOWN * self.seconds]
-        return ", ".join(f"{name} {units.seconds(getattr(self, name))}" for name in shown)
+        return ", ".join(f"{name} {units.seconds(getattr(self, name))}" for name in self._shown(*names))
+
+    def _shown(self, *names: str) -> list[str]:
+        return [name for name in names if getattr(self, name) > SHOWN * self.seconds]
 
     @property
     def _room(self) -> str:
@@ -116,7 +118,18 @@ class Estimate:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{html.escape(line)}</p>" for line in self.lines)
+        first, *rest = (f"<p>{html.escape(line)}</p>" for line in self.lines if line != self._list(*BOUNDS))
+        parts = [
+            (
+                name,
+                units.seconds(getattr(self, name)),
+                f"{getattr(self, name) / self.seconds:.0%}",
+                BOUNDS[name],
+            )
+            for name in self._shown(*BOUNDS)
+        ]
+        table = html.table(("Part", "Estimated", "Of the whole", "Spent on"), parts) if parts else ""
+        return "".join([first, table, *rest])
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON; times in seconds, sizes in bytes."""
@@ -134,3 +147,7 @@ def _count(flops: float) -> str:
         if flops >= scale:
             return f"{units.digits(flops / scale)} {name}"
     return f"{flops:.0f} FLOP"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"

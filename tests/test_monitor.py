@@ -584,6 +584,20 @@ def test_cpu_and_simulated_card_have_an_axis_of_time_each(card, monkeypatch):
     assert "our drawing" in drawn[0].axes[1].get_title(loc="left")
 
 
+def test_a_value_that_stays_the_same_is_not_hidden_by_the_frame(monkeypatch):
+    import devicelab.plots.load  # noqa: F401
+
+    drawn = []
+    monkeypatch.setattr(
+        sys.modules["devicelab.plots.load"], "picture", lambda figure, alt: drawn.append(figure)
+    )
+    made_up().plot()
+    memory, power = drawn[0].axes[2:]
+    assert memory.get_ylim()[0] == power.get_ylim()[0] == 0
+    assert memory.get_ylim()[1] > 1.05  # GiB, of 1
+    assert power.get_ylim()[1] > 70  # watts: the dotted line of the limit is in sight
+
+
 def test_everything_is_in_the_plain_data(card):
     with lab.monitor() as m:
         steps(1)
@@ -659,6 +673,13 @@ def test_without_being_asked_nothing_is_shown(notebook):
     with lab.monitor():
         pass
     assert notebook.shown == []
+
+
+def test_the_live_picture_says_what_it_cannot_read(monkeypatch, notebook):
+    monkeypatch.setattr(readers.Cpu, "read", lambda self, seconds: ((), None))
+    with lab.monitor(live=True):
+        pass
+    assert "CPU, all cores (measured): nothing to read." in notebook.shown[-1]
 
 
 def test_a_long_course_is_thinned():

@@ -64,7 +64,7 @@ def _queue(queue: "Queue") -> str:
 
 
 def _each(cores: tuple[float, ...]) -> str:
-    return "each: " + " ".join(f"{100 * core:.0f}" for core in cores[:64]) + " %"
+    return "Each core: " + " ".join(f"{100 * core:.0f}" for core in cores[:64]) + " %"
 
 
 def _about(sample: "Sample") -> str:
@@ -81,14 +81,14 @@ def _thinned(values: list[float]) -> list[float]:
 
 
 def _strip(name: str, values: list[float], colour: str, about: str) -> str:
-    now = share(values[-1]) if values else "nothing to read"
+    now = f"{share(values[-1])} busy" if values else "nothing to read"
     bars = "".join(
         f'<span style="display:inline-block;vertical-align:bottom;width:5px;height:{max(1, round(HEIGHT * value))}px;'
         f'background:{colour}"></span>'
         for value in values
     )
     back = f'<div style="height:{HEIGHT}px;line-height:{HEIGHT}px;background:{BACK};width:{5 * COLUMNS}px">{bars}</div>'
-    return f"<div>{escape(name)}: {now} busy. {escape(about)}</div>{back}"
+    return f'<div style="margin-top:6px">{escape(name)}: {now}. {escape(about)}</div>{back}'
 
 
 def _in_notebook() -> bool:

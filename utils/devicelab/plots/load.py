@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 CPU, CORE, GPU, MEMORY, POWER = "#0072B2", "#99C7E0", "#D55E00", "#009E73", "#CC79A7"
 GIB = 2**30
+HEADROOM = 1.1  # a value that stays the same would lie on the frame, unseen
 Value = Callable[["Sample"], float | None]
 
 
@@ -64,12 +65,10 @@ def _core(core: int) -> Value:
 
 def _scale(rows: Any, load: "Load", names: list[str]) -> None:
     for axes, name in zip(rows, names, strict=True):
-        axes.set_ylim(bottom=0)
-        if name.startswith("GPU busy"):
-            axes.set_ylim(0, 105)
         if name.startswith("GPU power") and load.limit:
             axes.axhline(load.limit, color="#999999", linestyle=":", label="limit")
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        axes.set_ylim(0, 105 if name.startswith("GPU busy") else HEADROOM * axes.get_ylim()[1])
 
 
 def _steps(axes: Any, samples: Any, value: Value, colour: str, label: str | None = None) -> None:

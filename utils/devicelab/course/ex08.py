@@ -1,0 +1,382 @@
+"""The checks of exercise 08: one script for every machine."""
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import nn, optim
+from torch.utils.data import DataLoader, TensorDataset
+
+from .evidence import same_values, short, watch, without_gpu
+from .ex07 import compare_places
+from .question import NotAttempted, NotYet, Question, exercise
+
+_PLACES_WHY = {
+    "weight": "the layer makes its weights while the default holds.",
+    "noise": "from which tensor does rand_like take what it is not told?",
+    "shared": "from_numpy copies nothing. Where is the array's memory?",
+    "copied": "as_tensor may copy, and is one of the functions that ask for the default.",
+    "batch": "a loader stacks rows that exist already. When were they made?",
+    "late": "in which line does the default end?",
+}
+
+
+def _where_they_are() -> dict[str, str]:
+    """Run the lines of the question on the present GPU and return where the six tensors are."""
+    table, array = torch.ones(4, 3), np.ones(3)
+    loader = DataLoader(TensorDataset(table), batch_size=2)
+    with torch.device("cuda"):
+        layer = nn.LSTM(3, 4)
+        noise = torch.rand_like(table)
+        shared = torch.from_numpy(array)
+        copied = torch.as_tensor(array)
+        (batch,) = next(iter(loader))
+    late = torch.zeros(3)
+    found: dict[str, Any] = {
+        "weight": layer.weight_hh_l0,
+        "noise": noise,
+        "shared": shared,
+        "copied": copied,
+        "batch": batch,
+        "late": late,
+    }
+    return {name: tensor.device.type for name, tensor in found.items()}
+
+
+q1 = Question(
+    judge=lambda places: compare_places(places, _where_they_are(), _PLACES_WHY),
+    kind="predict",
+    start_here="Replace each `...` by 'cpu' or 'cuda'. Decide before you run the lines anywhere.",
+    praise="Six of six, and the check ran the lines to be sure. A default device moves less than its name says.",
+    hints=(
+        "A default is for those who do not say. Which of these lines have a tensor at hand that says it for them?",
+        "Three kinds: made from nothing, made like another tensor, made of memory that exists already.",
+        "Factories, torch.tensor, as_tensor and layers ask for the default; *_like, from_numpy and stack do not.",
+    ),
+    answer="""places = {"weight": "cuda", "noise": "cpu", "shared": "cpu"}
+places |= {"copied": "cuda", "batch": "cpu", "late": "cpu"}""",
+)
+
+
+@dataclass(frozen=True)
+class _Machine:
+    """A machine that a check plays: its accelerator, whether that can be used, and whether torch.accelerator exists."""
+
+    name: str
+    kind: str  # "cuda", "mps", "xpu" or "cpu"
+    ready: bool = True
+    new: bool = True
+
+    @property
+    def best(self) -> str:
+        """The kind of device that a script should use there."""
+        return self.kind if self.ready else "cpu"
+
+    @contextmanager
+    def played(self) -> Iterator[None]:
+        """Let torch answer as on that machine; nothing can be put on an accelerator that is only played."""
+        with ExitStack() as stack:
+            if self.best != "cuda":
+                stack.enter_context(without_gpu())
+                for owner, name, answer in self._answers():
+                    stack.enter_context(patch.object(owner, name, answer))
+            if not self.new:
+                stack.callback(setattr, torch, "accelerator", torch.accelerator)
+                del torch.accelerator
+            yield
+
+    def _answers(self) -> Iterator[tuple[Any, str, Callable[..., object]]]:
+        usable = self.best != "cpu"
+        built = None if self.kind == "cpu" else torch.device(self.kind)
+        yield torch.accelerator, "is_available", lambda: usable
+        yield torch.accelerator, "device_count", lambda: int(usable)
+        yield (
+            torch.accelerator,
+            "current_accelerator",
+            lambda check_available=False: None if check_available and not usable else built,
+        )
+        yield torch.backends.mps, "is_available", lambda: self.best == "mps"
+
+
+_MACHINES = (
+    _Machine("with an NVIDIA card", "cuda"),
+    _Machine("without any GPU", "cpu"),
+    _Machine("with a wheel for CUDA and no driver", "cuda", ready=False),
+    _Machine("that is a Mac", "mps"),
+    _Machine("with an Intel GPU", "xpu"),
+    _Machine("with an NVIDIA card and an older PyTorch", "cuda", new=False),
+    _Machine("that is a Mac with an older PyTorch", "mps", new=False),
+    _Machine("without any GPU and with an older PyTorch", "cpu", new=False),
+)
+
+
+def _judge_pick_device(pick_device) -> None:
+    for machine in _MACHINES:
+        for float64 in (False, True):
+            got = watch(_on, machine, pick_device, float64).value
+            wanted = "cpu" if float64 and machine.best == "mps" else machine.best
+            if not isinstance(got, torch.device) or got.type != wanted:
+                raise NotYet(
+                    f"On a machine {machine.name} pick_device({float64}) returned {short(got)}; "
+                    f"a torch.device of type {wanted} was asked for."
+                )
+
+
+def _on(machine: _Machine, pick_device: Callable[[bool], object], float64: bool) -> object:
+    try:
+        with machine.played():
+            return pick_device(float64)
+    except AttributeError as error:
+        if error.obj is not torch:
+            raise
+        raise NotYet(
+            f"On a machine {machine.name} your code asked for torch.{error.name}: {error}."
+        ) from error
+
+
+q2 = Question(
+    judge=_judge_pick_device,
+    start_here="Replace the `...` in pick_device by your code, run the cell, then run this check again.",
+    praise="Eight machines, twice each: the best device that can be used, and never one that is only built in.",
+    hints=(
+        "Which machines answer which question? Write the eight down as a table first.",
+        "One function tells what PyTorch was built for, another whether it can be used. Older versions have neither of them.",
+        'hasattr(torch, "accelerator"), torch.accelerator.is_available() and .current_accelerator(), '
+        "torch.cuda.is_available(), torch.backends.mps.is_available(), and device.type at the end.",
+    ),
+    answer="""def pick_device(float64):
+    device = torch.device("cpu")
+    if hasattr(torch, "accelerator"):
+        if torch.accelerator.is_available():
+            device = torch.accelerator.current_accelerator()
+    elif torch.cuda.is_available():
+        device = torch.device("cuda")
+    elif torch.backends.mps.is_available():
+        device = torch.device("mps")
+    if float64 and device.type == "mps":
+        device = torch.device("cpu")
+    return device""",
+)
+
+_TRAIN = """
+def train(model, batches, criterion, device, lr):
+    model.to(device)
+    optimizer = optim.SGD(model.parameters(), lr=lr)
+    scaler = torch.amp.GradScaler("cuda", enabled=device == "cuda")
+    for rows, target in batches:
+        optimizer.zero_grad()
+        with torch.autocast("cuda", dtype=torch.float16):
+            loss = criterion(model(rows.to(device)), target.to(device))
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return loss.item()
+"""
+_SMALL = 1e-6  # the loss's factor: its gradients are below 6e-8, the smallest number of float16 above 0
+_LR = 0.1 / _SMALL
+_OFF = 0.1  # trained weights may be off by a tenth of the way they went: half precision is not exact
+
+
+class _Noted(nn.Module):
+    """A small network that notes in which dtype it computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+        self.dtypes: set[str] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs = self.net(x)
+        self.dtypes.add(str(outputs.dtype).removeprefix("torch."))
+        return outputs
+
+
+def _small_loss(outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return _SMALL * nn.functional.mse_loss(outputs.float(), target)
+
+
+def _weights(model: nn.Module) -> torch.Tensor:
+    return nn.utils.parameters_to_vector(model.parameters()).detach().cpu()
+
+
+def _reference_train(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    optimizer = optim.SGD(model.parameters(), lr=_LR)
+    for rows, target in batches:
+        optimizer.zero_grad()
+        _small_loss(model(rows), target).backward()
+        optimizer.step()
+
+
+def _judge_train(train) -> None:
+    cases = (
+        ("cuda", "cuda", True),
+        ("cuda:0", "cuda", True),
+        (torch.device("cuda", 0), "cuda", True),
+        ("cpu", "cpu", True),
+        (torch.device("cpu"), "cpu", False),
+    )
+    for device, kind, has_gpu in cases:
+        case = f"With device={device!r}" + ("" if has_gpu else " on a machine without a GPU")
+        batches = [(rows := torch.randn(16, 6), rows[:, :2] - rows[:, 2:4]) for _ in range(6)]
+        model = _Noted()
+        before, twin = _weights(model), copy.deepcopy(model)
+        _reference_train(twin, batches)
+        with nullcontext() if has_gpu else without_gpu(), warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            seen = watch(train, model, batches, _small_loss, device, _LR)
+        seen.ran_on(kind, f"{case} the forward pass", "forward")
+        _computed_in("float16" if kind == "cuda" else "bfloat16", model, case)
+        _learned(case, before, _weights(model), _weights(twin))
+        _nothing_disabled(case, [str(one.message) for one in said])
+        same_values(type(seen.value), float, f"{case} the type of the loss")
+
+
+def _nothing_disabled(case: str, warned: list[str]) -> None:
+    for words in warned:
+        if "Disabling" in words:  # what GradScaler and autocast say where their device is not there
+            raise NotYet(f"{case} torch warned: {words} Who asked for it there?")
+
+
+def _computed_in(wanted: str, model: _Noted, case: str) -> None:
+    if model.dtypes != {wanted}:
+        raise NotYet(
+            f"{case} the model computed in {', '.join(sorted(model.dtypes))}; {wanted} was asked for, and nobody "
+            "complained. What decides on the dtype, and what does it know of the device?"
+        )
+
+
+def _learned(case: str, before: torch.Tensor, after: torch.Tensor, wanted: torch.Tensor) -> None:
+    if torch.equal(before, after):
+        raise NotYet(
+            f"{case} no weight has changed: the gradients of this loss became 0 on their way back. How small a "
+            "number can this dtype hold, and who keeps gradients above it?"
+        )
+    if (after - wanted).norm() > _OFF * (wanted - before).norm():
+        raise NotYet(f"{case} the weights are far from those of a training in float32. Were gradients lost?")
+
+
+q3 = Question(
+    judge=_judge_train,
+    kind="mend",
+    stub=_TRAIN,
+    start_here="This is still the training as it was found. Change it, run the cell, then run this check again.",
+    praise="Half precision on every machine, however the device was named, and a scaler only where numbers get lost.",
+    hints=(
+        "A device may be named 'cuda', 'cuda:0' or by a torch.device. What do the three have in common?",
+        "Three lines name a device or compare one: the scaler (two places) and autocast (device and dtype).",
+        "kind = torch.device(device).type, then torch.autocast(kind, dtype=...) and GradScaler(kind, enabled=...).",
+    ),
+    answer="""def train(model, batches, criterion, device, lr):
+    kind = torch.device(device).type
+    half = torch.float16 if kind == "cuda" else torch.bfloat16
+    model.to(device)
+    optimizer = optim.SGD(model.parameters(), lr=lr)
+    scaler = torch.amp.GradScaler(kind, enabled=half == torch.float16)
+    for rows, target in batches:
+        optimizer.zero_grad()
+        with torch.autocast(kind, dtype=half):
+            loss = criterion(model(rows.to(device)), target.to(device))
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    return loss.item()""",
+)
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _follows(model: nn.Module, rows: list[list[float]]) -> torch.Tensor:
+    return model(torch.tensor(rows, device=_device_of(model)))
+
+
+def _sends(model: nn.Module, rows: list[list[float]]) -> torch.Tensor:
+    return model(torch.tensor(rows).to(_device_of(model))).detach()
+
+
+def _sleeps(model: nn.Module, rows: list[list[float]]) -> torch.Tensor:
+    return model(torch.tensor(rows))
+
+
+def _brings_back(model: nn.Module, rows: list[list[float]]) -> torch.Tensor:
+    return _follows(model, rows).cpu()
+
+
+def _moves_the_model(model: nn.Module, rows: list[list[float]]) -> torch.Tensor:
+    device = _device_of(model)
+    return model.cpu()(torch.tensor(rows)).to(device)
+
+
+def _always_cuda(model: nn.Module, rows: list[list[float]]) -> torch.Tensor:
+    return model.cuda()(torch.tensor(rows).cuda())
+
+
+def _answers_zero(model: nn.Module, rows: list[list[float]]) -> torch.Tensor:
+    return torch.zeros_like(_follows(model, rows))
+
+
+_RIGHT = (_follows, _sends)
+_FAULTY = (
+    (_sleeps, "cuda", "that makes its input on the CPU and then stops at the model"),
+    (_brings_back, "cuda", "whose answer is on the CPU"),
+    (_moves_the_model, "cuda", "that leaves the model on the CPU"),
+    (_always_cuda, "cpu", "that takes the model to the GPU"),
+    (_answers_zero, "cuda", "that answers 0 to everything"),
+    (_answers_zero, "cpu", "that answers 0 to everything"),
+)
+
+
+def _judge_check(check) -> None:
+    for predict in _RIGHT:
+        for device in ("cpu", "cuda", "cuda:0"):
+            refusal = _refusal(check, predict, device)
+            if refusal is not None:
+                words = f"{type(refusal).__name__}: {refusal}".rstrip(": ")
+                raise NotYet(
+                    f"With device={device!r} your check refused a predict that does all as it should ({words})."
+                )
+    for predict, device, fault in _FAULTY:
+        if _refusal(check, predict, device) is None:
+            raise NotYet(f"With device={device!r} your check let a predict pass {fault}.")
+
+
+def _refusal(check: Callable[..., object], predict: Callable[..., object], device: str) -> Exception | None:
+    """Return what the learner's check raised: any exception fails a test, as in pytest."""
+    try:
+        watch(check, predict, device)
+    except (NotAttempted, NotYet):
+        raise
+    except Exception as error:
+        return error
+    return None
+
+
+q4 = Question(
+    judge=_judge_check,
+    start_here="Replace the `...` in check by your code, run the cell, then run this check again.",
+    praise="Two right functions passed on three devices, and five faults were found. It would run in any CI, without a GPU.",
+    hints=(
+        "What would you look at by hand after predict(model, rows), if you doubted it?",
+        "Three things: where the answer is, where the model is, and whether the answer is right. And 'cuda' is not 'cuda:0'.",
+        "assert answer.device.type == torch.device(device).type, the same for model.weight, and torch.allclose on the CPU.",
+    ),
+    answer="""def check(predict, device):
+    rows = [[0.5] * 10, [1.0] * 10]
+    model = nn.Linear(10, 2)
+    wanted = model(torch.tensor(rows))
+    model.to(device)
+    answer = predict(model, rows)
+    kind = torch.device(device).type
+    assert answer.device.type == kind
+    assert model.weight.device.type == kind
+    assert torch.allclose(answer.cpu(), wanted, atol=1e-4)""",
+)
+
+questions = exercise(8, q1, q2, q3, q4)

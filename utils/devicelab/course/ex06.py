@@ -1,0 +1,437 @@
+"""The checks of exercise 06: what does moving data cost?"""
+
+import copy
+import gc
+import multiprocessing
+import traceback
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn, optim
+from torch.utils.data import Dataset
+
+from devicelab.trace import trace
+from devicelab.trace.lines import Line
+
+from .evidence import Seen, Tally, is_on, same_values, short, watch
+from .question import NotAttempted, NotYet, Question, exercise
+
+
+def _tally(found: Iterable[Any]) -> Tally:
+    """Add up copies or waits of a trace: how many, and their lines, the busiest first."""
+    by_line: dict[Line, int] = {}
+    count = 0
+    for one in found:
+        count += one.count
+        if one.line is not None:
+            by_line[one.line] = by_line.get(one.line, 0) + one.count
+    return Tally(count, 0, tuple(sorted(by_line, key=lambda line: (-by_line[line], line))))
+
+
+def _stops(seen: Seen) -> Tally:
+    """Return every moment at which the CPU waited for the GPU, for copies too."""
+    return _tally(seen.trace.synchronizations)
+
+
+# --- 1: what makes the CPU wait -------------------------------------------------------------------------------------
+
+_WAITS_WHY = {
+    "a": "x lies in ordinary memory. When may the next line write to it?",
+    "b": "both conditions of lesson 06 hold for this copy. Which were they?",
+    "c": "where is the sum, and who has asked for its value?",
+    "d": "a Python number is asked for. Who knows it, and when?",
+    "e": "how long is e, and when does the CPU know?",
+    "f": "how long is f? Does that depend on a value?",
+    "g": "is a shape a value that the GPU has to compute first?",
+    "h": "the CPU has to choose a word. What does it need for that?",
+}
+
+
+def _lines_of_the_question() -> dict[str, Callable[[], object]]:
+    x, pinned, gpu = torch.randn(1000), torch.randn(1000).pin_memory(), torch.randn(1000, device="cuda")
+    return {
+        "a": lambda: x.to("cuda"),
+        "b": lambda: pinned.to("cuda", non_blocking=True),
+        "c": lambda: gpu.sum(),
+        "d": lambda: gpu.sum().item(),
+        "e": lambda: gpu[gpu > 0],
+        "f": lambda: gpu.clamp(min=0),
+        "g": lambda: str(gpu.shape),
+        "h": lambda: "large" if gpu.max() > 3 else "small",
+    }
+
+
+def _what_waits() -> dict[str, bool]:
+    """Run each line of the question on the present GPU and return whether the CPU waited."""
+    found = {}
+    for name, line in _lines_of_the_question().items():
+        with trace() as seen:
+            line()
+        found[name] = bool(seen.synchronizations)
+    return found
+
+
+def _judge_waits(waits) -> None:
+    truth = _what_waits()
+    if not isinstance(waits, dict) or set(waits) != set(truth):
+        raise NotYet("The answer is a dict with the eight keys 'a' to 'h', as in the cell.")
+    if all(value is ... for value in waits.values()):
+        raise NotAttempted
+    for name, wanted in truth.items():
+        if not isinstance(waits[name], bool):
+            raise NotYet(f"For {name} you wrote {short(waits[name])}; True or False was asked for.")
+        if waits[name] is not wanted:
+            seen = "the CPU waited" if wanted else "the CPU did not wait"
+            raise NotYet(f"Line {name} was run, and {seen}: {_WAITS_WHY[name]}")
+
+
+q1 = Question(
+    judge=_judge_waits,
+    kind="predict",
+    start_here="Replace each `...` by True or False. Decide before you run the lines anywhere.",
+    praise="Eight of eight, and the check ran the lines to be sure. Who asks for a value waits; who only hands on work does not.",
+    hints=(
+        "In which lines does Python need to know a number that the GPU has still to compute?",
+        "The length of a result can be such a number, and so can a condition.",
+        "a waits, for x is not pinned; item(), a boolean index and `if` read a value; sum, clamp and shape do not.",
+    ),
+    answer="""waits = {
+    "a": True, "b": False, "c": False, "d": True,
+    "e": True, "f": False, "g": False, "h": True,
+}""",
+)
+
+# --- 2: hidden waits in a training epoch ----------------------------------------------------------------------------
+
+_WAITING = """
+def train_epoch(model, optimizer, batches, device):
+    total, spikes = 0.0, 0
+    for batch, target in batches:
+        batch, target = batch.to(device, non_blocking=True), target.to(device, non_blocking=True)
+        optimizer.zero_grad()
+        errors = (model(batch) - target).square().mean(1)
+        hard = errors[errors > errors.mean()]
+        loss = hard.mean()
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+        if loss > 1.0:
+            spikes += 1
+    return total / len(batches), spikes
+"""
+_AN_EPOCH = 2  # waits: two numbers are asked for
+
+
+def _pinned_batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return batches as a DataLoader with pin_memory=True hands them out."""
+    batches = []
+    for _ in range(count):
+        batch = torch.randn(16, 10)
+        target = batch[:, 0:2] + batch[:, 2:4]
+        batches.append((batch.pin_memory(), target.pin_memory()))
+    return batches
+
+
+def _reference_epoch(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> list[float]:
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    losses = []
+    for batch, target in batches:
+        optimizer.zero_grad()
+        errors = (model(batch) - target).square().mean(1)
+        loss = errors[errors > errors.mean()].mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return [sum(losses) / len(losses), float(sum(loss > 1.0 for loss in losses))]
+
+
+def _judge_train_epoch(train_epoch) -> None:
+    for device, count in (("cuda", 9), ("cpu", 5)):
+        twin, batches = nn.Linear(10, 2), _pinned_batches(count)
+        model = copy.deepcopy(twin).to(device)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        wanted = _reference_epoch(twin, batches)
+        seen = watch(train_epoch, model, optimizer, batches, device)
+        for phase in ("forward", "backward", "optimizer"):
+            seen.ran_on(device, f"With device={device!r} the {phase} pass", phase)
+        seen.at_most(
+            _AN_EPOCH,
+            _stops(seen),
+            f"In an epoch of {count} batches the CPU waited for the GPU",
+            "The busiest line is named; what does it want to know, and when is it needed?",
+        )
+        _judge_two_numbers(seen.value, wanted, device)
+        same_values(dict(model.state_dict()), dict(twin.state_dict()), "The trained model")
+
+
+def _judge_two_numbers(got: object, wanted: list[float], device: str) -> None:
+    if not isinstance(got, (tuple, list)) or len(got) != 2:
+        raise NotYet(f"train_epoch should return two numbers, but it returned {short(got)}.")
+    for name, mine, right in zip(("mean loss", "number of batches above 1"), got, wanted, strict=True):
+        same_values(mine, right, f"With device={device!r} the {name}")
+
+
+q2 = Question(
+    judge=_judge_train_epoch,
+    kind="find",
+    stub=_WAITING,
+    start_here="This is still the epoch as it was found. Change it, run the cell, then run this check again.",
+    praise="The same training and the same two numbers, and the queue never ran empty before the end.",
+    hints=(
+        "Three lines of the loop make Python wait for a value. Which, and who needs the value before the epoch ends?",
+        "A sum and a count can be tensors on the GPU. And a mean over some rows is a sum with weights of 0 and 1.",
+        "hard = errors > errors.mean(); (errors * hard).sum() / hard.sum(); total += loss.detach(); spikes += loss > 1; "
+        ".item() after the loop.",
+    ),
+    answer="""def train_epoch(model, optimizer, batches, device):
+    total, spikes = torch.zeros((), device=device), torch.zeros((), device=device)
+    for batch, target in batches:
+        batch, target = batch.to(device, non_blocking=True), target.to(device, non_blocking=True)
+        optimizer.zero_grad()
+        errors = (model(batch) - target).square().mean(1)
+        hard = errors > errors.mean()
+        loss = (errors * hard).sum() / hard.sum()
+        loss.backward()
+        optimizer.step()
+        total += loss.detach()
+        spikes += loss > 1.0
+    return total.item() / len(batches), spikes.item()""",
+)
+
+# --- 3: batches that travel while the CPU goes on -------------------------------------------------------------------
+
+_THERE_AND_BACK = """
+def predict(model, batches, device):
+    outputs = []
+    for batch in batches:
+        outputs.append(model(batch.to(device)).cpu())
+    return torch.cat(outputs)
+"""
+
+
+def _classifier() -> tuple[nn.Module, list[str]]:
+    """Return a model that notes on which kind of device each call finds its batch."""
+    model = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 4)).requires_grad_(False)
+    homes: list[str] = []
+    model.register_forward_pre_hook(lambda _, given: homes.append(given[0].device.type))
+    return model, homes
+
+
+def _waiting_copies(seen: Seen, pinned: bool) -> Tally:
+    """Return the copies to the GPU that the CPU waited for, from pinned or from ordinary memory."""
+    up = (one for one in seen.trace.copies if one.waits and one.source == "cpu")
+    return _tally(one for one in up if bool(one.pinned) is pinned)
+
+
+def _reads_too_early(seen: Seen) -> str:
+    """Return the CPU's operator that ran after the last copy to the CPU and before any wait, by a simulated card's events.
+
+    A real card's trace holds no copies among its events. There the values are wrong, as the queue is full.
+    """
+    pending, reader = False, ""
+    for event in seen.trace.events:
+        if event.phase == "wait":
+            pending = False
+        elif event.phase == "copy" and event.device == "cpu":
+            pending, reader = True, ""
+        elif pending and event.device == "cpu" and not reader:
+            reader = event.name.removeprefix("aten::")
+    return reader or ("whoever called predict" if pending else "")
+
+
+def _judge_predict(predict) -> None:
+    for device, count in (("cuda", 5), ("cpu", 3)):
+        model, homes = _classifier()
+        batches = [torch.randn(20, 10).pin_memory() for _ in range(count)]
+        wanted = torch.cat([model(batch) for batch in batches])
+        model.to(device)
+        homes.clear()
+        if device == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda._sleep(50_000_000)  # cycles, some 30 ms: what is read too early has not arrived
+        seen = watch(predict, model, batches, device)
+        if set(homes) != {device}:
+            places = " and ".join(sorted(set(homes))) or "nothing at all"
+            raise NotYet(f"With device={device!r} the model was called with batches on {places}.")
+        _judge_the_road(seen, count)
+        is_on(seen.value, "cpu", "What predict returned")
+        same_values(seen.value, wanted, "What predict returned")
+
+
+def _judge_the_road(seen: Seen, count: int) -> None:
+    seen.at_most(
+        0,
+        _waiting_copies(seen, pinned=False),
+        "The CPU waited for a journey to the GPU from ordinary memory",
+        "The batches were pinned. What became of them?",
+    )
+    seen.at_most(
+        0,
+        _waiting_copies(seen, pinned=True),
+        f"{count} batches travel, and the CPU waited for a copy to the GPU",
+        "Pinned they are. What else has to be said?",
+    )
+    what = f"For {count} batches the CPU waited for results"
+    seen.at_most(1, _stops(seen), what, "Which of them is needed before the loop ends?")
+    reader = _reads_too_early(seen)
+    if reader:
+        raise NotYet(
+            f"Results were sent to the CPU {seen.copies('cuda', 'cpu')}, and nothing waited for them: {reader} read what may "
+            "not have arrived. On a real card that can be any numbers. How does the CPU learn that a copy has ended?"
+        )
+
+
+q3 = Question(
+    judge=_judge_predict,
+    kind="faster",
+    stub=_THERE_AND_BACK,
+    start_here="This is still the loop as it was found. Change it, run the cell, then run this check again.",
+    praise="The CPU wrote all its orders ahead and waited once, when everything was there to be read.",
+    hints=(
+        "The CPU waits twice for each batch: on which journeys, and which of them could go on behind its back?",
+        "Pinned memory is one condition, the other is a word in the call. And who needs an output before the loop ends?",
+        "batch.to(device, non_blocking=True); keep the outputs on the device, torch.cat them there, and one .cpu() at the end.",
+    ),
+    answer="""def predict(model, batches, device):
+    outputs = []
+    for batch in batches:
+        outputs.append(model(batch.to(device, non_blocking=True)))
+    return torch.cat(outputs).cpu()""",
+)
+
+# --- 4: a dataset that workers can use ------------------------------------------------------------------------------
+
+_ON_THE_GPU = """
+class Readings(Dataset):
+    def __init__(self, data):
+        self.data = data.to("cuda")
+        self.mean = self.data.mean(0)
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, row):
+        reading = self.data[row] - self.mean
+        return reading, reading[:2].sum()
+"""
+
+
+def _items(data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    readings = data - data.mean(0)
+    return readings, readings[:, :2].sum(1)
+
+
+def _judge_readings(kind, batches) -> None:
+    for device, rows in (("cuda", 40), ("cpu", 25)):
+        data = torch.randn(rows, 6)
+        dataset = watch(kind, data).value
+        _judge_dataset(dataset)
+        _judge_batches(watch(_listed, batches, dataset, device, 0), data, device)
+        if device == "cuda" and _workers_are_forked():
+            got = _through_a_worker(partial(_listed, batches, dataset, device, 1))
+            _judge_values(got, data, device)
+
+
+def _workers_are_forked() -> bool:
+    """Say whether a worker is a copy of this process; a fresh one could not import what a notebook defines."""
+    chosen = multiprocessing.get_start_method(allow_none=True)
+    return (chosen or multiprocessing.get_all_start_methods()[0]) == "fork"
+
+
+def _listed(batches: Callable[..., Any], dataset: Any, device: str, workers: int) -> list[Any]:
+    found = batches(dataset, device, workers)
+    if found is ...:
+        raise NotAttempted
+    return list(found)
+
+
+def _judge_dataset(dataset: Any) -> None:
+    if not isinstance(dataset, Dataset):
+        raise NotYet(f"Readings(data) should be a Dataset, but it is {short(dataset)}.")
+    for name, value in vars(dataset).items():
+        if isinstance(value, torch.Tensor) and value.device.type != "cpu":
+            raise NotYet(
+                f"A worker gets a copy of the dataset, and `{name}` in it lies on {value.device}. Can a copied process use that?"
+            )
+    seen = watch(dataset.__getitem__, 3)
+    for found in (seen.operators("cuda"), seen.copies("cpu", "cuda")):
+        if found.count:
+            raise NotYet(
+                f"__getitem__ used the GPU {found}, and it is what a worker runs. Who could do this instead?"
+            )
+    is_on(seen.value, "cpu", "What __getitem__ hands over")
+
+
+def _judge_batches(seen: Seen, data: torch.Tensor, device: str) -> None:
+    _judge_values(seen.value, data, device)
+    seen.at_most(
+        2 * len(seen.value),
+        seen.copies("cpu", "cuda"),
+        f"{len(seen.value)} batches were copied to the GPU",
+        "How few copies does one batch need?",
+    )
+
+
+def _judge_values(got: list[Any], data: torch.Tensor, device: str) -> None:
+    readings, sums = _items(data)
+    for number, pair in enumerate(got, start=1):
+        for name, part in zip(("readings", "sums"), pair, strict=True):
+            is_on(part, device, f"With device={device!r}, of batch {number} the tensor of {name}")
+    for name, place, wanted in (("readings", 0, readings), ("sums", 1, sums)):
+        parts = [pair[place] for pair in got]
+        same_values(torch.cat(parts) if parts else None, wanted, f"All batches' {name}")
+
+
+def _through_a_worker(work: Callable[[], list[Any]]) -> list[Any]:
+    """Run the loader with a real worker process; an error there becomes a sentence, and nothing of it is left behind."""
+    try:
+        return work()
+    except Exception as error:
+        said = _last_words(str(error))
+        traceback.clear_frames(
+            error.__traceback__
+        )  # or the next forked process would find a loader of its parent's
+    gc.collect()
+    raise NotYet(
+        f"With one worker, the worker stopped: {said}. Which of your lines run in it, and which in the loop that trains?"
+    )
+
+
+def _last_words(text: str) -> str:
+    """Return the error at the end of a worker's traceback, in one line."""
+    lines = [line.strip() for line in text.splitlines() if "Error: " in line or "error: " in line.lower()]
+    return lines[-1][:160].rstrip(". ") if lines else short(text)
+
+
+q4 = Question(
+    judge=_judge_readings,
+    kind="mend",
+    stub=_ON_THE_GPU,
+    start_here="Readings is still as it was found. Change it and the loop, run the cell, then run this check again.",
+    praise="A real worker read the items, and each batch reached the device in two copies.",
+    hints=(
+        "Which lines of this cell run in a worker process, and which in the process that trains?",
+        "CUDA does not survive being copied into a worker. So what may the dataset hold, and where can a batch change sides?",
+        "self.data = data in Readings; `yield readings.to(device), sums.to(device)` in the loop over the DataLoader.",
+    ),
+    answer="""class Readings(Dataset):
+    def __init__(self, data):
+        self.data = data
+        self.mean = self.data.mean(0)
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, row):
+        reading = self.data[row] - self.mean
+        return reading, reading[:2].sum()
+
+
+def batches(dataset, device, workers):
+    for readings, sums in DataLoader(dataset, batch_size=10, num_workers=workers):
+        yield readings.to(device), sums.to(device)""",
+)
+
+questions = exercise(6, q1, q2, q3, q4)

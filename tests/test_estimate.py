@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import re
 import sys
 from functools import partial
 
@@ -734,7 +735,9 @@ def test_in_a_notebook_the_parts_are_a_table():
         part.split()[0] for part in str(found).splitlines()[1].split(", ")
     )
     assert str(found).splitlines()[1] not in shown and found.lines[-1].split(".")[0] in shown
-    assert "Of the whole" in shown and "copies between host and card</td>" in shown
+    shares = [int(share) for share in re.findall(r">(\d+) %</td>", shown)]
+    assert len(shares) == len(parts) and 95 <= sum(shares) <= 105
+    assert "copies between host and card</td>" in shown
 
 
 def test_a_host_that_waits_once_is_said_to():

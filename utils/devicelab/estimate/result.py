@@ -120,13 +120,9 @@ class Estimate:
     def _repr_html_(self) -> str:
         first, *rest = (f"<p>{html.escape(line)}</p>" for line in self.lines if line != self._list(*BOUNDS))
         parts = [
-            (
-                name,
-                units.seconds(getattr(self, name)),
-                f"{getattr(self, name) / self.seconds:.0%}",
-                BOUNDS[name],
-            )
+            (name, units.seconds(part), f"{100 * part / self.seconds:.0f} %", BOUNDS[name])
             for name in self._shown(*BOUNDS)
+            for part in [getattr(self, name)]
         ]
         table = html.table(("Part", "Estimated", "Of the whole", "Spent on"), parts) if parts else ""
         return "".join([first, table, *rest])

@@ -3,7 +3,7 @@
 import copy
 import math
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from torch import nn, optim
 from devicelab.placement import placement
 
 from .evidence import CLOSE, Tally, is_on, same_values, short, watch, without_gpu
-from .question import NotAttempted, NotYet, Question, exercise
+from .places import compare_places
+from .question import NotYet, Question, exercise
 
 STEPS = 4  # trained before a checkpoint, and again after it
 
@@ -51,20 +52,6 @@ def _where_they_are() -> dict[str, str]:
         "average": average.embed.weight,
     }
     return {name: tensor.device.type for name, tensor in found.items()}
-
-
-def compare_places(places: Any, truth: Mapping[str, str], why: Mapping[str, str]) -> None:
-    """Raise unless `places` names, for each key of `truth`, the kind of device that running the lines showed."""
-    if not isinstance(places, dict) or set(places) != set(truth):
-        raise NotYet(f"The answer is a dict with the keys {', '.join(truth)}, as in the cell.")
-    if all(place is ... for place in places.values()):
-        raise NotAttempted
-    for name, wanted in truth.items():
-        place = str(places[name]).removesuffix(":0")
-        if place not in ("cpu", "cuda"):
-            raise NotYet(f"For {name} you wrote {short(places[name])}; 'cpu' or 'cuda' was asked for.")
-        if place != wanted:
-            raise NotYet(f"The lines were run, and {name} was not on {place}: {why[name]}")
 
 
 q1 = Question(

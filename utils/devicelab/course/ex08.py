@@ -2,11 +2,9 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -14,7 +12,8 @@ from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
 from .evidence import same_values, short, watch, without_gpu
-from .ex07 import compare_places
+from .machines import NVIDIA, OLDER_NVIDIA, OTHERS, Machine
+from .places import compare_places
 from .question import NotAttempted, NotYet, Question, exercise
 
 _PLACES_WHY = {
@@ -64,71 +63,26 @@ places |= {"copied": "cuda", "batch": "cpu", "late": "cpu"}""",
 )
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """A machine that a check plays: its accelerator, whether that can be used, and whether torch.accelerator exists."""
-
-    name: str
-    kind: str  # "cuda", "mps", "xpu" or "cpu"
-    ready: bool = True
-    new: bool = True
-
-    @property
-    def best(self) -> str:
-        """The kind of device that a script should use there."""
-        return self.kind if self.ready else "cpu"
-
-    @contextmanager
-    def played(self) -> Iterator[None]:
-        """Let torch answer as on that machine; nothing can be put on an accelerator that is only played."""
-        with ExitStack() as stack:
-            if self.best != "cuda":
-                stack.enter_context(without_gpu())
-                for owner, name, answer in self._answers():
-                    stack.enter_context(patch.object(owner, name, answer))
-            if not self.new:
-                stack.callback(setattr, torch, "accelerator", torch.accelerator)
-                del torch.accelerator
-            yield
-
-    def _answers(self) -> Iterator[tuple[Any, str, Callable[..., object]]]:
-        usable = self.best != "cpu"
-        built = None if self.kind == "cpu" else torch.device(self.kind)
-        yield torch.accelerator, "is_available", lambda: usable
-        yield torch.accelerator, "device_count", lambda: int(usable)
-        yield (
-            torch.accelerator,
-            "current_accelerator",
-            lambda check_available=False: None if check_available and not usable else built,
-        )
-        yield torch.backends.mps, "is_available", lambda: self.best == "mps"
-
-
-_MACHINES = (
-    _Machine("with an NVIDIA card", "cuda"),
-    _Machine("without any GPU", "cpu"),
-    _Machine("with a wheel for CUDA and no driver", "cuda", ready=False),
-    _Machine("that is a Mac", "mps"),
-    _Machine("with an Intel GPU", "xpu"),
-    _Machine("with an NVIDIA card and an older PyTorch", "cuda", new=False),
-    _Machine("that is a Mac with an older PyTorch", "mps", new=False),
-    _Machine("without any GPU and with an older PyTorch", "cpu", new=False),
-)
-
-
 def _judge_pick_device(pick_device) -> None:
-    for machine in _MACHINES:
-        for float64 in (False, True):
-            got = watch(_on, machine, pick_device, float64).value
-            wanted = "cpu" if float64 and machine.best == "mps" else machine.best
-            if not isinstance(got, torch.device) or got.type != wanted:
-                raise NotYet(
-                    f"On a machine {machine.name} pick_device({float64}) returned {short(got)}; "
-                    f"a torch.device of type {wanted} was asked for."
-                )
+    _picks_the_best(pick_device, NVIDIA)
+    with without_gpu():
+        for machine in OTHERS:
+            _picks_the_best(pick_device, machine)
+    _picks_the_best(pick_device, OLDER_NVIDIA)
 
 
-def _on(machine: _Machine, pick_device: Callable[[bool], object], float64: bool) -> object:
+def _picks_the_best(pick_device: Callable[[bool], object], machine: Machine) -> None:
+    for float64 in (False, True):
+        got = watch(_on, machine, pick_device, float64).value
+        wanted = "cpu" if float64 and machine.best == "mps" else machine.best
+        if not isinstance(got, torch.device) or got.type != wanted:
+            raise NotYet(
+                f"On a machine {machine.name} pick_device({float64}) returned {short(got)}; "
+                f"a torch.device of type {wanted} was asked for."
+            )
+
+
+def _on(machine: Machine, pick_device: Callable[[bool], object], float64: bool) -> object:
     try:
         with machine.played():
             return pick_device(float64)
@@ -178,7 +132,7 @@ def train(model, batches, criterion, device, lr):
         scaler.update()
     return loss.item()
 """
-_SMALL = 1e-6  # the loss's factor: its gradients are below 6e-8, the smallest number of float16 above 0
+_SMALL = 1e-7  # the loss's factor: its gradients are below 6e-8, the smallest number of float16 above 0
 _LR = 0.1 / _SMALL
 _OFF = 0.1  # trained weights may be off by a tenth of the way they went: half precision is not exact
 

@@ -1,0 +1,66 @@
+"""Machines that one does not have, played for a check: torch answers as it would there.
+
+for machine in WITH_NVIDIA:  # the present card is theirs
+    with machine.played(): ...
+with without_gpu():
+    for machine in OTHERS: ...
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine to play: its accelerator, whether that can be used, and whether torch.accelerator exists."""
+
+    name: str
+    kind: str  # "cuda", "mps", "xpu" or "cpu"
+    ready: bool = True
+    new: bool = True
+
+    @property
+    def best(self) -> str:
+        """The kind of device that a script should use there."""
+        return self.kind if self.ready else "cpu"
+
+    @contextmanager
+    def played(self) -> Iterator[None]:
+        """Let torch answer as on that machine; nothing can be put on an accelerator that is only played."""
+        with ExitStack() as stack:
+            if self.best != "cuda":
+                for owner, name, answer in self._answers():
+                    stack.enter_context(patch.object(owner, name, answer))
+            if not self.new:
+                stack.callback(setattr, torch, "accelerator", torch.accelerator)
+                del torch.accelerator
+            yield
+
+    def _answers(self) -> Iterator[tuple[Any, str, Callable[..., object]]]:
+        usable = self.best != "cpu"
+        built = None if self.kind == "cpu" else torch.device(self.kind)
+        yield torch.accelerator, "is_available", lambda: usable
+        yield torch.accelerator, "device_count", lambda: int(usable)
+        yield (
+            torch.accelerator,
+            "current_accelerator",
+            lambda check_available=False: None if check_available and not usable else built,
+        )
+        yield torch.backends.mps, "is_available", lambda: self.best == "mps"
+
+
+NVIDIA = Machine("with an NVIDIA card", "cuda")
+OLDER_NVIDIA = Machine("with an NVIDIA card and an older PyTorch", "cuda", new=False)
+OTHERS = (
+    Machine("without any GPU", "cpu"),
+    Machine("with a wheel for CUDA and no driver", "cuda", ready=False),
+    Machine("that is a Mac", "mps"),
+    Machine("with an Intel GPU", "xpu"),
+    Machine("that is a Mac with an older PyTorch", "mps", new=False),
+    Machine("without any GPU and with an older PyTorch", "cpu", new=False),
+)

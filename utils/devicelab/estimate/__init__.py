@@ -39,7 +39,9 @@ def estimate(
     """
     _check(fn, budget)
     card = gpu if isinstance(gpu, Card) else find(gpu)
-    from torch import _dynamo  # noqa: F401  # before anything is replaced, because it keeps references to what it finds
+    # Before anything is replaced, because torch._dynamo keeps references to what it finds when it is loaded. It would be
+    # loaded in any case: by the simulated card beneath, and by torch itself when it makes its first optimizer.
+    from torch import _dynamo  # noqa: F401
 
     kept = Kept(fn, args)
     run = Run(card, kept, budget)

@@ -108,9 +108,10 @@ def test_each_machine_answers_as_such_a_machine_does(number, available, error, w
                 attempt()
 
 
-def test_a_card_without_kernels_still_gives_memory():
+def test_a_card_without_kernels_still_gives_memory_and_copies():
     with simulate_gpu("Tesla T4"), machines()[0]:
         assert torch.empty(4, device="cuda").shape == (4,)
+        assert torch.ones(2).to("cuda").tolist() == [1, 1]
 
 
 def test_memory_alone_does_not_pass():

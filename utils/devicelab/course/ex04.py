@@ -202,18 +202,19 @@ q3 = Question(
 )
 
 _NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
+_WITHOUT_KERNEL = (torch.ops.aten.empty, torch.ops.aten._to_copy, torch.ops.aten.copy_, torch.ops.aten.detach)
 _NO_WHEEL = "Torch not compiled with CUDA enabled"
 _NO_CARD = "No CUDA GPUs are available"
 
 
 class _NoKernels(TorchDispatchMode):
-    """Gives memory on the GPU, and lets every operator there fail as on a card that is too new for its PyTorch."""
+    """Lets every operator on the GPU fail as on a card too new for its PyTorch; memory and copies need no kernel there."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         found = tree_leaves((args, kwargs))
         devices = [leaf.device if isinstance(leaf, torch.Tensor) else leaf for leaf in found]
         on_gpu = any(isinstance(device, torch.device) and device.type == "cuda" for device in devices)
-        if on_gpu and func.overloadpacket is not torch.ops.aten.empty:
+        if on_gpu and func.overloadpacket not in _WITHOUT_KERNEL:
             raise RuntimeError(_NO_KERNEL)
         return func(*args, **(kwargs or {}))
 
@@ -246,15 +247,16 @@ def _judge_usable_gpu(usable_gpu) -> None:
     seen = watch(usable_gpu)
     _compare_usable(seen.value, True, "Here, where a GPU works,")
     if not seen.operators("cuda").count:
-        raise NotYet("It said True, but no operator was seen on the GPU: it was believed, not tried.")
+        sent = seen.copies("cpu", "cuda").count
+        why = "a copy alone needs no kernel" if sent else "the card was believed, not tried"
+        raise NotYet(f"It said True, but no operator was seen on the GPU: {why}.")
     for where, machine in _machines():
         with machine:
             try:
                 got = usable_gpu()
             except (RuntimeError, AssertionError) as error:
-                raise NotYet(
-                    f"{where} your usable_gpu stopped, and gave no answer:\n{trimmed(error)}"
-                ) from None
+                kind = type(error).__name__
+                raise NotYet(f"{where} your usable_gpu stopped with a {kind}: {error}.") from None
         _compare_usable(got, False, where)
 
 

@@ -134,10 +134,8 @@ def _module(made: object, call: str) -> Any:
 
 def _says_what_it_keeps(reader: nn.Module) -> None:
     """Raise NotYet unless the Linear is all that an optimizer trains and a checkpoint holds."""
-    if not isinstance(reader, nn.Module) or not isinstance(getattr(reader, "mix", None), nn.Linear):
-        raise NotYet(
-            f"Reader(length, width) made {short(reader)}; a module with its layer mix was asked for."
-        )
+    if not isinstance(getattr(reader, "mix", None), nn.Linear):
+        raise NotYet("The Reader has lost its layer, reader.mix, which was right as it was.")
     wanted = {"mix.weight", "mix.bias"}
     trained = {name for name, _ in reader.named_parameters()} - wanted
     if trained:

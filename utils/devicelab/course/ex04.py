@@ -256,7 +256,7 @@ def _judge_usable_gpu(usable_gpu) -> None:
                 got = usable_gpu()
             except (RuntimeError, AssertionError) as error:
                 kind = type(error).__name__
-                raise NotYet(f"{where} your usable_gpu stopped with a {kind}: {error}.") from None
+                raise NotYet(f"{where} your usable_gpu stopped with {kind}: {error}.") from None
         _compare_usable(got, False, where)
 
 

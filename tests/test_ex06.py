@@ -142,7 +142,7 @@ def test_what_is_no_dataset():
 
 def test_batches_left_out():
     text = told(ex06.q4, Right, lambda dataset, device, workers: list(batches(dataset, device, workers))[:-1])
-    assert "All batches' readings should have shape" in text
+    assert "The tensor of all readings should have shape" in text
     assert "a tensor was asked for" in told(ex06.q4, Right, lambda dataset, device, workers: [])
 
 
@@ -150,9 +150,24 @@ def test_the_loop_of_the_stub_is_not_attempted():
     assert ex06.q4.check(Right, lambda dataset, device, workers: ...).state == "not attempted"
 
 
-@pytest.mark.skipif(
+FORKS = pytest.mark.skipif(
     "fork" not in multiprocessing.get_all_start_methods(), reason="workers are no copies here"
 )
+
+
+@FORKS
+def test_workers_that_were_never_started():
+    text = told(ex06.q4, Right, lambda dataset, device, workers: batches(dataset, device, 0))
+    assert "With workers=1 the process that trains read 40 items itself" in text
+
+
+@FORKS
+def test_a_list_in_place_of_a_generator_passes():
+    answer = Right, lambda dataset, device, workers: list(batches(dataset, device, workers))
+    assert ex06.q4.check(*answer).state == "passed"
+
+
+@FORKS
 def test_a_worker_that_fails_leaves_no_loader_behind():
     def failing():
         loader = iter(DataLoader(Right(torch.randn(4, 6)), num_workers=1, collate_fn=lambda rows: 1 / 0))

@@ -330,14 +330,32 @@ def _judge_readings(kind, batches) -> None:
         _judge_dataset(dataset)
         _judge_batches(watch(_listed, batches, dataset, device, 0), data, device)
         if device == "cuda" and _workers_are_forked():
+            read = _count_reads(dataset)
             got = _through_a_worker(partial(_listed, batches, dataset, device, 1))
             _judge_values(got, data, device)
+            if read:
+                raise NotYet(
+                    f"With workers=1 the process that trains read {len(read)} items itself. Where does `workers` go?"
+                )
 
 
 def _workers_are_forked() -> bool:
     """Say whether a worker is a copy of this process; a fresh one could not import what a notebook defines."""
     chosen = multiprocessing.get_start_method(allow_none=True)
     return (chosen or multiprocessing.get_all_start_methods()[0]) == "fork"
+
+
+def _count_reads(dataset: Any) -> list[object]:
+    """Return a list that grows with each item that this process reads; a worker's list is a copy."""
+    read: list[object] = []
+
+    def item(self: Any, row: Any) -> Any:
+        read.append(row)
+        return kind.__getitem__(self, row)
+
+    kind = type(dataset)
+    dataset.__class__ = type(kind.__name__, (kind,), {"__getitem__": item})
+    return read
 
 
 def _listed(batches: Callable[..., Any], dataset: Any, device: str, workers: int) -> list[Any]:
@@ -381,7 +399,7 @@ def _judge_values(got: list[Any], data: torch.Tensor, device: str) -> None:
             is_on(part, device, f"With device={device!r}, of batch {number} the tensor of {name}")
     for name, place, wanted in (("readings", 0, readings), ("sums", 1, sums)):
         parts = [pair[place] for pair in got]
-        same_values(torch.cat(parts) if parts else None, wanted, f"All batches' {name}")
+        same_values(torch.cat(parts) if parts else None, wanted, f"The tensor of all {name}")
 
 
 def _through_a_worker(work: Callable[[], list[Any]]) -> list[Any]:
@@ -410,7 +428,7 @@ q4 = Question(
     kind="mend",
     stub=_ON_THE_GPU,
     start_here="Readings is still as it was found. Change it and the loop, run the cell, then run this check again.",
-    praise="A real worker read the items, and each batch reached the device in two copies.",
+    praise="The items stay where a worker can read them, and each batch reached the device in two copies.",
     hints=(
         "Which lines of this cell run in a worker process, and which in the process that trains?",
         "CUDA does not survive being copied into a worker. So what may the dataset hold, and where can a batch change sides?",

@@ -113,7 +113,7 @@ def question_of(cell) -> str | None:
         if "lab.guess(" in cell.source
         else []
     )
-    questions = [call.args[0].value for call in calls if ast.unparse(call.func) == "lab.guess"]
+    questions = [ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "lab.guess"]
     return questions[0] if questions else None
 
 

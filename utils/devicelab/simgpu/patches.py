@@ -22,8 +22,12 @@ class Patches:
     def everywhere(self, replacements: Mapping[Any, Any]) -> None:
         """Replace functions under every name that a loaded module gave them (`from torch import zeros`)."""
         by_id = {id(original): (original, value) for original, value in replacements.items()}
+        wanted = set(by_id)
         for module in list(sys.modules.values()):
-            for name, held in list(getattr(module, "__dict__", {}).items()):
+            names = getattr(module, "__dict__", {})
+            if wanted.isdisjoint(map(id, list(names.values()))):  # nearly all of them, some 100,000 names
+                continue
+            for name, held in list(names.items()):
                 found = by_id.get(id(held))
                 if found and found[0] is held:
                     self.set(module, name, found[1])

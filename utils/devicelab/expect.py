@@ -57,7 +57,7 @@ def trimmed(error: BaseException) -> str:
     frames = [frame for frame in extract_tb(error.__traceback__) if not _is_own(frame)]
     lines: list[str] = []
     hidden = 0
-    for frame, following in zip(frames, [*frames[1:], None], strict=True):
+    for frame, following in zip(frames, [*frames[1:], None], strict=False):
         if _is_torch(frame) and following is not None:
             hidden += 1
             continue

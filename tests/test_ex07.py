@@ -75,11 +75,17 @@ class WithoutTheTable(Reader):
 
 def test_other_readers():
     assert ex07.q2.check(Reader).state == "passed"
-    assert "Reader(9, 8) made 1.0; a module" in told(ex07.q2, lambda length, width: 1.0)
+    assert "<lambda>(9, 8) made 1.0; a module" in told(ex07.q2, lambda length, width: 1.0)
+    assert "A class was asked for, but the answer is 5" in told(ex07.q2, 5)
     assert "has lost its layer, reader.mix" in told(ex07.q2, NoMix)
     assert "In three calls of a Reader on cuda a part of the work ran on cpu" in told(ex07.q2, OnTheCPU)
     assert "copied something from cuda to cpu 3 times" in told(ex07.q2, ComesBack)
     assert "On cuda the result lies on cuda:0, but it holds other values" in told(ex07.q2, WithoutTheTable)
+
+
+def test_a_function_with_too_few_arguments():
+    text = told(ex07.q3, lambda path, model: None)
+    assert "an error of its own" in text and "takes 2 positional arguments but 3 were given" in text
 
 
 def test_other_ways_to_resume():
@@ -140,7 +146,7 @@ class CopiesBack(Recall):
 
 def test_other_metrics():
     assert ex07.q4.check(Recall).state == "passed"
-    assert "Recall(3) made 0; a module" in told(ex07.q4, lambda classes: 0)
+    assert "<lambda>(3) made 0; a module" in told(ex07.q4, lambda classes: 0)
     assert "Reset and counted on cuda: the recall lies on cpu, but it holds other" in told(
         ex07.q4, NeverResets
     )

@@ -96,7 +96,7 @@ def _reference_read(mix: nn.Linear, length: int, x: torch.Tensor) -> torch.Tenso
 
 def _judge_reader(Reader: Callable[..., nn.Module]) -> None:
     for device, length, steps in (("cuda", 9, 6), ("cpu", 7, 7)):
-        reader, here = _module(Reader(length, 8), f"Reader({length}, 8)"), torch.randn(2, steps, 8)
+        reader, here = _module(Reader, length, 8), torch.randn(2, steps, 8)
         _says_what_it_keeps(reader)
         reader.to("cuda")
         reader(here.to("cuda"))  # a first call may still prepare something
@@ -126,7 +126,11 @@ def _copies_nothing(case: str, seen: Any) -> None:
         )
 
 
-def _module(made: object, call: str) -> Any:
+def _module(kind: Callable[..., object], *sizes: int) -> Any:
+    """Return what the learner's class makes of these sizes; raise NotYet unless it is a module."""
+    if not callable(kind):
+        raise NotYet(f"A class was asked for, but the answer is {short(kind)}.")
+    made, call = kind(*sizes), f"{getattr(kind, '__name__', 'the answer')}({', '.join(map(str, sizes))})"
     if not isinstance(made, nn.Module):
         raise NotYet(f"{call} made {short(made)}; a module that can be moved was asked for.")
     return made
@@ -297,7 +301,7 @@ def _true_recall(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tens
 
 def _judge_recall(Recall: Callable[..., Any]) -> None:
     for first, device, rows in (("cpu", "cuda", 12), ("cuda", "cpu", 9)):
-        recall, batches = _module(Recall(3), "Recall(3)"), _batches(rows, 6)
+        recall, batches = _module(Recall, 3), _batches(rows, 6)
         recall.to(first)
         _counts(recall, first, batches[:1], f"On {first}")
         recall.to(device)

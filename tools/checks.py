@@ -24,6 +24,7 @@ FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_comman
 PYTEST = ("-m", "pytest", "-q")
 UNITS = (*PYTEST, "tests", "-n", "2", "-m")
 OPDB = {"DEVICELAB_OPDB_FRACTION": "1"}  # of the operators in PyTorch's database; `test` takes a tenth
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # two workers on two cores: more would wait for each other
 
 
 def stages(everything: bool) -> list[Stage]:
@@ -36,14 +37,14 @@ def stages(everything: bool) -> list[Stage]:
         Stage("notebooks", ("-m", "tools.run_notebooks")),
     ]
     if not everything:
-        return [*quick, Stage("units", (*UNITS, "not slow and not browser and not interop"))]
+        return [*quick, Stage("units", (*UNITS, "not slow and not browser and not interop"), ONE_THREAD)]
     return [
         *quick,
         Stage("ways", ("-m", "tools.modes", "--modes", "off,again")),
         Stage("browser", (*PYTEST, "tests", "-m", "browser")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),
-        Stage("units", (*UNITS, "not browser and not interop"), OPDB),
+        Stage("units", (*UNITS, "not browser and not interop"), ONE_THREAD | OPDB),
     ]
 
 

@@ -23,6 +23,7 @@ from tools.nbfiles import LESSONS, find, read, short, write
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / "build" / "screenshots"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+RUN_ALL = 240  # seconds: a lesson takes at most 60 on a quiet machine
 TWICE = ("05", "06")  # the lessons with workers, queues and sweeps are run a second time in the same kernel
 
 
@@ -68,7 +69,7 @@ def test_the_table_came_before_the_server(server):
 def test_run_all_shows_nothing_but_the_lesson(path, page, server):
     open_notebook(page, server, f"notebooks/{path.name}")
     page.keyboard.press("Control+b")  # the file browser takes a quarter of the width
-    run_all(page, server)
+    run_all(page, server, RUN_ALL)
     assert faults(page) == NONE
     shown = prompts(page)
     numbers = [re.sub(r"\D", "", prompt) for prompt in shown]  # the folded Colab cell shows none
@@ -78,7 +79,7 @@ def test_run_all_shows_nothing_but_the_lesson(path, page, server):
     assert numbers.count("") <= 1
     assert take_pictures(page, PICTURES, path.stem)
     if path.name.startswith(TWICE):
-        run_all(page, server)
+        run_all(page, server, RUN_ALL)
         assert faults(page) == NONE
 
 

@@ -1,9 +1,6 @@
 """The checks of exercise 06: what does moving data cost?"""
 
 import copy
-import gc
-import multiprocessing
-import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -17,6 +14,7 @@ from devicelab.trace.lines import Line
 
 from .evidence import Seen, Tally, is_on, same_values, short, watch
 from .question import NotAttempted, NotYet, Question, exercise
+from .workers import are_forked, count_reads, through_a_worker
 
 
 def _tally(found: Iterable[Any]) -> Tally:
@@ -329,33 +327,14 @@ def _judge_readings(kind, batches) -> None:
         dataset = watch(kind, data).value
         _judge_dataset(dataset)
         _judge_batches(watch(_listed, batches, dataset, device, 0), data, device)
-        if device == "cuda" and _workers_are_forked():
-            read = _count_reads(dataset)
-            got = _through_a_worker(partial(_listed, batches, dataset, device, 1))
+        if device == "cuda" and are_forked():
+            read = count_reads(dataset)
+            got = through_a_worker(partial(_listed, batches, dataset, device, 1))
             _judge_values(got, data, device)
             if read:
                 raise NotYet(
                     f"With workers=1 the process that trains read {len(read)} items itself. Where does `workers` go?"
                 )
-
-
-def _workers_are_forked() -> bool:
-    """Say whether a worker is a copy of this process; a fresh one could not import what a notebook defines."""
-    chosen = multiprocessing.get_start_method(allow_none=True)
-    return (chosen or multiprocessing.get_all_start_methods()[0]) == "fork"
-
-
-def _count_reads(dataset: Any) -> list[object]:
-    """Return a list that grows with each item that this process reads; a worker's list is a copy."""
-    read: list[object] = []
-
-    def item(self: Any, row: Any) -> Any:
-        read.append(row)
-        return kind.__getitem__(self, row)
-
-    kind = type(dataset)
-    dataset.__class__ = type(kind.__name__, (kind,), {"__getitem__": item})
-    return read
 
 
 def _listed(batches: Callable[..., Any], dataset: Any, device: str, workers: int) -> list[Any]:
@@ -400,27 +379,6 @@ def _judge_values(got: list[Any], data: torch.Tensor, device: str) -> None:
     for name, place, wanted in (("readings", 0, readings), ("sums", 1, sums)):
         parts = [pair[place] for pair in got]
         same_values(torch.cat(parts) if parts else None, wanted, f"The tensor of all {name}")
-
-
-def _through_a_worker(work: Callable[[], list[Any]]) -> list[Any]:
-    """Run the loader with a real worker process; an error there becomes a sentence, and nothing of it is left behind."""
-    try:
-        return work()
-    except Exception as error:
-        said = _last_words(str(error))
-        traceback.clear_frames(
-            error.__traceback__
-        )  # or the next forked process would find a loader of its parent's
-    gc.collect()
-    raise NotYet(
-        f"With one worker, the worker stopped: {said}. Which of your lines run in it, and which in the loop that trains?"
-    )
-
-
-def _last_words(text: str) -> str:
-    """Return the error at the end of a worker's traceback, in one line."""
-    lines = [line.strip() for line in text.splitlines() if "Error: " in line or "error: " in line.lower()]
-    return lines[-1][:160].rstrip(". ") if lines else short(text)
 
 
 q4 = Question(

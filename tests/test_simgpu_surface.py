@@ -439,3 +439,12 @@ def test_starting_warns_of_nothing():
         warnings.simplefilter("error")
         with simulate_gpu("V100-SXM2"):
             torch.ones(1, device="cuda").sum().item()
+
+
+def test_a_seed_does_not_wake_the_card():
+    with simulate_gpu("Tesla T4"):
+        torch.cuda.manual_seed(3)
+        assert not torch.cuda.is_initialized()
+        first = torch.rand(2, device="cuda").tolist()
+        torch.cuda.manual_seed(3)
+        assert torch.rand(2, device="cuda").tolist() == first

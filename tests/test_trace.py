@@ -307,6 +307,19 @@ def spoken_ms(picture) -> float:
     return float(picture.alt.removeprefix("Timeline of ").split(" ms")[0])
 
 
+def test_positions_on_the_host_are_copied_over_before_the_card_uses_them():
+    with simulate_gpu("Tesla T4"):
+        x, rows = torch.arange(5.0, device="cuda"), torch.tensor([1, 2])
+        with lab.trace() as t:
+            assert x[rows].tolist() == [1, 2]
+        with lab.trace() as there:
+            x[rows.to("cuda")]
+    (up,) = [copy for copy in t.copies if copy.target == "cuda:0"]
+    assert (up.nbytes, up.count) == (16, 1)
+    assert [operator.name for operator in t.operators if operator.device == "cuda:0"] == ["aten::index"]
+    assert sum(copy.count for copy in there.copies) == 1  # the one that was asked for
+
+
 def test_the_timeline_of_nothing_is_a_picture_too():
     pytest.importorskip("matplotlib")
     with lab.trace() as t:

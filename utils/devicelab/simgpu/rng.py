@@ -133,8 +133,9 @@ def set_rng_state_all(new_states: Iterable[torch.Tensor]) -> None:
 
 
 def manual_seed(seed: int) -> None:
-    """Stand in for torch.cuda.manual_seed."""
-    _generator().manual_seed(seed)
+    """Stand in for torch.cuda.manual_seed, which does not wake a sleeping card: the real one leaves the seed in a queue."""
+    if state.current:
+        state.current.cards[state.current.current].generator.manual_seed(seed)
 
 
 def manual_seed_all(seed: int) -> None:

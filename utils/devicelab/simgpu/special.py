@@ -52,9 +52,15 @@ def synchronize(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, se
 
 
 def index(mode: "SimulatedDispatch", func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Run advanced indexing: a mask makes the host wait, index tensors do not."""
-    has_mask = any(isinstance(i, Tensor) and i.dtype in (torch.bool, torch.uint8) for i in args[1])
-    if has_mask:
+    """Run advanced indexing: a mask makes the host wait, index tensors do not, and those of the host are copied over first."""
+    card, masked = home(args[0]), False
+    for wanted in args[1]:
+        if isinstance(wanted, Tensor):
+            if card is not None and home(wanted) is None:
+                mode.copied(wanted, None, card, False)
+            elif wanted.dtype in (torch.bool, torch.uint8):
+                masked = True
+    if masked:
         return synchronize(mode, func, args, kwargs, seen)
     return on_host(mode, func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
 

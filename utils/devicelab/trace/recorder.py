@@ -37,6 +37,15 @@ _IDLE = {
 }  # fmt: skip
 COPY = "copy"
 _COPIES = {"aten::_to_copy", "aten::copy_", "aten::to"}
+_FETCHES = {
+    "aten::index",
+    "aten::index_put",
+    "aten::index_put_",
+}  # fetch positions from the host, then compute
+
+
+def _schema_name(func: Any) -> str:
+    return getattr(getattr(func, "_schema", None), "name", "")
 
 
 def computes(func: Any) -> bool:
@@ -162,7 +171,7 @@ class Recorder(TorchDispatchMode):
         return out
 
     def _plan(self, func: Any) -> tuple[Any, bool, bool]:
-        name = getattr(getattr(func, "_schema", None), "name", "")
+        name = _schema_name(func)
         may_copy = self._accelerated and not self._is_simulated and name in _COPIES
         plan = self.functions[id(func)] = (func, computes(func), may_copy)
         return plan
@@ -235,7 +244,7 @@ class Recorder(TorchDispatchMode):
         seconds: float,
     ) -> None:
         """Add a copy between two devices: bytes, and the seconds that the link needs."""
-        if threading.get_ident() == self._thread:
+        if threading.get_ident() == self._thread and _schema_name(self._running) not in _FETCHES:
             self._running = None
         key = (source, target, pinned, waits, self._phase(), self.places.here())
         self._add(self.copies, key, nbytes, seconds)
@@ -244,7 +253,7 @@ class Recorder(TorchDispatchMode):
     def waited(self, seconds: float, why: str) -> None:
         """Add a moment at which the host waited for the card; without a reason, the operator or function tells it."""
         here = threading.get_ident() == self._thread
-        running = self._running._schema.name if here and self._running is not None else None
+        running = _schema_name(self._running) if here else ""
         self._wait(why or running or caller_name(), seconds)
 
     def _wait(self, name: str, seconds: float) -> None:

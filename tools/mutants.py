@@ -28,7 +28,7 @@ from devicelab import simulate_gpu
 from devicelab.course import evidence
 from devicelab.course.question import Question
 from tools.breakers import Mutant, mutants
-from tools.exercises import BEGIN, END, LEFT_OUT
+from tools.exercises import BEGIN, END
 from tools.nbfiles import SOLUTIONS, find, is_code, read, short, tags, text_of
 
 FEWEST = 5
@@ -82,7 +82,7 @@ def is_plain(cell: NotebookNode) -> bool:
     """Say whether a cell belongs to the way through the solution that a learner takes."""
     return (
         is_code(cell)
-        and not tags(cell) & LEFT_OUT
+        and not tags(cell) & {"wrong-answer", "other-right-answer"}
         and not re.search(r"^\s*%|lab\.start\(", cell.source, re.M)
     )
 

@@ -105,7 +105,7 @@ def test_the_report_is_judged_by_runs():
         (
             q1,
             [("for epoch in range(len(history), asked.epochs)", "for epoch in range(99)")],
-            "went on after 65",
+            "stopped after 65 optimizer steps",
         ),
         (q1, [("        scaler.step(optimizer)\n        scaler.update()\n", "")], "did not run at all"),
         (q1, [("    main()\n", "    raise SystemExit('no')\n")], "SystemExit: no"),
@@ -115,6 +115,17 @@ def test_the_report_is_judged_by_runs():
 def test_what_goes_wrong_is_said(question, edits, words, script):
     outcome = question.check(script(changed(*edits)))
     assert outcome.state == "not yet" and words in outcome.text, said(outcome)
+
+
+def test_a_loop_without_an_end_is_stopped(script, monkeypatch):
+    monkeypatch.setattr(running, "LONGEST", 1.0)
+    outcome = q1.check(script(changed(("    asked = options()\n", "    while True:\n        pass\n"))))
+    assert outcome.state == "not yet" and "stopped after 1 seconds" in outcome.text
+
+
+def test_an_interrupt_is_the_learners_own(script):
+    with pytest.raises(KeyboardInterrupt, match="You stopped the check"):
+        q1.check(script(changed(("    asked = options()\n", "    raise KeyboardInterrupt\n"))))
 
 
 @pytest.mark.parametrize("value", ["nowhere/train.py", 7])

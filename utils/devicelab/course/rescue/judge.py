@@ -15,7 +15,7 @@ from devicelab.trace.words import plural
 from devicelab.verdict import line_of
 
 from .faults import BROKEN, rescued
-from .running import Ran, TooManySteps, run_script, text_of
+from .running import Endless, Ran, run_script, text_of
 
 EPOCHS, ROWS, BATCH = 2, 256, 32  # of a run in a check: it has to answer within two seconds
 DUE = ROWS // BATCH  # optimizer steps in an epoch
@@ -68,8 +68,8 @@ def trained(text: str, epochs: int = EPOCHS) -> Ran:
 
 def expect_end(ran: Ran, how: str) -> None:
     """Raise NotYet, with the line, the message and the tensors that met there, if an error ended the run."""
-    if isinstance(ran.error, TooManySteps):
-        raise NotYet(f"{how}, the script went on after {ran.trace.steps} optimizer steps, and was stopped.")
+    if isinstance(ran.error, Endless):
+        raise NotYet(f"{how}, the script went on, and was stopped {ran.error}. Which loop has no end?")
     if ran.error is not None:
         raise NotYet(_stopped(ran.error, how, ran.trace.steps))
 

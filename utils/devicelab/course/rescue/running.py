@@ -1,9 +1,11 @@
 """A copy of the capstone's script for the learner, and a run of it inside a check.
 
 A check runs the learner's file in this process (a fresh Python with torch would take seconds): as the main module, under a
-trace, with its prints kept back and a bound on its optimizer steps. What it changes of torch is put back around every check.
+trace, with its prints kept back, and with bounds on its optimizer steps and seconds. What it changes of torch is put back
+around every check.
 """
 
+import _thread
 import contextlib
 import io
 import itertools
@@ -12,6 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +32,7 @@ from devicelab.trace import Trace, trace
 from .faults import BROKEN
 
 NAME = "train.py"
+LONGEST = 60.0  # seconds of a run; it takes less than one, and on a busy machine some
 PATIENCE = 4  # a script may make so many times the steps that are due before it is stopped
 
 
@@ -70,8 +74,8 @@ def text_of(path: object) -> str:
     return Path(path).read_text(encoding="utf-8")
 
 
-class TooManySteps(BaseException):
-    """The script was stopped; a BaseException, so that its own `except Exception` does not hide it."""
+class Endless(BaseException):
+    """The script was stopped, and the message says after what; its own `except Exception` does not catch it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def run_script(text: str, checkpoint: Path, *words: str, due: int) -> Ran:
     def stepped() -> None:
         ends.append(devices.clock())
         if len(ends) > PATIENCE * due:
-            raise TooManySteps
+            raise Endless(f"after {len(ends)} optimizer steps")
 
     with trace(on_step=stepped) as seen:
         error = _execute(text, [NAME, "--checkpoint", str(checkpoint), *words])
@@ -108,13 +112,13 @@ def _execute(text: str, words: list[str]) -> BaseException | None:
     main.__dict__.update(__file__=NAME, __builtins__=__builtins__)
     linecache.cache[NAME] = (len(text), None, text.splitlines(keepends=True), NAME)
     try:
-        with _as_main(main, words), _quiet():
+        with _as_main(main, words), _quiet(), _at_most(LONGEST):
             exec(compile(text, NAME, "exec", dont_inherit=True), main.__dict__)
     except KeyboardInterrupt:
         raise
     except SystemExit as end:
         return None if end.code in (None, 0) else end
-    except (Exception, TooManySteps) as error:
+    except (Exception, Endless) as error:
         return error
     return None
 
@@ -133,6 +137,28 @@ def _as_main(main: ModuleType, words: list[str]) -> Iterator[None]:
 def _quiet() -> Iterator[None]:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
+
+
+@contextlib.contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Raise Endless in the block when it takes longer than that."""
+    late = threading.Event()
+
+    def ring() -> None:
+        late.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(seconds, ring)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if late.is_set():
+            raise Endless(f"after {seconds:g} seconds") from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def _opened(checkpoint: Path) -> Any:

@@ -24,6 +24,7 @@ from .rescue.judge import (
     expect_history,
     expect_on_gpu,
     expect_same,
+    fresh,
     reference,
     run,
     trained,
@@ -36,7 +37,13 @@ SPARE = 4  # copies or waits an epoch beyond the reference's
 
 
 def _judge_runs(path) -> None:
-    expect_same(trained(attempted(path)), reference(card(), EPOCHS))
+    text = attempted(path)
+    ran, wanted = trained(text), reference(card(), EPOCHS)
+    expect_same(ran, wanted)
+    with without_gpu():
+        other = fresh(text, 1)
+    expect_end(other, "It runs on the GPU. But on a machine without one")
+    expect_history(other.saved, wanted.saved["history"][:1], LOOSE)
 
 
 q1 = Question(

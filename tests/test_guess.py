@@ -1,6 +1,7 @@
 """Guesses: what a learner sees, and that every option of every lesson has its own reply."""
 
 import ast
+import importlib
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from devicelab.course.bet import NOT_SURE, TRUTH, Bet, judged, number, shown, va
 from devicelab.course.guess import bet_reply, replies, reply
 from devicelab.errors import InputError
 
+guess_module = importlib.import_module("devicelab.course.guess")  # `from ... import guess` gives the function
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 
 
@@ -76,11 +78,39 @@ def test_a_reply_waits_folded_and_repeats_the_choice():
 
 
 def test_the_widget_notes_a_choice_and_marks_nothing_before():
-    box = widgets.choice("Where?", ["here", "there"], lambda choice: f"<p>{choice}</p>")
+    box = widgets.choice("Where?", ["here", "there"], None, lambda choice: f"<p>{choice}</p>")
     buttons, answer = box.children
     assert buttons.value is None and answer.value == ""
     buttons.value = "there"
     assert answer.value == "<p>there</p>"
+
+
+@pytest.fixture
+def shown_boxes(monkeypatch):
+    """What `guess` displays, as if in a notebook."""
+    boxes = []
+    monkeypatch.setattr(guess_module, "_in_notebook", lambda: True)
+    monkeypatch.setattr("IPython.display.display", boxes.append)
+    monkeypatch.setattr(guess_module, "_choices", {})
+    return boxes
+
+
+def test_a_cell_that_is_run_again_keeps_the_choice_and_its_reply(shown_boxes):
+    guess("Where to?", ["here", "there"])
+    shown_boxes[-1].children[0].value = "there"
+    guess("Where to?", ["here", "there"])
+    buttons, answer = shown_boxes[-1].children
+    assert buttons.value == "there" and "Noted: there." in answer.value
+    guess("Where from?", ["here", "there"])
+    assert shown_boxes[-1].children[0].value is None
+
+
+def test_a_choice_that_is_no_longer_offered_is_forgotten(shown_boxes):
+    guess("Where to?", ["here", "there"])
+    shown_boxes[-1].children[0].value = "there"
+    guess("Where to?", ["here", "elsewhere"])
+    buttons, answer = shown_boxes[-1].children
+    assert buttons.value is None and answer.value == ""
 
 
 @pytest.mark.parametrize("options", [["one"], "text", ["a", "a"], ["a", NOT_SURE]])

@@ -5,8 +5,13 @@ from collections.abc import Callable, Sequence
 import ipywidgets
 
 
-def choice(label: str, options: Sequence[str], reply: Callable[[str], str]) -> ipywidgets.Widget:
-    """Return radio buttons with nothing chosen yet; `reply` gives the HTML shown below once one is."""
+def choice(
+    label: str, options: Sequence[str], before: str | None, reply: Callable[[str], str]
+) -> ipywidgets.Widget:
+    """Return radio buttons; `reply` gives the HTML shown below once one is chosen.
+
+    `before` is what was chosen when the cell was run before; None: nothing yet.
+    """
     buttons = ipywidgets.RadioButtons(
         options=list(options), value=None, description="Your guess:", layout=ipywidgets.Layout(width="auto")
     )
@@ -17,6 +22,7 @@ def choice(label: str, options: Sequence[str], reply: Callable[[str], str]) -> i
         answer.value = reply(change["new"])
 
     buttons.observe(chosen, names="value")
+    buttons.value = before  # after observe, so that its reply is shown again
     return ipywidgets.VBox([buttons, answer])
 
 

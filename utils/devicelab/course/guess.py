@@ -17,6 +17,7 @@ PROMPT = "Your guess first: choose with the mouse, or with Tab and the space bar
 BET_PROMPT = 'Your bet first: write a number and press Enter, or choose "not sure". Then run the next cell.'
 OPEN = "You have run it? Open this."
 _bets: dict[str, Bet] = {}  # by question: a cell that is run again keeps what was bet
+_choices: dict[str, str] = {}  # by question, likewise
 
 
 @overload
@@ -36,7 +37,14 @@ def guess(question: str, options: Sequence[str] | None = None, *, unit: str | No
     _check(options)
     choices = [*(options or ()), NOT_SURE]
     plain = "\n".join([question, *(f"  - {choice}" for choice in choices)])
-    _show(question, PROMPT, plain, lambda w: w.choice(question, choices, lambda c: reply(question, c)))
+    before = _choices.get(question)
+
+    def chosen(choice: str) -> str:
+        _choices[question] = choice
+        return reply(question, choice)
+
+    known = before if before in choices else None  # the learner may have changed the options
+    _show(question, PROMPT, plain, lambda w: w.choice(question, choices, known, chosen))
     return None
 
 

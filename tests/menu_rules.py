@@ -18,7 +18,7 @@ BRINGS = {
     "03": {"expect_error", "explain"},
     "04": {"trace"},
     # one tool and its relatives: a clock, a sweep by it, and what to hold beside a time
-    "05": {"clock", "sweep", "timeit_naive", "compare", "estimate", "gpus", "recordings"},
+    "05": {"clock", "sweep", "timeit_naive", "compare", "estimate", "gpus", "recordings", "waste"},
     "06": {"monitor"},
     "08": {"simulate_gpu"},  # what `start` does, by hand: for tests without a GPU
 }

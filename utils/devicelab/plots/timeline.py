@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from devicelab.trace import Trace
 
 STEPS = 3  # of a training that a timeline shows
-THINNEST = 300  # a bar is at least this part of the width, so that a short operator can be seen
+MARGIN = 50  # left of the begin, as a part of the width: a bar at the very begin stands clear of the frame
+THINNEST = 150  # a bar is at least this part of the width, so that a short operator can be seen
 # Told apart with any kind of colour vision (Okabe and Ito's palette), and by their names in the legend.
 COLOURS = {
     "forward": "#0072B2",
@@ -40,7 +41,7 @@ def timeline(trace: "Trace", whole: bool = False) -> Picture:
             )
     axes.set_yticks(range(len(rows)), rows)
     axes.invert_yaxis()
-    axes.set_xlim(1e3 * begin, 1e3 * end)
+    axes.set_xlim(1e3 * (begin - (end - begin) / MARGIN), 1e3 * end)
     axes.set_xlabel(f"ms since the start ({trace.origin})")
     if shown:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

@@ -77,6 +77,16 @@ def test_a_reply_waits_folded_and_repeats_the_choice():
     assert f"Noted: {option}" in said and "<details>" in said
 
 
+def test_backticked_words_are_code_in_question_choice_and_reply(shown_boxes, monkeypatch):
+    monkeypatch.setattr(
+        guess_module, "replies", lambda: {"Is `x` < `y`?": {"`x`": "Yes, `x`.", "`y`": "No."}}
+    )
+    guess("Is `x` < `y`?", ["`x`", "`y`"])
+    assert "<b>Is <code>x</code> &lt; <code>y</code>?</b>" in shown_boxes[0].data
+    said = reply("Is `x` < `y`?", "`x`")
+    assert "Noted: <code>x</code>." in said and "<p>Yes, <code>x</code>.</p>" in said
+
+
 def test_the_widget_notes_a_choice_and_marks_nothing_before():
     box = widgets.choice("Where?", ["here", "there"], None, lambda choice: f"<p>{choice}</p>")
     buttons, answer = box.children

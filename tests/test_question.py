@@ -1,11 +1,12 @@
 import random
+import re
 
 import numpy as np
 import pytest
 import torch
 
 from devicelab import simulate_gpu
-from devicelab.course.question import NotYet, Question
+from devicelab.course.question import NotYet, Outcome, Question
 
 
 @pytest.fixture
@@ -104,6 +105,19 @@ def test_a_check_changes_nothing_of_the_learners():
 def test_an_outcome_is_escaped_in_html():
     page = question().check("<script>")._repr_html_()
     assert "<script>" not in page and "&lt;script&gt;" in page
+
+
+def test_code_keeps_its_lines_and_a_note_stands_below_it():
+    page = Outcome(
+        "solution", "One way, with `.to()`:\ndef f(x):\n    return x < `1`", ("(A note on `f`.)",)
+    )._repr_html_()
+    sentence, code, note = re.fullmatch("<p>(.*)</p>(<pre.*</pre>)<p>(.*)</p>", page, re.DOTALL).groups()
+    assert sentence.endswith("One way, with <code>.to()</code>:") and note == "(A note on <code>f</code>.)"
+    assert code.endswith(">def f(x):\n    return x &lt; `1`</pre>") and "style=" in code
+
+
+def test_an_outcome_of_one_line_has_no_empty_block():
+    assert "<pre" not in Outcome("passed", "Well seen.")._repr_html_()
 
 
 def test_an_interrupt_stays_one_and_says_where():

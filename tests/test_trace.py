@@ -16,6 +16,7 @@ from devicelab import simulate_gpu
 from devicelab.errors import InputError
 from devicelab.trace import Trace, recorder
 from devicelab.trace.lines import HIDDEN, LIBRARY, USER, Line, kind_of
+from devicelab.trace.words import as_html
 
 
 def train(device: str, steps: int = 4, optimizer: type = torch.optim.Adam) -> None:
@@ -271,6 +272,14 @@ def test_html_is_escaped_and_the_table_has_a_row_for_each_operator():
     table = t.table()
     assert len(table.rows) == len(t.operators)
     assert "x &lt; 3" in table._repr_html_() and "<script" not in t._repr_html_()
+
+
+def test_in_html_backticked_words_are_code():
+    assert (
+        as_html("at line 2 `a < b`, `c`\nx")
+        == "<p>at line 2 <code>a &lt; b</code>, <code>c</code></p><p>x</p>"
+    )
+    assert as_html("one ` alone") == "<p>one ` alone</p>"
 
 
 def test_plain_data_for_json_holds_no_tensors():

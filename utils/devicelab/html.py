@@ -1,9 +1,11 @@
 """HTML that an untrusted notebook keeps: inline style, tables and details; no <style>, no SVG."""
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
 _CELL = "padding:2px 12px 2px 0;text-align:left;vertical-align:top"
+_CODE = re.compile(r"`([^`\n]+)`")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -22,4 +24,14 @@ def _row(row: Sequence[str]) -> str:
 
 def details(summary: str, text: str) -> str:
     """Return a text that stays folded until it is opened, by mouse or by keyboard."""
-    return f"<details><summary>{escape(summary)}</summary><p>{escape(text)}</p></details>"
+    return f"<details><summary>{prose(summary)}</summary><p>{prose(text)}</p></details>"
+
+
+def prose(text: str) -> str:
+    """Return text with its backticked words as code; everything is escaped."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
+
+
+def block(text: str) -> str:
+    """Return code or an error, line by line as it is; long lines wrap."""
+    return f'<pre style="white-space:pre-wrap;margin:0 0 8px 0">{escape(text)}</pre>'

@@ -56,7 +56,7 @@ def _number(question: str, unit: str) -> Bet:
         try:
             bet.place(text)
         except InputError as error:
-            return f"<p>{html.escape(str(error))}</p>"
+            return f"<p>{html.prose(str(error))}</p>"
         return bet_reply(bet)
 
     before = "" if bet.value is None else bet.text.removesuffix(unit).strip()
@@ -85,7 +85,7 @@ def _show(question: str, prompt: str, plain: str, widget: Callable[[ModuleType],
     except ImportError:
         print(plain)
         return
-    display(HTML(f"<p><b>{html.escape(question)}</b><br>{html.escape(prompt)}</p>"))
+    display(HTML(f"<p><b>{html.prose(question)}</b><br>{html.prose(prompt)}</p>"))
     display(widget(widgets))
 
 
@@ -107,7 +107,7 @@ def bet_reply(bet: Bet) -> str:
 
 
 def _noted(text: str) -> str:
-    return f"<p>Noted: {html.escape(text)}. Now run the next cell.</p>"
+    return f"<p>Noted: {html.prose(text)}. Now run the next cell.</p>"
 
 
 @cache

@@ -25,8 +25,9 @@ class Outcome:
     def _repr_html_(self) -> str:
         colour = _COLOURS.get(self.state, "inherit")
         heading = f'<b style="color:{colour}">{self.state.capitalize()}.</b>'
-        text = html.escape("\n".join([self.text, *self.notes]))
-        return f'<p style="white-space:pre-wrap">{heading} {text}</p>'
+        first, _, rest = self.text.partition("\n")  # what follows the sentence is code, a traceback or a list
+        notes = "".join(f"<p>{html.prose(note)}</p>" for note in self.notes)
+        return f"<p>{heading} {html.prose(first)}</p>{html.block(rest) if rest else ''}{notes}"
 
 
 class NotYet(Exception):

@@ -217,4 +217,4 @@ def text(trace: "Trace") -> str:
 
 def as_html(lines: str) -> str:
     """Return lines of text as paragraphs."""
-    return "".join(f"<p>{html.escape(line)}</p>" for line in lines.splitlines())
+    return "".join(f"<p>{html.prose(line)}</p>" for line in lines.splitlines())

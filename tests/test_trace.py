@@ -274,6 +274,37 @@ def test_html_is_escaped_and_the_table_has_a_row_for_each_operator():
     assert "x &lt; 3" in table._repr_html_() and "<script" not in t._repr_html_()
 
 
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [((1,), "1 in all, 4 B,"), ((3, 3), "2 in all, 12 B each"), ((20, 2), "2 in all, 88 B together")],
+)
+def test_copies_are_said_to_be_equal_only_where_they_are(sizes, words):
+    with simulate_gpu("Tesla T4"), lab.trace() as t:
+        for size in sizes:
+            torch.ones(size).to("cuda")
+    (copy,) = t.copies
+    assert (copy.smallest, copy.largest) == (4 * min(sizes), 4 * max(sizes))
+    assert f"copy cpu -> cuda:0: {words}" in str(t)
+
+
+def test_unequal_copies_in_every_step_are_given_on_average():
+    with simulate_gpu("Tesla T4"), lab.trace() as t:
+        weight = torch.ones(2, device="cuda", requires_grad=True)
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        for _ in range(2):
+            batch = [torch.ones(size).to("cuda") for size in (4, 1, 1)]
+            (weight * batch[1]).sum().backward()
+            optimizer.step()
+    assert "3 per step, 8 B on average" in str(t)
+
+
+def test_sizes_of_several_places_of_one_line_are_joined():
+    with simulate_gpu("Tesla T4"), lab.trace() as t:
+        torch.ones(3).to("cuda"), torch.ones(1).to("cuda"), torch.ones(2).to("cuda")
+    (copy,) = t.copies
+    assert (copy.count, copy.nbytes, copy.smallest, copy.largest) == (3, 24, 4, 12)
+
+
 def test_in_html_backticked_words_are_code():
     assert (
         as_html("at line 2 `a < b`, `c`\nx")

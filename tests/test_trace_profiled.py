@@ -144,6 +144,17 @@ def test_pinned_copies_that_do_not_wait():
     assert (copy.direction, copy.pinned, copy.waits) == ("cpu -> cuda:1", True, False)
 
 
+def test_the_sizes_of_copies_from_one_line_are_kept():
+    ups = (
+        op("aten::copy_", launch("Memcpy HtoD (Pinned -> Device)", 1, nbytes, "cudaMemcpyAsync"))
+        for nbytes in (80, 8)
+    )
+    trace = judged(call(9, *ups))
+    (copy,) = trace.copies
+    assert (copy.count, copy.nbytes, copy.smallest, copy.largest) == (2, 88, 8, 80)
+    assert "2 in all, 88 B together" in str(trace)
+
+
 def test_memory_that_the_profiler_does_not_know_is_neither_pinned_nor_pageable():
     up = op("aten::copy_", launch("Memcpy HtoD (Unknown -> Device)", nbytes=8, call="cudaMemcpy_ptds"))
     trace = judged(call(8, up))

@@ -61,29 +61,39 @@ def _operators(recorder: Recorder, lines: Lines) -> tuple[Operator, ...]:
 
 
 def _copies(recorder: Recorder, lines: Lines) -> tuple[Copy, ...]:
-    sums = _by_line(recorder.copies, lines)
-    return tuple(
-        Copy(str(source), str(target), nbytes, pinned, waits, phase, line, count, seconds, steps)
-        for (source, target, pinned, waits, phase, line), (count, nbytes, seconds, steps) in sums.items()
-    )
+    copies = []
+    for key, (count, nbytes, seconds, steps, least, most) in _by_line(recorder.copies, lines).items():
+        source, target, pinned, waits, phase, line = key
+        route = str(source), str(target)
+        copies.append(Copy(*route, nbytes, least, most, pinned, waits, phase, line, count, seconds, steps))
+    return tuple(copies)
 
 
 def _waits(recorder: Recorder, lines: Lines) -> tuple[Synchronization, ...]:
     sums = _by_line(recorder.waits, lines)
     return tuple(
         Synchronization(kind, phase, line, count, seconds, steps)
-        for (kind, phase, line), (count, _, seconds, steps) in sums.items()
+        for (kind, phase, line), (count, _, seconds, steps, *_) in sums.items()
     )
 
 
-def _by_line(sums: dict[tuple, list[float]], lines: Lines) -> dict[tuple, tuple[int, int, float, int]]:
+Joined = tuple[int, int, float, int, int, int]  # count, bytes, seconds, steps, least and most bytes
+
+
+def _by_line(sums: dict[tuple, list[float]], lines: Lines) -> dict[tuple, Joined]:
     """Join what came from different places of one line; the place is the last part of a key."""
-    joined: dict[tuple, tuple[int, int, float, int]] = {}
-    for (*key, place), (count, nbytes, seconds, steps, _) in sums.items():
+    joined: dict[tuple, Joined] = {}
+    for (*key, place), (count, nbytes, seconds, steps, _, least, most) in sums.items():
         whole = (*key, lines[place])
-        old = joined.get(whole, (0, 0, 0.0, 0))
-        joined[whole] = (old[0] + int(count), old[1] + int(nbytes), old[2] + seconds, max(old[3], int(steps)))
+        new = (int(count), int(nbytes), seconds, int(steps), int(least), int(most))
+        old = joined.get(whole)
+        joined[whole] = _both(old, new) if old else new
     return joined
+
+
+def _both(one: Joined, other: Joined) -> Joined:
+    added = one[0] + other[0], one[1] + other[1], one[2] + other[2]
+    return *added, max(one[3], other[3]), min(one[4], other[4]), max(one[5], other[5])
 
 
 def _events(recorder: Recorder) -> tuple[Event, ...]:

@@ -261,14 +261,18 @@ class Recorder(TorchDispatchMode):
         self._event(name, CPU, "wait", self._now() - seconds, seconds)
 
     def _add(self, sums: dict[tuple, list[float]], key: tuple, nbytes: int, seconds: float) -> None:
-        """Add to a sum: count, bytes, seconds, in how many steps it came, and in which step last."""
-        entry = sums.setdefault(key, [0, 0, 0.0, 0, -1])
+        """Add to a sum: count, bytes, seconds, in how many steps it came, in which step last, least and most bytes."""
+        entry = sums.setdefault(key, [0, 0, 0.0, 0, -1, nbytes, nbytes])
         step = sum(self.steps.values()) or self.backwards
         entry[0] += 1
         entry[1] += nbytes
         entry[2] += seconds
         entry[3] += entry[4] != step
         entry[4] = step
+        if nbytes < entry[5]:
+            entry[5] = nbytes
+        elif nbytes > entry[6]:
+            entry[6] = nbytes
 
     def _event(self, name: Any, device: Any, kind: str, begin: float, seconds: float) -> None:
         if self._room:

@@ -32,6 +32,7 @@ class Operator:
 class Copy:
     """Copies between two devices from one line: how many, bytes and the link's seconds in all.
 
+    `smallest` and `largest` are the bytes of single copies.
     `pinned` speaks of the host's memory (None: not known); `waits` says whether the host waited for the copy's end;
     `steps` in how many training steps such copies came.
     """
@@ -39,6 +40,8 @@ class Copy:
     source: str
     target: str
     nbytes: int
+    smallest: int
+    largest: int
     pinned: bool | None
     waits: bool
     phase: str

@@ -171,6 +171,7 @@ def _begin(node: Node) -> float:
 def _copies(nodes: Iterable[Node], phases: Phases) -> Iterator[Copy]:
     sums: dict[tuple[Any, ...], list[float]] = {}
     steps: dict[tuple[Any, ...], set[int]] = {}
+    sizes: dict[tuple[Any, ...], set[int]] = {}
     for node in nodes:
         for done in node.work:
             route = _route(done)
@@ -182,11 +183,12 @@ def _copies(nodes: Iterable[Node], phases: Phases) -> Iterator[Copy]:
             key = (*route, pinned, waits, phases[node], line_of(node))
             _sum(sums, key, 1, done.nbytes, done.seconds)
             steps.setdefault(key, set()).add(phases.step(node))
+            sizes.setdefault(key, set()).add(done.nbytes)
     for key, (count, nbytes, seconds) in sums.items():
         source, target, pinned, waits, phase, line = key
-        yield Copy(
-            source, target, int(nbytes), pinned, waits, phase, line, int(count), seconds, len(steps[key])
-        )
+        total, least, most, often = int(nbytes), min(sizes[key]), max(sizes[key]), int(count)
+        came_in = len(steps[key])
+        yield Copy(source, target, total, least, most, pinned, waits, phase, line, often, seconds, came_in)
 
 
 def _waits(nodes: Iterable[Node], phases: Phases) -> Iterator[Synchronization]:

@@ -158,10 +158,20 @@ def _copy_words(group: Sequence["Copy"], steps: int) -> str:
     count, nbytes = sum(copy.count for copy in group), sum(copy.nbytes for copy in group)
     memory = {copy.pinned for copy in group}
     kind = ", pinned" if memory == {True} else ", pageable" if memory == {False} else ""
-    each = "" if count == 1 else " each" if nbytes % count == 0 else " on average"
     waits = ", the CPU waits" if all(copy.waits for copy in group) else ""
     rate = often(count, max(copy.steps for copy in group), steps)
-    return f"{rate}, {units.size(nbytes / count)}{each}{kind}{waits}{at(group[0].line)}"
+    return f"{rate}, {_size_words(group, count, nbytes, rate)}{kind}{waits}{at(group[0].line)}"
+
+
+def _size_words(group: Sequence["Copy"], count: int, nbytes: int, rate: str) -> str:
+    if count == 1:
+        return units.size(nbytes)
+    smallest = min(copy.smallest for copy in group)
+    if smallest == max(copy.largest for copy in group):
+        return f"{units.size(smallest)} each"
+    if rate.endswith("in all"):
+        return f"{units.size(nbytes)} together"
+    return f"{units.size(nbytes / count)} on average"
 
 
 def at(line: "Line | None") -> str:

@@ -1,6 +1,7 @@
 """Sizes in a row: where the lead changes, what is left out and why. No time is asserted; timings are made up by a formula."""
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -76,10 +77,24 @@ def test_the_cpu_can_take_over_too():
             "the lead changes 2 times, at width of about 32 and 316: there is no single size",
         ),
         (line(1e-4, 1e-2, load=9.0), "nobody can say who is ahead: this machine was busy"),
+        (
+            line(1e-5, 1e-3, 1e-1, load=9.0),
+            "the CPU is ahead at width 10 and the GPU is ahead at width 1,000; more cannot be said: this machine was busy",
+        ),
     ],
 )
 def test_where_there_is_no_single_crossover_it_is_said_so(one, words):
     assert one.crossover is None and words in str(one)
+
+
+def test_the_table_is_sorted_by_rows_then_width_and_names_a_lead_that_load_does_not_explain():
+    sizes = ((8, 10, 1e-5), (4, 100, 9e-3), (4, 10, 1e-1))  # in the order of their product they are mixed
+    points = [Point(r, w, timing(cpu, load=3.0), timing(GPU, 0, "cuda:0")) for r, w, cpu in sizes]
+    result = Sweep(tuple(points), (Line("width", 4, tuple(points)),))
+    cells = re.findall("<t[hd][^>]*>([^<]*)</t", result._repr_html_())[5:]
+    rows = [(cells[i], cells[i + 1], cells[i + 4]) for i in range(0, 15, 5)]
+    assert rows == [("4", "10", "GPU"), ("4", "100", "cannot say"), ("8", "10", "CPU")]
+    assert "This machine is busy (load 3.0 per core)" in str(result)
 
 
 def test_without_a_gpu_only_the_cpu_is_spoken_of():

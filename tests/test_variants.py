@@ -80,6 +80,13 @@ def test_a_busy_machine_is_said_once_below_the_table():
     assert text.count("This machine is busy") == 1 and "ahead" not in text
 
 
+def test_on_a_busy_machine_a_lead_far_beyond_its_load_is_said_with_the_caution():
+    busy = Timing((0.171, 0.172, 0.173), 1, "cpu", "CPU", "measured", 1, load=3.0)
+    variants = Variant("cpu", "cpu", "measured", busy, 1.0), timed("gpu", 1.7e-3, 1e-3, 3e-3)
+    text = str(Comparison(Setting(), (*variants, Variant("mismatched", "-", "not run", skipped="no"))))
+    assert "the GPU is ahead by a factor of about 101" in text and "This machine is busy" in text
+
+
 def test_without_a_gpu_two_examples_say_that_they_did_not_run():
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("this machine has a GPU, so the examples run")
@@ -165,6 +172,10 @@ def around(seconds: float, width: float, device: str = "cpu", load: float | None
         (around(3, 0.1), around(1, 0.1), '"b" is ahead of "a" by a factor of 3.00'),
         (around(1, 0.5), around(1.2, 0.5), "no clear winner, their ranges overlap"),
         (around(1, 0, load=3), around(3, 0), "cannot be said on a busy machine"),
+        (around(1, 0, load=3), around(9.9, 0), "cannot be said on a busy machine"),
+        (around(1, 0, load=3), around(10, 0), '"a" is ahead of "b" by a factor of about 10.0'),
+        (around(1, 0, load=9), around(26, 0), "cannot be said on a busy machine"),
+        (around(1, 0, load=9), around(28, 0), '"a" is ahead of "b" by a factor of about 28.0'),
         (
             around(9, 0.1),
             Timing((1.0,), 1, "cuda:0", "Card", "simulated", 1, 0.5, 2.0),

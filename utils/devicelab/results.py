@@ -9,6 +9,9 @@ from .devices import Origin
 
 WIDE = 0.15  # an interquartile range above this share of the median is called unstable
 BUSY = 1.25  # programs ready to run per core; above it a measured time holds waiting for the CPU
+# Load stretches a time by about the programs per core. A gap this many times wider, and FAR at least, is not its doing.
+FAR_PER_LOAD = 3.0
+FAR = 10.0
 
 
 def quartiles(samples: Sequence[float]) -> tuple[float, float]:
@@ -105,7 +108,7 @@ class Timing:
     def caution(self) -> str | None:
         """What to know before this time is compared with another, or None."""
         if self.busy:
-            return f"This machine is busy (load {self.load:.1f} per core); an idle one may be much faster: do not compare."
+            return f"This machine is busy (load {self.load:.1f} per core); an idle one may be far faster: do not compare closely."
         if self.origin == "measured" and len(self.samples) == 1:
             return "One sample has no spread: it may be far off, so do not compare it closely."
         if self.unstable:
@@ -132,7 +135,7 @@ class Timing:
 
 
 def ahead(first: Timing, second: Timing) -> Timing | None:
-    """Return the faster of two, or None where their ranges overlap.
+    """Return the faster of two, or None where their ranges overlap, or where a busy machine may explain the gap.
 
     Two simulated times come from one model, whose errors they share: these are compared low with low, high with high.
     """
@@ -141,4 +144,11 @@ def ahead(first: Timing, second: Timing) -> Timing | None:
         clear = all(a < b for a, b in zip(faster.range, slower.range, strict=True))
     else:
         clear = faster.range[1] < slower.range[0]
-    return faster if clear else None
+    return faster if clear and not load_explains(first, second) else None
+
+
+def load_explains(first: Timing, second: Timing) -> bool:
+    """Say whether other programs may have made the gap: the machine was busy, and the gap is not far beyond its load."""
+    loads = [timing.load for timing in (first, second) if timing.busy and timing.load]
+    faster, slower = sorted((first.median, second.median))
+    return bool(loads) and slower < faster * max(FAR, FAR_PER_LOAD * max(loads))

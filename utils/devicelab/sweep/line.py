@@ -6,7 +6,7 @@ from itertools import pairwise
 from math import exp, log
 from typing import Literal
 
-from devicelab.results import Timing
+from devicelab.results import Timing, load_explains
 
 Axis = Literal["rows", "width"]
 WORDS = {"rows": "{:,} rows", "width": "a width of {:,}"}
@@ -30,7 +30,10 @@ class Point:
 
     @property
     def leader(self) -> str:
-        """Return "CPU" or "GPU", or nothing where their ranges overlap."""
+        """Return "CPU" or "GPU", or nothing where their ranges overlap or a busy machine may explain the gap."""
+        assert self.gpu is not None
+        if load_explains(self.cpu, self.gpu):
+            return ""
         worst, _, best = self.gains
         return "GPU" if worst > 0 else "CPU" if best < 0 else ""
 
@@ -112,13 +115,23 @@ class Line:
         if any(point.gpu is None for point in self.points):
             return "only the CPU was timed: there is no GPU here, real or simulated"
         if any(point.busy for point in self.points):
-            return "nobody can say who is ahead: this machine was busy"
+            return self._on_a_busy_machine()
         if self.crossover:
             return str(self.crossover)
         if self.crossovers:
             near = " and ".join(f"{round(one.size):,}" for one in self.crossovers)
             return f"the lead changes {len(self.crossovers)} times, at {self.axis} of about {near}: there is no single size"
         return self._one_leader()
+
+    def _on_a_busy_machine(self) -> str:
+        """Say what lies so far apart that the load does not explain it; where the lead changes cannot be said."""
+        said = []
+        for who in ("CPU", "GPU"):
+            sizes = [f"{size:,}" for size, p in zip(self.sizes, self.points, strict=True) if p.leader == who]
+            if sizes:
+                said.append(f"the {who} is ahead at {self.axis} {', '.join(sizes)}")
+        known = f"{' and '.join(said)}; more cannot be said" if said else "nobody can say who is ahead"
+        return f"{known}: this machine was busy"
 
     def _one_leader(self) -> str:
         leaders = {point.leader for point in self.points}

@@ -79,9 +79,9 @@ class Sweep:
                 f"{point.width:,}",
                 point.cpu.text,
                 point.gpu.text if point.gpu else "-",
-                (point.leader or "cannot say") if point.gpu and not point.busy else "-",
+                (point.leader or "cannot say") if point.gpu else "-",
             )
-            for point in self.points
+            for point in sorted(self.points, key=lambda point: (point.rows, point.width))
         ]
         return "".join(f"<p>{html.escape(text)}</p>" for text in self.sentences) + table(header, rows)
 

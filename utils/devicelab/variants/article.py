@@ -108,9 +108,11 @@ def _outcome(variant: Variant) -> str:
 
 def _speed(comparison: Comparison) -> list[str]:
     cpu, gpu = comparison["cpu"].timing, comparison["gpu"].timing
-    if not cpu or not gpu or cpu.busy:
-        return []  # of a busy machine, the caution below says why
+    if not cpu or not gpu:
+        return []
     ahead = lead(("CPU", "GPU"), (cpu, gpu))
+    if ahead is None and (cpu.busy or gpu.busy):
+        return []  # the caution below says why
     if ahead is None:
         why = (
             "the CPU's time lies within the range of the simulated one"

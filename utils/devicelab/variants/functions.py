@@ -55,9 +55,9 @@ def _against(fastest: Variant, other: Variant) -> str:
     """Say by how much the fastest is ahead of another, where that can be said."""
     assert fastest.timing and other.timing
     names = f'"{fastest.name}"', f'"{other.name}"'
-    if fastest.timing.busy or other.timing.busy:
-        return f"{names[0]} or {names[1]}: which is ahead cannot be said on a busy machine."
     ahead = lead(names, (fastest.timing, other.timing))
+    if ahead is None and (fastest.timing.busy or other.timing.busy):
+        return f"{names[0]} or {names[1]}: which is ahead cannot be said on a busy machine."
     if ahead is None:
         return f"{names[0]} and {names[1]}: no clear winner, their ranges overlap."
     _, factor, known = ahead

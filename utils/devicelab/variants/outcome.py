@@ -79,7 +79,7 @@ class Table:
         return str(self)
 
     def _repr_html_(self) -> str:
-        sentences = "".join(f"<p>{html.escape(text)}</p>" for text in self.sentences)
+        sentences = "".join(f"<p>{html.prose(text)}</p>" for text in self.sentences)
         return html.table(self.header, self.rows(), self.title) + sentences
 
     def to_dict(self) -> dict[str, object]:
@@ -113,7 +113,8 @@ def lead(names: tuple[str, str], timings: tuple[Timing, Timing]) -> tuple[str, s
     if faster is None:
         return None
     slower, name = (second, names[0]) if faster is first else (first, names[1])
-    return name, units.digits(slower.median / faster.median), how_known(names, timings)
+    about = "about " if first.busy or second.busy else ""
+    return name, f"{about}{units.digits(slower.median / faster.median)}", how_known(names, timings)
 
 
 def how_known(names: tuple[str, str], timings: tuple[Timing, Timing]) -> str:

@@ -115,6 +115,14 @@ def test_a_cell_that_is_run_again_keeps_the_choice_and_its_reply(shown_boxes):
     assert shown_boxes[-1].children[0].value is None
 
 
+def test_the_prompts_tell_the_way_by_keyboard(shown_boxes):
+    guess("Where to?", ["here", "there"])
+    guess("How far?", unit="km")
+    choice, number = (shown.data for shown in shown_boxes if hasattr(shown, "data"))
+    assert "Shift+Tab back to it, Space chooses, Down leads on." in choice
+    assert "Shift+Tab back to the box, a number, Enter; Tab, then Down leads on." in number
+
+
 def test_a_choice_that_is_no_longer_offered_is_forgotten(shown_boxes):
     guess("Where to?", ["here", "there"])
     shown_boxes[-1].children[0].value = "there"

@@ -58,6 +58,29 @@ def test_a_guess_can_be_made_with_the_keyboard_alone(page, server):
     guess.get_by_text("Noted: the second").wait_for(timeout=20_000)
 
 
+def test_the_keys_that_a_choice_names_work_after_shift_enter(page, server):
+    ask = "import devicelab as lab\nlab.guess('Where?', ['the first place', 'the second place'])"
+    cells = [new_code_cell(ask, id="ask"), new_code_cell("print('far' + 'ther')", id="next")]
+    write(server.root / "choice.ipynb", new_notebook(cells=cells, metadata=KERNEL))
+    open_notebook(page, server, "choice.ipynb")
+    run_down_to(page, server, "print('far")
+    asked = cell_with(page, "lab.guess")
+    tab_to(page, "radio", "Shift+Tab")
+    page.keyboard.press("Space")
+    asked.get_by_text("Noted: not sure").wait_for(timeout=20_000)  # the last option is the nearest one
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
+    asked.get_by_text("Noted: the second place").wait_for(timeout=20_000)
+    page.keyboard.press("ArrowDown")
+    assert "print('far" in selected(page)
+    page.keyboard.press("Shift+Enter")
+    wait_idle(page, server)
+    assert "farther" in cell_with(page, "print('far").locator(".jp-OutputArea-output").inner_text()
+    run_cell(page, server, asked)
+    asked.get_by_text("Noted: the second place").wait_for(timeout=20_000)
+    assert asked.locator("input[type=radio]:checked").count() == 1
+
+
 def test_lesson_01_is_walked_through_without_a_mouse(page, server):
     open_notebook(page, server, f"notebooks/{find(LESSONS)[1].name}")
     hidden = page.locator(".jp-OutputPlaceholder").count()

@@ -13,8 +13,14 @@ from devicelab.errors import InputError, listed
 
 from .bet import NOT_SURE, TRUTH, Bet
 
-PROMPT = "Your guess first: choose with the mouse, or with Tab and the space bar. Then run the next cell."
-BET_PROMPT = 'Your bet first: write a number and press Enter, or choose "not sure". Then run the next cell.'
+# After Shift+Enter the answers lie behind the learner; tests/browser walks the ways that these name.
+PROMPT = (
+    "Your guess first, then the next cell. By keyboard: Shift+Tab back to it, Space chooses, Down leads on."
+)
+BET_PROMPT = (
+    'Your bet first, or "not sure", then the next cell. '
+    "By keyboard: Shift+Tab back to the box, a number, Enter; Tab, then Down leads on."
+)
 OPEN = "You have run it? Open this."
 _bets: dict[str, Bet] = {}  # by question: a cell that is run again keeps what was bet
 _choices: dict[str, str] = {}  # by question, likewise

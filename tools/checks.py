@@ -40,7 +40,8 @@ def stages(everything: bool) -> list[Stage]:
         return [*quick, Stage("units", (*UNITS, "not slow and not browser and not interop"), ONE_THREAD)]
     return [
         *quick,
-        Stage("ways", ("-m", "tools.modes", "--modes", "off,again")),
+        # Lessons only: that answers are judged alike without a GPU, the units test.
+        Stage("ways", ("-m", "tools.modes", "--modes", "off,again", "notebooks")),
         Stage("browser", (*PYTEST, "tests", "-m", "browser")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),

@@ -92,6 +92,35 @@ def test_an_answer_that_did_not_change_is_said_to_be_the_same(cell):
     cell("def four():\n    return 5")
     assert str(cell(CHECK)) == "Not yet. That is not 4."
     assert "The same `four` as in your last check" in str(cell(CHECK))
+
+
+PAIR = """
+def judge_two(f, g):
+    if f() + g() != 4:
+        raise NotYet("No.")
+
+(q3,) = exercise(2, Question(judge_two, "Start.", "Right.", ("Which?",), "two"))
+
+def one():
+    return 1
+"""
+
+
+def test_an_answer_in_two_parts_is_the_same_only_when_both_are(cell):
+    cell(PAIR)
+    cell("def two():\n    return 9")
+    assert "The same" not in str(cell("q3.check(one, two)"))
+    assert "The same `one` and `two` as in your last check" in str(cell("q3.check(one, two)"))
+    cell("def two():\n    return 8")
+    assert "The same" not in str(cell("q3.check(one, two)"))
+    assert "The same" not in str(cell("q3.check(two, one)"))
+
+
+def test_a_function_beside_another_number_is_not_the_same_answer(cell):
+    cell(PAIR.replace("g()", "g"))
+    assert "The same" not in str(cell("q3.check(one, 7)"))
+    assert "The same" not in str(cell("q3.check(one, 8)"))
+    assert "The same `one` as in your last check" in str(cell("q3.check(one, 8)"))
     cell("def four():\n    return 6")
     assert str(cell(CHECK)) == "Not yet. That is not 4."
 

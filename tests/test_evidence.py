@@ -82,8 +82,10 @@ def test_placement_in_all_parts():
     is_on(optimizer, "cuda", "The optimizer")  # its step counter stays on the CPU, as torch wants it
     is_on(torch.ones(1), "cpu", "x")
     model[1].register_buffer("extra", torch.ones(2))
-    with pytest.raises(NotYet, match=r"^The model: .*extra \(.*\) is on cpu; cuda was asked for\.$"):
+    with pytest.raises(NotYet, match=r"^The model: 1.extra \(.*\) is on cpu; cuda was asked for\.$"):
         is_on(model, "cuda", "The model")
+    with pytest.raises(NotYet, match=r"^The batch: \['x'\] \(.*\) is on cpu; cuda was asked for\.$"):
+        is_on({"x": torch.ones(1)}, "cuda", "The batch")
     with pytest.raises(NotYet, match=r"^x is on cuda:0; cpu was asked for\.$"):
         is_on(torch.ones(1, device="cuda"), "cpu", "x")
 

@@ -36,6 +36,7 @@ class Cells:
     runs: list[Run] = field(default_factory=list)
     namespace: dict[str, Any] = field(default_factory=dict)
     judged: "weakref.WeakKeyDictionary[Any, str]" = field(default_factory=weakref.WeakKeyDictionary)
+    last: dict[str, list[Callable[[object], bool]]] = field(default_factory=dict)  # by question: its parts
     shell: Any = None
 
     def begins(self, info: Any) -> None:
@@ -185,18 +186,20 @@ def _judged_for(value: object) -> str | None:
 
 
 def note_judged(key: str, answer: tuple[object, ...]) -> str:
-    """Note that an answer was judged; return a sentence when it was judged for this question before."""
-    repeated = ""
-    for value in answer:
-        if not callable(value):
-            continue
+    """Note that an answer was judged; return a sentence when all its parts were judged for this question just before."""
+    functions = [value for value in answer if callable(value)]
+    for value in functions:
         try:
-            if key and _cells.judged.get(value) == key:
-                repeated = f"(The same {_noun(value)} as in your last check. If you changed its cell since, run that cell first.)"
             _cells.judged[value] = key
-        except TypeError:
+        except TypeError:  # cannot be held weakly
             continue
-    return repeated
+    before, _cells.last[key] = _cells.last.get(key, []), [_recognizes(value) for value in answer]
+    if not key or not functions or len(before) != len(answer):
+        return ""
+    if not all(is_same(value) for is_same, value in zip(before, answer, strict=True)):
+        return ""
+    nouns = " and ".join(_noun(value) for value in functions)
+    return f"(The same {nouns} as in your last check. If you changed its cell since, run that cell first.)"
 
 
 def _noun(value: object) -> str:

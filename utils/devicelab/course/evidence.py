@@ -143,7 +143,8 @@ def is_on(value: object, device: str, what: str) -> None:
         return
     for place in placement(value).places:
         if _kind(place.device) != device and not place.expected:
-            raise NotYet(f"{what}: {place.name} ({place.why}) is on {place.device}; {device} was asked for.")
+            name = place.name.removeprefix("value").removeprefix(".")  # `value` is the name of it here
+            raise NotYet(f"{what}: {name} ({place.why}) is on {place.device}; {device} was asked for.")
 
 
 def same_values(got: object, wanted: object, what: str) -> None:

@@ -63,6 +63,37 @@ def test_a_stub_and_what_is_no_function():
         watch(3)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((torch.ones(3, 2), "cuda"), "a tensor of shape [3, 2] on cpu, 'cuda'"),
+        ((nn.Linear(2, 2), nn.ReLU(), [1], 0.5, None), "Linear on cpu, ReLU, a list, 0.5, None"),
+    ],
+)
+def test_an_error_of_the_function_says_how_the_check_called_it(arguments, words):
+    def train(*given):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError) as raised:
+        watch(train, *arguments)
+    assert raised.value.__notes__ == [f"The check called train({words})."]
+
+
+def test_named_arguments_are_told_too_but_no_helper_of_a_judge():
+    def train(device):
+        raise KeyError("mine")
+
+    def _inside(device):
+        return train(device)
+
+    with pytest.raises(KeyError) as raised:
+        watch(train, device="cpu")
+    assert raised.value.__notes__ == ["The check called train(device='cpu')."]
+    with pytest.raises(KeyError) as raised:
+        watch(_inside, "cpu")
+    assert not hasattr(raised.value, "__notes__")
+
+
 @pytest.mark.parametrize(("count", "words"), [(0, "0 times"), (1, "once"), (2, "twice"), (3, "3 times")])
 def test_times(count, words):
     assert times(count) == words

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from devicelab import simulate_gpu
+from devicelab.course.evidence import watch
 from devicelab.course.question import NotYet, Outcome, Question
 
 
@@ -79,6 +80,17 @@ def test_the_learners_own_error_is_shown_as_theirs():
     outcome = question().check(broken)
     assert outcome.state == "not yet"
     assert "return 1 / 0" in outcome.text and "ZeroDivisionError: division by zero" in outcome.text
+
+
+def test_an_own_error_is_shown_with_the_arguments_that_the_check_used():
+    def judge(train):
+        watch(train, torch.ones(2), "cpu")
+
+    def train(x, device):
+        return 1 / 0
+
+    text = Question(judge, "Start.", "Right.", ("Which?",), "train").check(train).text
+    assert text.endswith("division by zero\nThe check called train(a tensor of shape [2] on cpu, 'cpu').")
 
 
 def test_a_check_changes_nothing_of_the_learners():

@@ -9,6 +9,7 @@ Each of these raises NotYet with what was seen and the line; none gives the answ
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from devicelab.trace import Line, Trace, trace
 from .outcome import NotAttempted, NotYet
 
 CLOSE = 1e-4  # relative and absolute: a GPU adds in another order than a CPU
+CALLED = "The check called"  # begins the note on an error of the learner's function
 watched: list["Seen"] | None = None  # tools/mutants.py collects what judges saw here
 
 
@@ -95,13 +97,36 @@ def watch(function: Callable[..., Any], *arguments: Any, **named: Any) -> Seen:
     if not callable(function):
         raise NotYet(f"A function was asked for, but the answer is {short(function)}.")
     with trace() as seen:
-        value = function(*arguments, **named)
+        try:
+            value = function(*arguments, **named)
+        except Exception as error:
+            _note_call(error, function, arguments, named)
+            raise
     if value is ...:
         raise NotAttempted
     result = Seen(value, seen)
     if watched is not None:
         watched.append(result)
     return result
+
+
+def _note_call(error: Exception, function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Add a note to the error: what the check called, with shapes and devices; a judge's own helper is not named."""
+    name = getattr(function, "__name__", "your function")
+    if isinstance(error, (NotYet, NotAttempted)) or re.match("_[^_]", name):
+        return
+    words = [*map(_argument, arguments), *(f"{key}={_argument(value)}" for key, value in named.items())]
+    error.add_note(f"{CALLED} {name}({', '.join(words)}).")
+
+
+def _argument(value: object) -> str:
+    """Return an argument in a word or two: what it is, and where."""
+    if isinstance(value, torch.nn.Module):
+        where = sorted({str(tensor.device) for tensor in (*value.parameters(), *value.buffers())})
+        return f"{type(value).__name__}{' on ' + ' and '.join(where) if where else ''}"
+    if isinstance(value, torch.Tensor) or value is None or isinstance(value, (str, int, float, torch.device)):
+        return short(value)
+    return f"a {type(value).__name__}"
 
 
 def _tally(found: Iterable[tuple[int, int, Line | None]]) -> Tally:

@@ -9,6 +9,7 @@ from devicelab.expect import trimmed
 from devicelab.explain import explain
 
 from . import cells, progress
+from .evidence import CALLED
 from .guards import SwitchedOff, on_a_gpu, unchanged
 from .outcome import NotAttempted, NotYet, Outcome
 
@@ -106,6 +107,8 @@ def exercise(number: int, *questions: Question) -> tuple[Question, ...]:
 
 def _own_error(error: BaseException) -> str:
     text = f"Your code stopped with an error of its own:\n{trimmed(error)}"
+    called = [note for note in getattr(error, "__notes__", ()) if note.startswith(CALLED)]
+    text = "\n".join([text, *called])
     found = explain(error)
     if not found.known:
         return text

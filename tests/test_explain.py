@@ -182,6 +182,19 @@ def test_code_in_several_files(moved, culprit, fix_at, tmp_path):
     assert found.via == "line 5 of train.py: out = net(images)"
 
 
+def test_a_parameter_replaced_after_the_move_is_moved_after_the_line_that_made_it():
+    def train(device):
+        half_moved = nn.Linear(3, 2).to(device)
+        half_moved.bias = nn.Parameter(torch.zeros(2))
+        half_moved(torch.ones(1, 3, device=device))
+
+    with lab.simulate_gpu("Tesla T4"):
+        found = explain(caught(train, "cuda"))
+    assert "fix:     half_moved.to(device)    (after the line that made or replaced half_moved.bias)" in str(
+        found
+    )
+
+
 def test_two_cards_in_a_text_are_not_judged():
     found = explain(
         "Expected all tensors to be on the same device, but found at least two devices, cuda:1 and cuda:0!"

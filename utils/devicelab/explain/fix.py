@@ -97,7 +97,9 @@ def _single(named: Named, device: str, where: str) -> Verdict:
     why = (
         f"this {named.kind} is on {where}, the rest of {root} is not: it was made or replaced after the move"
     )
-    return Verdict(named.text, why, f"{root}.to({device})", "after it was made")
+    return Verdict(
+        named.text, why, f"{root}.to({device})", f"after the line that made or replaced {named.text}"
+    )
 
 
 def _attribute(scene: Scene, named: Named) -> Verdict:

@@ -788,3 +788,28 @@ def test_the_ratio_to_a_measured_time():
 def test_a_ratio_that_would_prove_nothing_is_refused(other, words):
     with pytest.raises(InputError, match=words):
         lab.estimate(lambda: torch.ones(4) * 2).against(other)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam])
+def test_a_step_on_the_cpu_is_estimated_alike_while_a_gpu_is_simulated(optimizer):
+    """What lesson 05's reader does: lab.start() runs, and the model was made on the CPU."""
+
+    def made():
+        model = nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 2))
+        rows, updates = torch.randn(16, 10), optimizer(model.parameters(), lr=0.01)
+
+        def step():
+            updates.zero_grad()
+            nn.functional.mse_loss(model(rows), rows[:, :2]).backward()
+            updates.step()
+
+        return model, step
+
+    alone = lab.estimate(made()[1], gpu=CARD)
+    with lab.simulate_gpu(CARD):
+        model, step = made()
+        beside = lab.estimate(step, gpu=CARD)
+        assert (beside.seconds, beside.flops) == (pytest.approx(alone.seconds), alone.flops)
+        step()  # all is on the CPU as before
+        assert {parameter.device.type for parameter in model.parameters()} == {"cpu"}
+        assert lab.estimate(step, gpu=CARD).seconds == pytest.approx(alone.seconds)

@@ -133,10 +133,13 @@ class Idle(TorchDispatchMode):
             )
 
     def adopt(self, storage: Any) -> None:
-        """Let the memory of a simulated card that is gone, or rests, count as this card's."""
-        card = vars(storage).get(tags.ATTRIBUTE)
-        if card.__class__ is tags.SimCard and card is not self.card:
-            self.adopted.append((storage, card))
+        """Let memory that a simulation has marked as another card's, or as the CPU's, count as this card's."""
+        marks = vars(storage)
+        if tags.ATTRIBUTE not in marks or storage._cdata in self.steps.staying:
+            return
+        owner = marks[tags.ATTRIBUTE]
+        if owner is not self.card:
+            self.adopted.append((storage, owner))
             storage._simulated_card = self.card
 
     def account(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
@@ -146,13 +149,18 @@ class Idle(TorchDispatchMode):
             device is not None and device.type == "cpu" and device.index == 0
         )  # as moves.HOST asks for it
         if self.everything_moved and self.steps.inside and func is _LIFT_FRESH and args[0].dim() == 0:
-            tags.unmark(args[0].untyped_storage())  # an optimizer's step counter stays on the host
+            self.keep_on_host(args[0].untyped_storage())  # an optimizer's step counter
         for tensor in self.made:
             storage = tensor.untyped_storage()
             if to_host and func._schema.name == "aten::_to_copy":
-                tags.unmark(storage)
+                self.keep_on_host(storage)
             elif storage._simulated_card is self.card and getattr(storage, "_token", None) is None:  # type: ignore[attr-defined]
                 storage._token = self.card.ledger.take(storage.nbytes())  # type: ignore[attr-defined]
+
+    def keep_on_host(self, storage: Any) -> None:
+        """Let memory that the function makes be the host's."""
+        tags.unmark(storage)
+        self.steps.staying.add(storage._cdata)
 
     def compute_nothing(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Return what an operator would return, without the values."""

@@ -46,7 +46,7 @@ class Run:
             self.steps.meter = self.meter
             if moved:
                 stack.enter_context(_everything_on(simulation.cards[0], host))
-            stack.enter_context(self.steps.followed(moved))
+            stack.enter_context(self.steps.followed(moved, host))
             stack.enter_context(torch.compiler.set_stance("force_eager"))
             idle = Idle(self.kept, simulation.cards[0], moved, time.monotonic() + self.budget, self.steps)
             values = Values(idle)
@@ -83,6 +83,7 @@ class Steps:
         self.meter: Meter
         self._moved = False
         self._host: list[torch.UntypedStorage] = []
+        self.staying: set[int] = set()  # memory that counts as the host's, whatever else is moved
 
     def __call__(self) -> int:
         return self.count
@@ -93,9 +94,10 @@ class Steps:
         return self.meter.stepping
 
     @contextmanager
-    def followed(self, moved: bool) -> Iterator[None]:
-        """Follow every optimizer while the block runs."""
+    def followed(self, moved: bool, host: list[torch.Tensor]) -> Iterator[None]:
+        """Follow every optimizer while the block runs; `host` are tensors that stay on the CPU."""
         self.count, self.fresh, self._moved = 0, False, moved
+        self.staying = {tensor.untyped_storage()._cdata for tensor in host}
         handles = [
             torch_optimizer.register_optimizer_step_pre_hook(self._begins),
             torch_optimizer.register_optimizer_step_post_hook(self._ends),
@@ -125,6 +127,7 @@ class Steps:
 
     def _keep_on_host(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
+        self.staying.add(storage._cdata)
         if "_simulated_card" not in vars(storage):
             storage._simulated_card = None  # type: ignore[attr-defined]
             self._host.append(storage)

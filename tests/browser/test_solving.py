@@ -33,8 +33,8 @@ class Task:
 
 
 def words(text: str) -> str:
-    """Return a text on one line, as it is compared: a browser breaks and indents lines in its own way."""
-    return " ".join(text.split())
+    """Return a text on one line, as it is compared: a browser breaks lines in its own way and shows `words` as code."""
+    return " ".join(text.replace("`", "").split())
 
 
 def typed(wrong: str, check: str) -> str:

@@ -70,8 +70,9 @@ def switches():
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1 if torch.get_num_threads() > 1 else 2)
     torch.set_float32_matmul_precision("medium")
-    torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
+    if not torch.backends.flags_frozen():  # torch's own test helpers, where another test imported them, freeze these
+        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+        torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
     for kind in ("cpu", "cuda"):
         torch.set_autocast_enabled(kind, True)
         torch.set_autocast_dtype(kind, torch.bfloat16 if kind == "cuda" else torch.float16)

@@ -126,7 +126,8 @@ def _argument(value: object) -> str:
         return f"{type(value).__name__}{' on ' + ' and '.join(where) if where else ''}"
     if isinstance(value, torch.Tensor) or value is None or isinstance(value, (str, int, float, torch.device)):
         return short(value)
-    return f"a {type(value).__name__}"
+    name = type(value).__name__
+    return name if name[0].isupper() else f"a {name}"
 
 
 def _tally(found: Iterable[tuple[int, int, Line | None]]) -> Tally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from menu_rules import MENU
 from nbformat import NotebookNode
-from notebook_rules import EVERYWHERE, LINK, Page, Rule, output_texts
+from notebook_rules import EVERYWHERE, LINK, Page, Rule, narrow_code, output_texts
 
 from tools.nbfiles import IGNORED, ROOT, tags
 
@@ -212,6 +212,14 @@ RUN: tuple[Rule, ...] = (
     no_raw_widgets,
     no_stamps,
 )
-LESSON: tuple[Rule, ...] = (*EVERYWHERE, *RUN, *MENU, parameters_cell, badges_on_top, guarded_bootstrap)
+LESSON: tuple[Rule, ...] = (
+    *EVERYWHERE,
+    *RUN,
+    *MENU,
+    narrow_code,
+    parameters_cell,
+    badges_on_top,
+    guarded_bootstrap,
+)
 SOLUTION: tuple[Rule, ...] = (*EVERYWHERE, *RUN, judged_three_ways)
 EXERCISE: tuple[Rule, ...] = (*EVERYWHERE, not_run, no_answers)

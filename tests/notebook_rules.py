@@ -9,9 +9,11 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from tools.links import COLAB
 from tools.nbfiles import IGNORED, is_code, read, tags
 
 MOST_LINES = 20  # of a code cell, without empty ones and comments
+MOST_COLUMNS = 100  # of a line of code: what JupyterLab shows of it beside its file browser
 MOST_WORDS = 45  # of a prose cell, beyond which we warn
 MOST_BYTES = 400_000
 UNWRITTEN = {"09"}  # beyond one device; the capstone that follows it is 10
@@ -137,6 +139,20 @@ def short_cells(page: Page) -> Iterator[str]:
         ]
         if len(lines) > MOST_LINES and "article" not in tags(cell):
             yield f"{cell.id}: {len(lines)} lines of code, at most {MOST_LINES} are wanted"
+
+
+def article_lines() -> set[str]:
+    """Return the lines of the source article's examples, which stand in the lessons as they are."""
+    examples = (Path(__file__).parent / "data" / "article").glob("*.txt")
+    return {line.strip() for path in examples for line in path.read_text(encoding="utf-8").splitlines()}
+
+
+def narrow_code(page: Page) -> Iterator[str]:
+    """No line of code has more than 100 characters, the article's and the closed cell for Colab (tools.links) aside."""
+    for cell in page.code:
+        for line in [] if cell.get("id") == COLAB else cell.source.split("\n"):
+            if len(line) > MOST_COLUMNS and line.strip() not in article_lines():
+                yield f"{cell.get('id')}: a line of {len(line)} characters, at most {MOST_COLUMNS} are wanted"
 
 
 def small_file(page: Page) -> Iterator[str]:

@@ -91,6 +91,20 @@ def test_a_notebook_without_the_two_cells_gets_them():
     assert [cell["id"] for cell in json.loads(text)["cells"]] == ["badges", "title", "colab", "a"]
 
 
+def test_the_colab_cell_goes_right_after_the_title():
+    def cell(kind, identity, source):
+        return {"cell_type": kind, "id": identity, "metadata": {}, "source": [source]}
+
+    made = [cell("markdown", "badges", ""), cell("code", "colab", "# of old")]
+    rest = [
+        cell("markdown", "title", "# 09"),
+        cell("markdown", "how-to", "# no title"),
+        cell("code", "a", "# 1"),
+    ]
+    text = links.with_cells(json.dumps({"cells": made + rest}), "notebooks/09.ipynb", Place("a/b", "c"))
+    assert [c["id"] for c in json.loads(text)["cells"]] == ["badges", "title", "colab", "how-to", "a"]
+
+
 def test_the_colab_cell_does_nothing_elsewhere_and_never_touches_torch():
     source = Place("acme/course", "v1").bootstrap()
     guard, install = source.splitlines()[-2:]

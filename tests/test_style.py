@@ -10,7 +10,7 @@ from lesson_rules import EXERCISE, LESSON, SOLUTION, judged_three_ways, untouche
 from menu_rules import alike
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_rules import Page, Rule, long_prose, order_faults
+from notebook_rules import Page, Rule, long_prose, narrow_code, order_faults
 
 from tools.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
 
@@ -133,6 +133,17 @@ def test_the_good_lesson_has_no_fault(tmp_path):
     assert faults(page_of(good_lesson(), tmp_path), LESSON) == []
 
 
+def test_a_wide_line_is_the_articles_or_the_colab_cells(tmp_path, monkeypatch):
+    wide = code(f"x = '{'x' * 95}'")  # 101 characters
+    page = page_of(new_notebook(cells=[wide]), tmp_path)
+    assert list(narrow_code(page)) == [f"{wide.id}: a line of 101 characters, at most 100 are wanted"]
+    monkeypatch.setattr("notebook_rules.article_lines", lambda: {wide.source})
+    assert list(narrow_code(page)) == []
+    monkeypatch.undo()
+    wide.id = "colab"
+    assert list(narrow_code(page)) == []
+
+
 def text(source: str) -> Callable[[NotebookNode], object]:
     """Return a change that appends a prose cell."""
     return lambda nb: nb.cells.append(new_markdown_cell(source, id="new"))
@@ -164,6 +175,7 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "unknown tag": ("known_tags", append(code("1", "nbval-ignore-outputs", out="1"))),
     "in order for nothing": ("known_tags", append(code("1", "in-order", out="1"))),
     "long cell": ("short_cells", append(code("x = 1\n" * 21, out="1"))),
+    "wide line": ("narrow_code", append(code(f"x = '{'x' * 95}'", out="1"))),
     "large file": ("small_file", append(code("1", out="x" * 400_000))),
     "exclamation": ("sober", text("It works!")),
     "sys.path": ("plain_imports", append(code("import sys\nsys.path.insert(0, '..')"))),

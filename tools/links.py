@@ -125,11 +125,13 @@ def target(path: Path) -> str:
 
 
 def with_cells(text: str, opens: str, place: Place) -> str:
-    """Return a notebook's text with the badges and the Colab cell of `place`; all else, their places too, stays as it is."""
+    """Return a notebook's text with the badges and the Colab cell of `place`, the latter right after the title."""
     notebook = json.loads(text)
     cells = notebook["cells"]
     badges = _cell(cells, BADGES) or _inserted(cells, 0, BADGES, "markdown")
-    colab = _cell(cells, COLAB) or _inserted(cells, _first_code(cells), COLAB, "code")
+    colab = _cell(cells, COLAB) or _inserted(cells, len(cells), COLAB, "code")
+    cells.remove(colab)
+    cells.insert(_after_title(cells), colab)
     badges["source"] = place.badges(opens).splitlines(keepends=True)
     colab["source"] = place.bootstrap().splitlines(keepends=True)
     colab["metadata"].setdefault("jupyter", {})["source_hidden"] = True  # it is no part of the lesson
@@ -140,8 +142,9 @@ def _cell(cells: Iterable[dict], identity: str) -> dict | None:
     return next((cell for cell in cells if cell.get("id") == identity), None)
 
 
-def _first_code(cells: list[dict]) -> int:
-    return next((number for number, cell in enumerate(cells) if cell["cell_type"] == "code"), len(cells))
+def _after_title(cells: list[dict]) -> int:
+    titles = (n for n, cell in enumerate(cells) if "".join(cell["source"]).startswith("# "))
+    return next((n + 1 for n in titles if cells[n]["cell_type"] == "markdown"), 1)  # else after the badges
 
 
 def _inserted(cells: list[dict], position: int, identity: str, kind: str) -> dict:

@@ -70,7 +70,8 @@ def switches():
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1 if torch.get_num_threads() > 1 else 2)
     torch.set_float32_matmul_precision("medium")
-    if not torch.backends.flags_frozen():  # torch's own test helpers, where another test imported them, freeze these
+    # torch's own test helpers freeze these flags, where another test has imported them
+    if not torch.backends.flags_frozen():
         torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
         torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
     for kind in ("cpu", "cuda"):

@@ -163,7 +163,8 @@ def _clean() -> None:
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(1)  # an exercise's work is small: more threads wait for each other, and round otherwise
+    # One thread: an exercise's work is small, more threads would wait for each other, and round otherwise.
+    torch.set_num_threads(1)
     for kind in ("cuda", "cpu"):
         torch.set_autocast_enabled(kind, False)
 

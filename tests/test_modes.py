@@ -63,7 +63,7 @@ def test_too_much_time_and_memory_are_faults(tmp_path, monkeypatch):
     monkeypatch.setattr(kernel_runs, "MOST_BYTES", 1e6)
     assert faults(stored(tmp_path, "1"), tmp_path, again=False) == [
         "Run All took longer than 0 s",
-        "the kernel held more than 1 MB",
+        "the kernel held more than 1 MB in Run All",
     ]
 
 

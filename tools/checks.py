@@ -36,12 +36,14 @@ def stages(everything: bool) -> list[Stage]:
         Stage("floors", ("-c", FLOORS)),
         Stage("notebooks", ("-m", "tools.run_notebooks")),
     ]
+    core = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/0[0-3]_*.ipynb"))
     if not everything:
         return [*quick, Stage("units", (*UNITS, "not slow and not browser and not interop"), ONE_THREAD)]
     return [
         *quick,
         # Lessons only: that answers are judged alike without a GPU, the units test.
-        Stage("ways", ("-m", "tools.modes", "--modes", "off,again", "notebooks")),
+        Stage("off", ("-m", "tools.modes", "--modes", "off", "notebooks")),
+        Stage("again", ("-m", "tools.modes", "--modes", "again", *core)),  # all: `course.py lessons`
         Stage("browser", (*PYTEST, "tests", "-m", "browser")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),

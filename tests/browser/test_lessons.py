@@ -24,7 +24,6 @@ pytestmark = pytest.mark.browser
 PICTURES = ROOT / "build" / "screenshots"
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
 RUN_ALL = 240  # seconds: a lesson takes at most 60 on a quiet machine
-TWICE = ("05", "06")  # the lessons with workers, queues and sweeps are run a second time in the same kernel
 
 
 def open_cells(page, server, *cells):
@@ -52,7 +51,10 @@ NONE: dict[str, list[str]] = {
     "wider than the page": [],
 }
 
-IN_A_BROWSER = ("00", "04", "05", "06")  # the first, and those with pictures; nbval runs them all
+IN_A_BROWSER = (
+    "00",
+    "04",
+)  # the first, and one with pictures; nbval runs them all, `course.py lessons` twice
 
 
 def test_the_start_page_is_lesson_00_without_pop_ups(page, server):
@@ -80,9 +82,6 @@ def test_run_all_shows_nothing_but_the_lesson(path, page, server):
     ]
     assert numbers.count("") <= folded(path)
     assert take_pictures(page, PICTURES, path.stem)
-    if path.name.startswith(TWICE):
-        run_all(page, server, RUN_ALL)
-        assert faults(page) == NONE
 
 
 def folded(path) -> int:

@@ -8,6 +8,7 @@ from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
 from .evidence import is_on, same_values, short, watch, without_gpu
+from .places import compare_places
 from .question import NotAttempted, NotYet, Question, exercise
 
 _PLACES_WHY = {
@@ -39,22 +40,8 @@ def _where_they_are() -> dict[str, str]:
     return {name: tensor.device.type for name, tensor in found.items()}
 
 
-def _judge_places(places) -> None:
-    truth = _where_they_are()
-    if not isinstance(places, dict) or set(places) != set(truth):
-        raise NotYet(f"The answer is a dict with the five keys {', '.join(truth)}, as in the cell.")
-    if all(place is ... for place in places.values()):
-        raise NotAttempted
-    for name, wanted in truth.items():
-        place = str(places[name]).removesuffix(":0")
-        if place not in ("cpu", "cuda"):
-            raise NotYet(f"For {name} you wrote {short(places[name])}; 'cpu' or 'cuda' was asked for.")
-        if place != wanted:
-            raise NotYet(f"The lines were run, and {name} was not on {place}: {_PLACES_WHY[name]}")
-
-
 q1 = Question(
-    judge=_judge_places,
+    judge=lambda places: compare_places(places, _where_they_are(), _PLACES_WHY),
     kind="predict",
     start_here="Replace each `...` by 'cpu' or 'cuda'. Decide before you run the lines anywhere.",
     praise="Five of five, and the check ran the lines to be sure. The loss has to be moved too when it holds a tensor.",

@@ -51,10 +51,13 @@ def making(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def applying(original: Any) -> Any:
-    """Return a stand-in for Function.apply that remembers where the inputs were."""
+    """Return a stand-in for Function.apply that remembers where the inputs were.
+
+    `original` is a class method: Python's until PyTorch 2.13, a built-in one from 2.14 on.
+    """
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        out = original.__func__(cls, *args, **kwargs)
+        out = original.__get__(None, cls)(*args, **kwargs)
         if state.current is not None:
             for item in out if isinstance(out, (list, tuple)) else (out,):
                 node = getattr(item, "grad_fn", None)
@@ -62,7 +65,7 @@ def applying(original: Any) -> Any:
                     node._simulated_inputs = places(args)  # type: ignore[attr-defined]
         return out
 
-    return classmethod(functools.wraps(original.__func__)(apply))
+    return classmethod(functools.wraps(Function.apply)(apply))
 
 
 def handing_back(original: Callable[..., Any]) -> Callable[..., Any]:

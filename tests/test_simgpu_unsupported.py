@@ -1,12 +1,16 @@
 """What is not simulated says so in one clear sentence, never passes silently, and works again after leaving."""
 
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import pytest
 import torch
 from torch import nn
 
 from devicelab import simulate_gpu
 from devicelab.errors import SimulationError
-from devicelab.simgpu.unsupported import refuse_launches
+from devicelab.simgpu.patches import owner_of
 
 
 @pytest.fixture
@@ -125,16 +129,27 @@ def test_cuda_extensions_are_refused_and_others_are_not(cards, monkeypatch):
         cpp_extension.CUDAExtension("mine", ["mine.cu"])
 
 
-def test_triton_kernels_are_refused(cards):
-    """With a stand-in for Triton's class, since CPU wheels come without Triton."""
+def test_triton_kernels_are_refused(monkeypatch):
+    """With a stand-in for Triton, since CPU wheels come without it."""
 
     class JITFunction:
         def run(self, *args):
             raise AssertionError("a kernel was launched")
 
-    refuse_launches(cards.patches.set, JITFunction)
-    with pytest.raises(SimulationError, match="A Triton kernel is not simulated"):
-        JITFunction().run(torch.ones(2, device="cuda"))
+    for name in ("triton", "triton.runtime", "triton.runtime.jit"):
+        module = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        monkeypatch.setitem(sys.modules, name, module)
+        if "." in name:
+            parent, _, child = name.rpartition(".")
+            monkeypatch.setattr(sys.modules[parent], child, module, raising=False)
+    sys.modules["triton.runtime.jit"].JITFunction = JITFunction
+    owner_of.cache_clear()
+    try:
+        with simulate_gpu(), pytest.raises(SimulationError, match="A Triton kernel is not simulated"):
+            JITFunction().run(torch.ones(2, device="cuda"))
+    finally:
+        owner_of.cache_clear()
 
 
 def test_a_function_compiled_before_the_start_is_refused_too():

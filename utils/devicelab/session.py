@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from . import devices, off
+from . import devices, off, versions
 from .errors import InputError, listed
 from .machine import nvidia_driver, reinstall
 from .simgpu import simulate_gpu
@@ -85,7 +85,8 @@ def _simulate(card: str | None, *, quiet: bool) -> str:
             print(warning, file=sys.stderr)
         simulate_gpu(card or CARD)
     name = devices.present().name
-    return f"cuda:0 is a simulated {name}, in this kernel only: values are real, times are estimates."
+    said = f"cuda:0 is a simulated {name}, in this kernel only: values are real, times are estimates."
+    return f"{said}\n{versions.untried(torch.__version__)}" if versions.is_newer(torch.__version__) else said
 
 
 def _no_real_gpu(real: devices.Device | None) -> str:

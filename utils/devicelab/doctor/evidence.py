@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from devicelab import machine
+from devicelab import machine, versions
 
 from .machine import Gpu, Holder, Machine
 
@@ -26,7 +26,7 @@ _SMI_FORMAT = "--format=csv,noheader,nounits"
 def gather() -> Machine:
     """Return the evidence. Asks nvidia-smi first, then torch, which may start CUDA in this process."""
     facts: dict[str, Any] = {}
-    for look in (_system, _surroundings, _environment, _driver, _torch):
+    for look in (_system, _surroundings, _environment, _driver, _torch, _simulation):
         facts |= _carefully(look)
     return Machine(**facts)
 
@@ -156,6 +156,18 @@ def _torch() -> dict[str, Any]:
         "mps_available": torch.backends.mps.is_available(),
     }
     return facts | _cuda(torch)
+
+
+def _simulation() -> dict[str, Any]:
+    """Names that the simulated GPU replaces and this torch lacks: it notes them as it starts; an untried torch is searched."""
+    import torch
+
+    from devicelab.simgpu import current, patches
+
+    running = current()
+    if running is not None:
+        return {"simulation_lacks": tuple(running.patches.missing)}
+    return {"simulation_lacks": tuple(patches.lacking())} if versions.is_newer(torch.__version__) else {}
 
 
 def _version() -> str:

@@ -68,6 +68,7 @@ class Machine:
     visible_at_start: str | None = None
     device_order: str | None = None
     simulated: str = ""
+    simulation_lacks: tuple[str, ...] = ()
 
     @property
     def has_nvidia(self) -> bool:
@@ -108,6 +109,7 @@ class Machine:
             "nvidia-smi sees": "; ".join(str(gpu) for gpu in self.smi_gpus) or self.smi_error,
             "graphics cards on the bus": ", ".join(self.pci),
             "device files": " ".join(self.device_nodes),
+            "names of torch that the simulated GPU misses": ", ".join(self.simulation_lacks),
             "CUDA_VISIBLE_DEVICES": "not set" if self.visible is None else repr(self.visible),
         }
         return [f"{name}: {text}" for name, text in rows.items() if text]

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils import data
 from torch.utils._python_dispatch import _get_current_dispatch_mode, _pop_mode, _push_mode
@@ -29,23 +28,23 @@ class Values:
 
     def install(self) -> None:
         """Replace the methods."""
+        patches = self.patches
         for name in ("item", "__float__", "__int__"):
-            self.patches.set(Tensor, name, self.reading(name))
-        self.patches.set(Tensor, "__bool__", self.deciding(Tensor.__bool__))
-        self.patches.set(
-            Tensor, "__index__", self.refusing(Tensor.__index__, "uses the value of a tensor as a size")
-        )
+            patches.replace(f"torch.Tensor.{name}", self.reading(name))
+        patches.wrap("torch.Tensor.__bool__", self.deciding)
+        as_size = "uses the value of a tensor as a size"
+        patches.wrap("torch.Tensor.__index__", lambda original: self.refusing(original, as_size))
         for name in ("tolist", "numpy", "__array__"):
             words = (
                 "hands the values of a tensor to Python" if name == "tolist" else "hands a tensor to NumPy"
             )
-            self.patches.set(Tensor, name, self.refusing(getattr(Tensor, name), words))
-        self.patches.set(Tensor, "__repr__", self.printing(Tensor.__repr__))
-        self.patches.set(F, "scaled_dot_product_attention", attending(F.scaled_dot_product_attention))
+            patches.replace(f"torch.Tensor.{name}", self.refusing(getattr(Tensor, name), words))
+        patches.wrap("torch.Tensor.__repr__", self.printing)
+        patches.wrap("torch.nn.functional.scaled_dot_product_attention", attending)
         if self.idle.everything_moved:
-            self.patches.set(torch.autocast, "__init__", on_card(torch.autocast.__init__))
-        self.patches.set(data.DataLoader, "__iter__", self.loading(data.DataLoader.__iter__))
-        self.patches.set(_Iterator, "__next__", self.fetching(_Iterator.__next__))
+            patches.wrap("torch.autocast.__init__", on_card)
+        patches.wrap("torch.utils.data.DataLoader.__iter__", self.loading)
+        patches.wrap("torch.utils.data.dataloader._BaseDataLoaderIter.__next__", self.fetching)
 
     def hidden(self, tensor: Any) -> bool:
         """Say whether a tensor's values were not computed."""

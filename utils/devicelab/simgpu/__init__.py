@@ -1,5 +1,10 @@
 """A simulated GPU: real values, CUDA's own errors, estimated times."""
 
-from .session import Simulation, current, simulate_gpu
+import torch
+
+from devicelab import versions
+
+with versions.known_names(torch.__version__):  # some are looked up as the modules load
+    from .session import Simulation, current, simulate_gpu
 
 __all__ = ["Simulation", "current", "simulate_gpu"]

@@ -55,7 +55,8 @@ def install(simulation: "Simulation") -> None:
         "_accelerator_getDeviceCapability": lambda index: {"supported_dtypes": set(DTYPES)},
     }
     for name, answer in answers.items():
-        simulation.patches.set(torch._C, name, answer)
-    capability: Any = getattr(torch.accelerator, "get_device_capability", None)
-    if hasattr(capability, "__wrapped__"):  # remembers its answers
-        simulation.patches.set(torch.accelerator, "get_device_capability", capability.__wrapped__)
+        simulation.patches.replace(f"torch._C.{name}", answer)
+    # Unwrapped where it remembers its answers.
+    simulation.patches.wrap(
+        "torch.accelerator.get_device_capability", lambda original: getattr(original, "__wrapped__", original)
+    )

@@ -4,7 +4,6 @@ The dispatch mode sees only the parts, and on a CPU build the CPU's, so a stand-
 """
 
 import functools
-import types
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import torch
 from . import state, tags
 from .composite_checks import CHECKS, place, places
 from .families import CPU
+from .patches import owner_of
 
 if TYPE_CHECKING:
     from .session import Simulation
@@ -67,18 +67,20 @@ CALLS = {"_pack_padded_sequence": with_batch_sizes_on_cpu, "ctc_loss": with_move
 
 def install(simulation: "Simulation") -> None:
     """Put the stand-ins in the place of the functions, under every name that a module has for them."""
-    originals: dict[Any, Any] = {}
-    for name in CHECKS:
-        path, _, attribute = name.rpartition(".")
-        owner = functools.reduce(getattr, path.split(".")[1:], torch)
+    patches, originals = simulation.patches, {}
+    for path in CHECKS:
+        if not patches.has(path):
+            continue
+        owner, attribute = owner_of(path), path.rpartition(".")[2]
         original = getattr(owner, attribute)
-        function = stand_in(name, original)
-        originals[original] = function
-        for place_of_it in {owner, torch._VF} if hasattr(torch._VF, attribute) else {owner}:
-            if not isinstance(place_of_it, types.ModuleType) or attribute not in vars(place_of_it):
-                simulation.patches.set(place_of_it, attribute, function)
+        originals[original] = function = stand_in(path, original)
+        # `everywhere` sees what a module's own dictionary holds: not Tensor's, nor what torch._VF passes on from C++.
+        if owner is torch.Tensor:
+            patches.replace(path, function)
+        elif hasattr(torch._VF, attribute):
+            patches.replace(f"torch._VF.{attribute}", function)
         builtin(simulation, original, function)
-    simulation.patches.everywhere(originals)
+    patches.all_of(originals)
 
 
 def builtin(simulation: "Simulation", original: Any, function: Any) -> None:

@@ -4,15 +4,11 @@ C++ asks which accelerator there is before it reads such a number, and finds non
 device before C++ sees it: in torch.device itself, in the factories, and where Module.to reads its arguments.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.jit import _builtins
-from torch.utils import _device
 
-from . import factories, state
+from . import state
 
 RealDevice = torch.device
 
@@ -55,26 +51,6 @@ def with_named_device(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {**kwargs, "device": named(device)} if device.__class__ is int else kwargs
 
 
-def _factory(original: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def factory(*args: Any, **kwargs: Any) -> Any:
-        return original(*args, **with_named_device(kwargs))
-
-    return factory
-
-
-@functools.cache
-def _factories() -> dict[str, Callable[..., Any]]:
-    """Return stand-ins for the factories that have none yet, by name; TorchScript knows them as it knows torch's."""
-    found = {}
-    for original in _device._device_constructors() - factories.replacements().keys():
-        name = original.__name__
-        if vars(torch).get(name) == original:  # not those of torch.fft
-            found[name] = stand_in = _factory(original)
-            _builtins._register_builtin(stand_in, _builtins._find_builtin(original))
-    return found
-
-
 _original_parse_to = torch._C._nn._parse_to
 
 
@@ -84,7 +60,5 @@ def _parse_to(*args: Any, **kwargs: Any) -> Any:
 
 def install(simulation: Any) -> None:
     """Accept numbers as devices until the simulation stops."""
-    for name, stand_in in _factories().items():
-        simulation.patches.set(torch, name, stand_in)
-    simulation.patches.set(torch._C._nn, "_parse_to", _parse_to)
-    simulation.patches.set(torch, "device", Device)
+    simulation.patches.replace("torch._C._nn._parse_to", _parse_to)
+    simulation.patches.replace("torch.device", Device)

@@ -7,8 +7,6 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from devicelab.errors import SimulationError
 
 from .tags import Tensor, card_of
@@ -85,11 +83,7 @@ def interface(original: property) -> property:
 def install(simulation: "Simulation") -> None:
     """Replace torch's ways of sharing memory with other libraries."""
     patches = simulation.patches
-    patches.everywhere(
-        {
-            torch.utils.dlpack.from_dlpack: from_dlpack(torch.utils.dlpack.from_dlpack),
-            torch.utils.dlpack.to_dlpack: to_dlpack(torch.utils.dlpack.to_dlpack),
-        }
-    )
-    patches.set(Tensor, "__dlpack__", export(Tensor.__dlpack__))
-    patches.set(Tensor, "__cuda_array_interface__", interface(Tensor.__cuda_array_interface__))  # type: ignore[arg-type]
+    patches.everywhere("torch.utils.dlpack.from_dlpack", from_dlpack)
+    patches.everywhere("torch.utils.dlpack.to_dlpack", to_dlpack)
+    patches.wrap("torch.Tensor.__dlpack__", export)
+    patches.wrap("torch.Tensor.__cuda_array_interface__", interface)

@@ -224,12 +224,11 @@ def device_context(original: Any) -> Callable[..., Any]:
 
 def install(simulation: "Simulation") -> None:
     """Replace the functions under every name that a module has for them, and the methods of Tensor."""
-    simulation.patches.everywhere(replacements())
+    simulation.patches.all_of(replacements())
     for original, stand_in in replacements().items():
         builtin(simulation, original, stand_in)
     for name in NEW:
-        simulation.patches.set(Tensor, name, like(getattr(Tensor, name)))
-    simulation.patches.set(Tensor, "new_tensor", new_tensor)
-    simulation.patches.set(Tensor, "new", new)
-    context = _device.DeviceContext
-    simulation.patches.set(context, "__torch_function__", device_context(context.__torch_function__))
+        simulation.patches.wrap(f"torch.Tensor.{name}", like)
+    simulation.patches.replace("torch.Tensor.new_tensor", new_tensor)
+    simulation.patches.replace("torch.Tensor.new", new)
+    simulation.patches.wrap("torch.utils._device.DeviceContext.__torch_function__", device_context)

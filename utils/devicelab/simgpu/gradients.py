@@ -6,6 +6,7 @@ hands its gradients back. A 0-dim gradient is moved instead.
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from inspect import getattr_static
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -87,6 +88,7 @@ def handing_back(original: Callable[..., Any]) -> Callable[..., Any]:
 def install(simulation: "Simulation") -> None:
     """Put the checks in their places."""
     patches = simulation.patches
-    patches.set(torch.autograd, "_make_grads", making(torch.autograd._make_grads))
-    patches.set(Function, "apply", applying(vars(Function)["apply"]))
-    patches.set(BackwardCFunction, "apply", handing_back(BackwardCFunction.apply))
+    patches.wrap("torch.autograd._make_grads", making)
+    if patches.has("torch.autograd.function.Function.apply"):
+        patches.replace("torch.autograd.function.Function.apply", applying(getattr_static(Function, "apply")))
+    patches.wrap("torch.autograd.function.BackwardCFunction.apply", handing_back)

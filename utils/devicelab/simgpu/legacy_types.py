@@ -74,5 +74,5 @@ _original_set = torch.set_default_tensor_type
 def install(simulation: Any) -> None:
     """Offer the types of the card until the simulation stops."""
     for name, stand_in in types().items():
-        simulation.patches.set(torch.cuda, name, stand_in)
-    simulation.patches.set(torch, "set_default_tensor_type", _set_default_tensor_type)
+        simulation.patches.replace(f"torch.cuda.{name}", stand_in)
+    simulation.patches.replace("torch.set_default_tensor_type", _set_default_tensor_type)

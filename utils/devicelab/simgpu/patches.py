@@ -1,27 +1,148 @@
-"""Attributes of torch that are replaced for a while, and put back exactly as they were."""
+"""Names of torch that are replaced for a while, and put back exactly as they were.
+
+`replaced.yaml` says of each name what it is for, and whether placement rests on it. A name that this PyTorch lacks is spoken
+of: where placement rests on it the simulation does not start, else it is noted in `missing`, which the doctor prints.
+"""
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, resources
+from importlib.util import find_spec
 from typing import Any
 
+import torch
+import yaml
+
+from devicelab import versions
+from devicelab.errors import SimulationError
+
 _ABSENT = object()
+VERBS = ("replace", "add", "answer", "use")
+CUDA_BUILD = hasattr(torch._C, "_cuda_init")
+
+
+@dataclass(frozen=True)
+class Name:
+    """One name of the table: `verb` is replace or use (it must be there), add (it must not), or answer (there in a CUDA build);
+    `what` it is for; `since` which release of PyTorch it is there.
+    """
+
+    path: str
+    verb: str
+    what: str
+    placement: bool
+    since: tuple[int, int]
+
+    @property
+    def expected(self) -> bool:
+        """Whether the installed PyTorch must have the name."""
+        there = self.verb in ("replace", "use") or (
+            self.verb == "answer" and CUDA_BUILD and not self.path.endswith("*")
+        )
+        return there and versions.release(torch.__version__) >= self.since
+
+
+@cache
+def table() -> dict[str, Name]:
+    """Return what replaced.yaml says, by path ("torch.Tensor.to"). A path that ends in `*` stands for all that begin so."""
+    text = (resources.files(__package__) / "replaced.yaml").read_text(encoding="utf-8")
+    names = [
+        _named(verb, owner, word, group)
+        for group in yaml.safe_load(text)
+        for verb in VERBS
+        for owner, words in group.get(verb, {}).items()
+        for word in words.split()
+    ]
+    return {name.path: name for name in names}
+
+
+def _named(verb: str, owner: str, word: str, group: dict[str, Any]) -> Name:
+    """Return the name for a word of the table: "emptyCache", or "emptyCache>=2.9" where only later releases have it."""
+    attribute, _, since = word.partition(">=")
+    path = f"{owner}.{attribute}"
+    return Name(path, verb, group["what"], group["placement"], versions.release(since or versions.TRIED[0]))
+
+
+@cache
+def known(path: str) -> Name:
+    """Return the table's entry for a path; raises KeyError for a name that nobody explained."""
+    names = table()
+    stars = (star for star in names if star.endswith("*") and path.startswith(star[:-1]))
+    return names[path if path in names else next(stars, path)]
+
+
+@cache
+def owner_of(path: str) -> Any:
+    """Return the module or class that holds a name, importing modules on the way; None where there is no such place."""
+    words = path.split(".")[:-1]
+    found: Any = None
+    for number, word in enumerate(words, 1):
+        try:
+            found = getattr(found, word, None) or import_module(".".join(words[:number]))
+        except ImportError:
+            return None
+    return found
+
+
+def is_there(path: str) -> bool:
+    """Whether this PyTorch has a name."""
+    return hasattr(owner_of(path), path.rpartition(".")[2])
+
+
+def lacking() -> list[str]:
+    """Return the names that the table expects and this PyTorch does not have, each with what it is for."""
+    expected = [name for name in table().values() if name.expected and find_spec(name.path.split(".")[0])]
+    return [f"{name.path} ({name.what})" for name in expected if not is_there(name.path)]
 
 
 class Patches:
     """What one simulation has replaced, in order; `undo` puts everything back, last one first."""
 
     def __init__(self) -> None:
+        self.missing: list[str] = []
         self._undo: list[tuple[Any, str, Any]] = []
+        self._held: set[tuple[int, str]] = set()
+        self._everywhere: dict[int, tuple[Any, Any]] = {}
 
-    def set(self, owner: Any, attribute: str, value: Any) -> None:
-        """Replace `owner.attribute`, remembering what the owner itself held there, if anything."""
-        before = vars(owner).get(attribute, _ABSENT)
-        setattr(owner, attribute, value)
-        self._undo.append((owner, attribute, before))
+    def has(self, path: str) -> bool:
+        """Whether a name that is to be replaced is there; where it is not, that is spoken of as in `replace`."""
+        return self._speak(path, "replace")
 
-    def everywhere(self, replacements: Mapping[Any, Any]) -> None:
-        """Replace functions under every name that a loaded module gave them (`from torch import zeros`)."""
-        by_id = {id(original): (original, value) for original, value in replacements.items()}
+    def replace(self, path: str, value: Any) -> None:
+        """Replace a name, which must be there."""
+        if self.has(path):
+            self._set(path, value)
+
+    def wrap(self, path: str, stand_in: Callable[[Any], Any]) -> None:
+        """Replace a name by what `stand_in` makes of it."""
+        if self.has(path):
+            self._set(path, stand_in(getattr(owner_of(path), path.rpartition(".")[2])))
+
+    def add(self, path: str, value: Any) -> None:
+        """Add a name, which must not be there."""
+        if self._speak(path, "add"):
+            self._set(path, value)
+
+    def answer(self, path: str, value: Any) -> None:
+        """Answer in the place of CUDA's C++, which only a CUDA build has."""
+        if self._speak(path, "answer"):
+            self._set(path, value)
+
+    def everywhere(self, path: str, stand_in: Callable[[Any], Any]) -> None:
+        """Replace a function as `wrap` does, under every name that a module gave it (`from torch import zeros`)."""
+        if self.has(path):
+            original = getattr(owner_of(path), path.rpartition(".")[2])
+            self.all_of({original: stand_in(original)})
+
+    def all_of(self, replacements: Mapping[Any, Any]) -> None:
+        """Note functions that `search` is to replace under every name that a module gave them."""
+        self._everywhere |= {id(original): (original, value) for original, value in replacements.items()}
+
+    def search(self) -> None:
+        """Replace what `everywhere` was given, in all modules that are loaded."""
+        by_id, self._everywhere = self._everywhere, {}
         wanted = set(by_id)
         for module in list(sys.modules.values()):
             names = getattr(module, "__dict__", {})
@@ -30,11 +151,18 @@ class Patches:
             for name, held in list(names.items()):
                 found = by_id.get(id(held))
                 if found and found[0] is held:
-                    self.set(module, name, found[1])
+                    self._put(module, name, found[1])
+
+    def check_used(self) -> None:
+        """Raise where a name that is used, but not replaced, is not there."""
+        for path, name in table().items():
+            if name.verb == "use" and not is_there(path):
+                raise SimulationError(_stop(path, "use"))
 
     def undo(self) -> None:
         """Put everything back, also where one step fails; the first failure is raised at the end."""
         failures = []
+        self._held.clear()
         while self._undo:
             owner, attribute, before = self._undo.pop()
             try:
@@ -43,6 +171,42 @@ class Patches:
                 failures.append(failure)
         if failures:
             raise failures[0]
+
+    def _speak(self, path: str, verb: str) -> bool:
+        """Return whether to go on with a name; raise where it is not as the table says and placement rests on it."""
+        name = known(path)
+        if name.verb != verb:
+            raise SimulationError(f"replaced.yaml says {name.verb} of {path}, not {verb}.")
+        there = is_there(path)
+        if verb == "answer" or there == (verb == "replace"):
+            if not there and name.expected:
+                self.missing.append(path)
+            return True
+        if verb == "replace" and not name.expected:
+            return False
+        if name.placement:
+            raise SimulationError(_stop(path, verb))
+        self.missing.append(path)
+        return False
+
+    def _set(self, path: str, value: Any) -> None:
+        self._put(owner_of(path), path.rpartition(".")[2], value)
+
+    def _put(self, owner: Any, attribute: str, value: Any) -> None:
+        """Replace `owner.attribute`, remembering what the owner itself held there, if anything."""
+        if (id(owner), attribute) in self._held:
+            raise SimulationError(
+                f"{owner.__name__}.{attribute} is replaced a second time: the later would win unseen."
+            )
+        before = vars(owner).get(attribute, _ABSENT)
+        setattr(owner, attribute, value)
+        self._held.add((id(owner), attribute))
+        self._undo.append((owner, attribute, before))
+
+
+def _stop(path: str, verb: str) -> str:
+    found = "is there already" if verb == "add" else "is missing"
+    return versions.stop(f"{path}, on which placement rests, {found}", torch.__version__)
 
 
 def run_all(callables: list[Callable[[], object]]) -> None:

@@ -27,4 +27,4 @@ def revive(name: str, count: int, make: Callable[..., Any], arguments: tuple[Any
 
 def install(simulation: Simulation) -> None:
     """Replace how a process object is pickled on its way to the child."""
-    simulation.patches.set(BaseProcess, "__reduce_ex__", reduce_process)
+    simulation.patches.replace("multiprocessing.process.BaseProcess.__reduce_ex__", reduce_process)

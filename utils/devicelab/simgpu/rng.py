@@ -169,11 +169,10 @@ def install(simulation: "Simulation") -> None:
     for card in simulation.cards:
         card.generator = card.generator or CardGenerator(card.device)
     for function in FUNCTIONS:
-        for module in (torch.cuda, torch.cuda.random):
-            simulation.patches.set(module, function.__name__, function)
-    simulation.patches.set(
-        torch.cuda, "default_generators", tuple(card.generator for card in simulation.cards)
-    )
-    simulation.patches.set(torch, "Generator", Generator)
+        for module in ("torch.cuda", "torch.cuda.random"):
+            simulation.patches.replace(f"{module}.{function.__name__}", function)
+    generators = tuple(card.generator for card in simulation.cards)
+    simulation.patches.replace("torch.cuda.default_generators", generators)
+    simulation.patches.replace("torch.Generator", Generator)
     # What was seeded before the simulation is in torch.initial_seed(), with which the cards' generators start.
-    simulation.patches.set(torch.cuda, "_lazy_seed_tracker", torch.cuda._LazySeedTracker())
+    simulation.patches.replace("torch.cuda._lazy_seed_tracker", torch.cuda._LazySeedTracker())

@@ -23,9 +23,9 @@ def _card(storage: _Storage) -> tags.SimCard | None:
 
 
 def device_of(storage: _Storage) -> torch.device:
-    """Return the storage's device: the simulated one, else the real one."""
-    card = _card(storage)
-    return card.device if card else _real_device(storage)
+    """Return the storage's device: the simulated one, also in a forked child where no kernel runs, else the real one."""
+    mark = getattr(storage, tags.ATTRIBUTE, None)
+    return mark.device if isinstance(mark, tags.SimCard) and mark.known else _real_device(storage)
 
 
 def _new(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> _Storage:
@@ -82,4 +82,4 @@ def install(simulation: Any) -> None:
         "_share_cuda_": _share_cuda,
     }
     for name, value in replacements.items():
-        simulation.patches.set(_Storage, name, value)
+        simulation.patches.replace(f"torch.UntypedStorage.{name}", value)

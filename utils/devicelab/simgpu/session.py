@@ -8,7 +8,7 @@ from types import TracebackType
 
 import torch
 
-from devicelab import devices
+from devicelab import devices, versions
 from devicelab.errors import SimulationError, check_range
 from devicelab.gpus import Card, find
 
@@ -142,8 +142,10 @@ class Simulation:
         state.current = self
         for card in self.cards:
             card.known = card.running = not card.forked
+        self.patches.check_used()
         for name in INSTALLERS:
             import_module(f"{__package__}.{name}").install(self)
+        self.patches.search()
         devices.register(self.registered)
 
     def _deactivate(self) -> None:
@@ -196,12 +198,11 @@ def simulate_gpu(name: str | None = None, count: int = 1) -> Simulation:
     """
     check_range("count", count, 1, MOST_CARDS)
     spec = find(name or DEFAULT)
-    if not state.stack and torch.cuda.is_available():
-        _beside_real_gpu(name, spec)
-    import_module(
-        "torch._dynamo"
-    )  # before anything is replaced, because it keeps references to what it finds
-    return Simulation(spec, count).start()
+    with versions.known_names(torch.__version__):
+        if not state.stack and torch.cuda.is_available():
+            _beside_real_gpu(name, spec)
+        import_module("torch._dynamo")  # before anything is replaced, because it keeps what it finds
+        return Simulation(spec, count).start()
 
 
 def _beside_real_gpu(name: str | None, spec: Card) -> None:

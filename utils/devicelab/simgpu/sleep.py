@@ -27,4 +27,4 @@ def sleep(seconds: float, /) -> None:
 
 def install(simulation: "Simulation") -> None:
     """Replace time.sleep."""
-    simulation.patches.set(time, "sleep", sleep)
+    simulation.patches.replace("time.sleep", sleep)

@@ -185,13 +185,9 @@ class _Kind(type):
 
 def install(simulation: "Simulation") -> None:
     """Put these classes in the place of torch.cuda's, and let torch.Stream and torch.Event make them."""
-    patch = simulation.patches.set
     for cls, real in ((Stream, torch.Stream), (Event, torch.Event)):
-        patch(cls, "simulation", simulation)
-        patch(torch.cuda, cls.__name__, cls)
-        patch(torch.cuda.streams, cls.__name__, cls)
-        patch(
-            torch,
-            cls.__name__,
-            _Kind(cls.__name__, (), {"real": real, "simulated": cls, "__doc__": real.__doc__}),
-        )
+        name = cls.__name__
+        simulation.patches.replace(f"torch.cuda.{name}", cls)
+        simulation.patches.replace(f"torch.cuda.streams.{name}", cls)
+        kind = _Kind(name, (), {"real": real, "simulated": cls, "__doc__": real.__doc__})
+        simulation.patches.replace(f"torch.{name}", kind)

@@ -54,4 +54,4 @@ def subclass(original: Callable[..., Any]) -> Callable[..., Any]:
 def install(simulation: "Simulation") -> None:
     """Replace the two functions by which such tensors are made."""
     for name, stand_in in (("_make_wrapper_subclass", wrapper), ("_make_subclass", subclass)):
-        simulation.patches.set(Tensor, name, staticmethod(stand_in(getattr(Tensor, name))))
+        simulation.patches.replace(f"torch.Tensor.{name}", staticmethod(stand_in(getattr(Tensor, name))))

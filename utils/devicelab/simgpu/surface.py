@@ -6,7 +6,6 @@ torch.version.cuda stays what it is (None on a CPU build): it speaks of the inst
 simulation does not change.
 """
 
-import copy
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import torch
 from devicelab.gpus import Card
 
 from .clock import DEFAULT_STREAM
+from .patches import Patches
 from .tags import CPU, card_of
 
 if TYPE_CHECKING:
@@ -250,46 +250,45 @@ class DeviceProperties:
 
 def install(simulation: "Simulation") -> None:
     """Answer for the C++ side of torch.cuda, and give its Python side the state of a fresh process."""
-    bindings, patch, cuda = Bindings(simulation), simulation.patches.set, torch.cuda
+    bindings, patches = Bindings(simulation), simulation.patches
     for name in dir(Bindings):
         if name.startswith("_cuda_"):
-            patch(torch._C, name, getattr(bindings, name))
-    patch(cuda, "_exchange_device", bindings._cuda_exchangeDevice)
-    patch(cuda, "_maybe_exchange_device", bindings._cuda_maybeExchangeDevice)
-    patch(cuda, "_is_in_bad_fork", bindings._cuda_isInBadFork)
-    patch(cuda, "_get_device_properties", lambda index: DeviceProperties(simulation.cards[index].spec, index))
-    patch(cuda, "_CudaDeviceProperties", DeviceProperties)
-    patch(cuda, "_cudart", Runtime(simulation))
-    patch(cuda.nvtx, "_nvtx", Ranges())
-    patch(cuda.graphs, "_cuda_isCurrentStreamCapturing", bindings._cuda_isCurrentStreamCapturing)
-    _state(patch)
-    _answers(simulation, patch)
+            patches.answer(f"torch._C.{name}", getattr(bindings, name))
+    properties = lambda index: DeviceProperties(simulation.cards[index].spec, index)  # noqa: E731
+    patches.add("torch.cuda._get_device_properties", properties)
+    answers = {
+        "cuda._exchange_device": bindings._cuda_exchangeDevice,
+        "cuda._maybe_exchange_device": bindings._cuda_maybeExchangeDevice,
+        "cuda._is_in_bad_fork": bindings._cuda_isInBadFork,
+        "cuda._CudaDeviceProperties": DeviceProperties,
+        "cuda._cudart": Runtime(simulation),
+        "cuda.nvtx._nvtx": Ranges(),
+        "cuda.graphs._cuda_isCurrentStreamCapturing": bindings._cuda_isCurrentStreamCapturing,
+        "cuda.is_available": lambda: True,
+        "cuda.device_count": lambda: len(simulation.cards),
+        "backends.cuda.is_built": lambda: True,
+        "backends.cudnn.is_available": lambda: True,
+        "backends.cudnn.is_acceptable": lambda tensor: False,  # else RNNs would call cuDNN itself
+    }
+    for name, value in answers.items():
+        patches.replace(f"torch.{name}", value)
+    _not_yet_initialized(patches)
+    patches.wrap("torch._tensor_str._str", lambda original: _printing(simulation, original))
 
 
-def _state(patch: Any) -> None:
+def _not_yet_initialized(patches: Patches) -> None:
     """Let CUDA be not yet initialized, with the calls that wait for it (seeds) as they are."""
-    cuda = torch.cuda
-    patch(cuda, "_initialized", False)
-    patch(cuda, "_cached_device_count", None)
-    patch(cuda, "_queued_calls", list(cuda._queued_calls))
-    patch(cuda, "_lazy_seed_tracker", copy.copy(cuda._lazy_seed_tracker))
-    if hasattr(cuda._check_bf16_tensor_supported, "__wrapped__"):  # remembers its answers
-        patch(cuda, "_check_bf16_tensor_supported", cuda._check_bf16_tensor_supported.__wrapped__)
+    patches.replace("torch.cuda._initialized", False)
+    patches.replace("torch.cuda._cached_device_count", None)
+    patches.wrap("torch.cuda._queued_calls", list)
+    # Unwrapped where it remembers its answers.
+    patches.wrap(
+        "torch.cuda._check_bf16_tensor_supported", lambda check: getattr(check, "__wrapped__", check)
+    )
 
 
-def _answers(simulation: "Simulation", patch: Any) -> None:
-    """Replace the few functions that would look at the installed build or the real driver."""
-    patch(torch.cuda, "is_available", lambda: True)
-    patch(torch.cuda, "device_count", lambda: len(simulation.cards))
-    patch(torch.backends.cuda, "is_built", lambda: True)
-    patch(torch.backends.cudnn, "is_available", lambda: True)
-    patch(torch.backends.cudnn, "is_acceptable", lambda tensor: False)  # else RNNs would call cuDNN itself
-    _printing(simulation, patch)
-
-
-def _printing(simulation: "Simulation", patch: Any) -> None:
+def _printing(simulation: "Simulation", original: Any) -> Any:
     """Let printing a tensor wait for its card; torch takes all modes off this thread while it formats one."""
-    original = torch._tensor_str._str
 
     def _str(self: torch.Tensor, *, tensor_contents: str | None = None) -> str:
         card = card_of(self)
@@ -297,4 +296,4 @@ def _printing(simulation: "Simulation", patch: Any) -> None:
             simulation.clock.copy(card.device, CPU, min(self.numel(), MOST_PRINTED) * self.itemsize)
         return original(self, tensor_contents=tensor_contents)
 
-    patch(torch._tensor_str, "_str", _str)
+    return _str

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import parameter
 
 from . import moves, state
 from .judges import foreach
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
     from .session import Simulation
 
 Base = torch._C.TensorBase
-Storage = torch.UntypedStorage
-Lazy: Any = parameter.UninitializedTensorMixin  # type: ignore[attr-defined]
 _grad: Any = Base.grad
 
 
@@ -133,14 +130,6 @@ def type_as(tensor: Tensor, other: Tensor) -> Tensor:
     return moves.to(tensor, device_of(other), other.dtype)
 
 
-def storage_device(storage: torch.UntypedStorage) -> torch.device:
-    """Return the storage's device: the simulated card's, else the real one."""
-    card = storage._simulated_card  # type: ignore[attr-defined]
-    return card.device if card is not None and getattr(card, "known", False) else _storage_device(storage)
-
-
-_storage_device = torch._C.StorageBase.device.__get__  # type: ignore[attr-defined]
-
 ATTRIBUTES = {
     "device": property(device_of),
     "is_cuda": property(is_cuda),
@@ -170,14 +159,15 @@ OF_LAZY = (
 def install(simulation: "Simulation") -> None:
     """Replace Tensor's attributes that tell or decide its device."""
     patches = simulation.patches
-    patches.set(Storage, "_simulated_card", None)
-    patches.set(Storage, "_simulated_pinned", False)
-    patches.set(Storage, "device", property(storage_device))
+    patches.add("torch.UntypedStorage._simulated_card", None)
+    patches.add("torch.UntypedStorage._simulated_pinned", False)
     for name, value in ATTRIBUTES.items():
-        patches.set(Tensor, name, value)
-    allowed = Lazy._allowed_methods
-    patches.set(Lazy, "_allowed_methods", [*allowed, *(ATTRIBUTES[name] for name in OF_LAZY)])
-    patches.set(torch._C, "_group_tensors_by_device_and_dtype", group_by_device_and_dtype)
+        patches.replace(f"torch.Tensor.{name}", value)
+    asked = [ATTRIBUTES[name] for name in OF_LAZY]
+    patches.wrap(
+        "torch.nn.parameter.UninitializedTensorMixin._allowed_methods", lambda allowed: [*allowed, *asked]
+    )
+    patches.replace("torch._C._group_tensors_by_device_and_dtype", group_by_device_and_dtype)
 
 
 __all__ = ["install", "state"]

@@ -1,13 +1,10 @@
 """The dispatch mode on every thread: torch keeps modes per thread, and a new thread starts without any."""
 
 import _thread
-import concurrent.futures.thread
 import functools
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.pool import ThreadPool
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -127,13 +124,12 @@ def lazy_init(original: Callable[[], None]) -> Callable[[], None]:
 
 def install(simulation: "Simulation") -> None:
     """Put the mode on this thread and on those started from now on, and on the work of older pools."""
-    patch = simulation.patches.set
-    inner = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
-    patch(threading.Thread, "_bootstrap_inner", on_card(inner))
-    patch(_thread, "start_new_thread", start_new_thread)
-    patch(concurrent.futures.thread._WorkItem, "run", on_card(concurrent.futures.thread._WorkItem.run))
+    patches = simulation.patches
+    patches.wrap("threading.Thread._bootstrap_inner", on_card)
+    patches.replace("_thread.start_new_thread", start_new_thread)
+    patches.wrap("concurrent.futures.thread._WorkItem.run", on_card)
     for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
-        patch(ThreadPool, name, takes_function(getattr(ThreadPool, name)))
-    patch(torch.cuda, "_lazy_init", lazy_init(torch.cuda._lazy_init))
+        patches.wrap(f"multiprocessing.pool.ThreadPool.{name}", takes_function)
+    patches.wrap("torch.cuda._lazy_init", lazy_init)
     enter(simulation.mode)
     simulation.on_stop(lambda: leave(simulation.mode))

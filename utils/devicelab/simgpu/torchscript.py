@@ -42,6 +42,6 @@ def _save_to_buffer(module: Any, *args: Any, **kwargs: Any) -> Any:
 
 def install(simulation: Any) -> None:
     """Stand between TorchScript's files and the card until the simulation stops."""
-    simulation.patches.set(torch.jit, "load", _load)
-    simulation.patches.set(RecursiveScriptModule, "save", _save)
-    simulation.patches.set(RecursiveScriptModule, "save_to_buffer", _save_to_buffer)
+    simulation.patches.replace("torch.jit.load", _load)
+    simulation.patches.replace("torch.jit.RecursiveScriptModule.save", _save)
+    simulation.patches.replace("torch.jit.RecursiveScriptModule.save_to_buffer", _save_to_buffer)

@@ -7,7 +7,6 @@ is shown: by Python, by a thread, by IPython and Jupyter. Python offers no way t
 import functools
 import sys
 import threading
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -99,11 +98,9 @@ def shown_by_ipython(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def install(simulation: "Simulation") -> None:
     """Replace the functions that show tracebacks."""
-    simulation.patches.set(sys, "excepthook", excepthook(sys.excepthook))
-    simulation.patches.set(threading, "excepthook", thread_excepthook(threading.excepthook))
-    exception = traceback.TracebackException
-    simulation.patches.set(exception, "__init__", described(exception.__init__))
-    shell = sys.modules.get("IPython.core.interactiveshell")
-    if shell is not None:
-        show = shell.InteractiveShell._get_exc_info
-        simulation.patches.set(shell.InteractiveShell, "_get_exc_info", shown_by_ipython(show))
+    patches = simulation.patches
+    patches.wrap("sys.excepthook", excepthook)
+    patches.wrap("threading.excepthook", thread_excepthook)
+    patches.wrap("traceback.TracebackException.__init__", described)
+    if "IPython.core.interactiveshell" in sys.modules:
+        patches.wrap("IPython.core.interactiveshell.InteractiveShell._get_exc_info", shown_by_ipython)

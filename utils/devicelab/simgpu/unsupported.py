@@ -1,14 +1,17 @@
 """What a simulated card does not do: each is refused in one sentence that says what to do instead, and none passes silently."""
 
-import contextlib
 import functools
+import re
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from devicelab.errors import SimulationError
 
+from .patches import Patches, table
 from .tags import device_of
 
 if TYPE_CHECKING:
@@ -47,24 +50,14 @@ SENSOR_FUNCTIONS = (
     "list_gpu_processes",
 )
 GRAPH_NAMES = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handle")
-
-# Functions of the C++ extension that torch.cuda would call and that surface.py does not answer.
+# Functions of the C++ extension that others than torch.cuda call: torch._inductor, and programs that watch memory.
 INTERNALS = (
-    "customAllocator", "changeCurrentAllocator", "getAllocator", "cudaHostAllocator",
-    "cudaCachingAllocator_raw_alloc", "cudaCachingAllocator_raw_delete", "beginAllocateToPool",
-    "beginAllocateCurrentThreadToPool", "beginAllocateCurrentStreamToPool", "endAllocateToPool", "releasePool",
-    "getCheckpointState", "setCheckpointPoolState", "checkPoolLiveAllocations", "memorySnapshot",
-    "record_memory_history", "record_memory_history_legacy", "attach_out_of_memory_observer", "allocationTraceback",
-    "getCurrentBlasHandle", "getCurrentSolverHandle", "getStreamFromExternal", "tunableop_enable",
-    "tunableop_tuning_enable", "tunableop_set_filename", "tunableop_read_file", "tunableop_get_results",
-    "tunableop_get_validators", "record_untuned_enable", "setMemoryMetadata", "getMemoryMetadata",
-    "cudaCachingAllocator_enable", "getCublasLtWorkspaceSize", "getCublasWorkspaceSize",
-    "setCublasLtWorkspaceSize", "setCublasWorkspaceSize",
-    "tunableop_get_filename", "tunableop_get_max_tuning_duration", "tunableop_get_max_tuning_iterations",
-    "tunableop_get_rotating_buffer_size", "tunableop_set_max_tuning_duration",
-    "tunableop_set_max_tuning_iterations", "tunableop_set_numerical_check_tolerances",
-    "tunableop_set_rotating_buffer_size", "resetCublasWorkspaceSize", "resetCublasLtWorkspaceSize",
-)  # fmt: skip
+    "_cuda_attach_out_of_memory_observer",
+    "_cuda_beginAllocateCurrentStreamToPool",
+    "_cuda_checkPoolLiveAllocations",
+    "_cuda_getCheckpointState",
+    "_cuda_setCheckpointPoolState",
+)
 
 
 def refusal(sentence: str) -> Callable[..., Any]:
@@ -88,24 +81,31 @@ def on_card(module: torch.nn.Module) -> bool:
 
 def install(simulation: "Simulation") -> None:
     """Refuse what is not simulated."""
-    patch = simulation.patches.set
-    _compile(patch)
-    _graphs(patch)
-    _several_cards(patch)
-    _custom_kernels(patch)
+    patches = simulation.patches
+    patches.wrap("torch._dynamo.eval_frame._callback_from_stance", refusing_compiled)
+    _graphs(patches)
+    _several_cards(patches)
+    _custom_kernels(patches)
     for name in SENSOR_FUNCTIONS:
-        for module in (torch.cuda, torch.cuda.memory):
-            if hasattr(module, name):
-                patch(module, name, refusal(SENSORS.format(f"torch.cuda.{name}()")))
-    for name in INTERNALS:
-        patch(torch._C, f"_cuda_{name}", refusal(INTERNAL.format(name)))
+        for module in ("torch.cuda", "torch.cuda.memory"):
+            if f"{module}.{name}" in table():
+                patches.replace(f"{module}.{name}", refusal(SENSORS.format(f"torch.cuda.{name}()")))
+    for name in {*asked_of_cuda(), *INTERNALS} - {path.removeprefix("torch._C.") for path in table()}:
+        patches.answer(f"torch._C.{name}", refusal(INTERNAL.format(name.removeprefix("_cuda_"))))
 
 
-def _compile(patch: Callable[[Any, str, Any], None]) -> None:
+@functools.cache
+def asked_of_cuda() -> frozenset[str]:
+    """Return the functions of the C++ extension that torch.cuda's own Python code names; a CPU build has none of them."""
+    folder = Path(torch.cuda.__file__).parent
+    sources = [*folder.glob("*.py"), folder.parent / "backends" / "cuda" / "__init__.py"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.exists())
+    imported = " ".join(re.findall(r"from torch\._C import (\([^)]*\)|.*)", text))
+    return frozenset(re.findall(r"\b_C\.(_cuda_[a-z]\w+)", text) + re.findall(r"_cuda_[a-z]\w+", imported))
+
+
+def refusing_compiled(original: Callable[..., Any]) -> Callable[..., Any]:
     """Refuse every call of a compiled function, whenever it was compiled; torch._dynamo asks here what to do with its frame."""
-    from torch._dynamo import eval_frame
-
-    original = eval_frame._callback_from_stance
 
     def callback_from_stance(callback: Any) -> Any:
         answer = original(callback)
@@ -113,144 +113,140 @@ def _compile(patch: Callable[[Any, str, Any], None]) -> None:
             raise SimulationError(COMPILE)
         return answer
 
-    patch(eval_frame, "_callback_from_stance", callback_from_stance)
+    return callback_from_stance
 
 
-def _graphs(patch: Callable[[Any, str, Any], None]) -> None:
+def _graphs(patches: Patches) -> None:
     for name in GRAPH_NAMES:
         refused = refused_class(name, GRAPHS) if name in ("CUDAGraph", "graph") else refusal(GRAPHS)
-        for module in (torch.cuda, torch.cuda.graphs):
-            patch(module, name, refused)
-    if hasattr(torch.accelerator, "Graph"):
-        patch(torch.accelerator, "Graph", refused_class("Graph", GRAPHS))
+        for module in ("torch.cuda", "torch.cuda.graphs"):
+            patches.replace(f"{module}.{name}", refused)
+    patches.replace("torch.accelerator.Graph", refused_class("Graph", GRAPHS))
 
 
-def _several_cards(patch: Callable[[Any, str, Any], None]) -> None:
+def _several_cards(patches: Patches) -> None:
     """Refuse what spreads work over cards or processes by NCCL."""
-    from torch.nn.parallel import DataParallel, DistributedDataParallel
+    patches.answer("torch._C._scatter", scatter)
+    for name in ("gather", "broadcast", "broadcast_coalesced", "broadcast_out", "gather_out", "scatter_out"):
+        patches.answer(f"torch._C._{name}", refusal(PARALLEL.format(f"torch.cuda.comm.{name}")))
+    patches.wrap("torch.nn.parallel.DataParallel.__init__", data_parallel)
+    patches.wrap("torch.nn.parallel.DistributedDataParallel.__init__", distributed)
+    if torch.distributed.is_available():
+        _process_groups(patches)
 
-    parallel_init, distributed_init = DataParallel.__init__, DistributedDataParallel.__init__
 
-    @functools.wraps(parallel_init)
-    def data_parallel(self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
+def scatter(tensor: torch.Tensor, devices: list[int], *args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
+    """Stand in for torch._C._scatter, to one card."""
+    if len(devices) > 1:
+        raise SimulationError(PARALLEL.format("Scattering a tensor"))
+    return (tensor.to(torch.device("cuda", devices[0])),)
+
+
+def data_parallel(original: Callable[..., None]) -> Callable[..., None]:
+    """Return DataParallel's __init__ for one card."""
+
+    @functools.wraps(original)
+    def __init__(self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
         if (torch.cuda.device_count() if device_ids is None else len(device_ids)) > 1:
             raise SimulationError(PARALLEL.format("DataParallel"))
-        parallel_init(self, module, device_ids, *args, **kwargs)
+        original(self, module, device_ids, *args, **kwargs)
 
-    @functools.wraps(distributed_init)
-    def distributed(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
+    return __init__
+
+
+def distributed(original: Callable[..., None]) -> Callable[..., None]:
+    """Return DistributedDataParallel's __init__ for modules on the CPU."""
+
+    @functools.wraps(original)
+    def __init__(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
         if on_card(module):
             raise SimulationError(PARALLEL.format("DistributedDataParallel"))
-        distributed_init(self, module, *args, **kwargs)
+        original(self, module, *args, **kwargs)
 
-    def scatter(
-        tensor: torch.Tensor, devices: list[int], *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, ...]:
-        if len(devices) > 1:
-            raise SimulationError(PARALLEL.format("Scattering a tensor"))
-        return (tensor.to(torch.device("cuda", devices[0])),)
-
-    patch(torch._C, "_scatter", scatter)
-    for name in (
-        "_gather",
-        "_broadcast",
-        "_broadcast_coalesced",
-        "_broadcast_out",
-        "_gather_out",
-        "_scatter_out",
-    ):
-        patch(torch._C, name, refusal(PARALLEL.format(f"torch.cuda.comm{name.replace('_', '.', 1)}")))
-    patch(DataParallel, "__init__", data_parallel)
-    patch(DistributedDataParallel, "__init__", distributed)
-    if torch.distributed.is_available():
-        _process_groups(patch)
+    return __init__
 
 
-def _process_groups(patch: Callable[[Any, str, Any], None]) -> None:
-    from torch.distributed import device_mesh, distributed_c10d
+def _process_groups(patches: Patches) -> None:
+    patches.everywhere("torch.distributed.init_process_group", initializing)
+    patches.everywhere("torch.distributed.new_group", grouping)
+    patches.everywhere("torch.distributed.init_device_mesh", meshing)
+    names = ("unique_id", "init_rank", "all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter")
+    for name in names:
+        patches.replace(f"torch.cuda.nccl.{name}", refusal(NCCL))
 
-    init_group, new_group, init_mesh = (
-        distributed_c10d.init_process_group,
-        distributed_c10d.new_group,
-        device_mesh.init_device_mesh,
-    )
 
-    @functools.wraps(init_group)
+def initializing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return init_process_group without NCCL."""
+
+    @functools.wraps(original)
     def init_process_group(backend: Any = None, *args: Any, **kwargs: Any) -> Any:
         if backend is None or "nccl" in str(backend).lower():
             raise SimulationError(NCCL)
-        return init_group(backend, *args, **kwargs)
+        return original(backend, *args, **kwargs)
 
-    @functools.wraps(new_group)
-    def new_group_without_nccl(*args: Any, **kwargs: Any) -> Any:
+    return init_process_group
+
+
+def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return new_group without NCCL."""
+
+    @functools.wraps(original)
+    def new_group(*args: Any, **kwargs: Any) -> Any:
         if "nccl" in str(kwargs.get("backend", args[2] if len(args) > 2 else "")).lower():
             raise SimulationError(NCCL)
-        return new_group(*args, **kwargs)
+        return original(*args, **kwargs)
 
-    @functools.wraps(init_mesh)
+    return new_group
+
+
+def meshing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return init_device_mesh for the CPU."""
+
+    @functools.wraps(original)
     def init_device_mesh(device_type: str, *args: Any, **kwargs: Any) -> Any:
         if device_type == "cuda":
             raise SimulationError(PARALLEL.format("A device mesh"))
-        return init_mesh(device_type, *args, **kwargs)
+        return original(device_type, *args, **kwargs)
 
-    replacements = {
-        init_group: init_process_group,
-        new_group: new_group_without_nccl,
-        init_mesh: init_device_mesh,
-    }
-    for module in (torch.distributed, distributed_c10d, device_mesh):
-        for name, value in list(vars(module).items()):
-            if callable(value) and value in replacements:
-                patch(module, name, replacements[value])
-    for name in (
-        "unique_id",
-        "init_rank",
-        "all_reduce",
-        "reduce",
-        "broadcast",
-        "all_gather",
-        "reduce_scatter",
-    ):
-        patch(torch.cuda.nccl, name, refusal(NCCL))
+    return init_device_mesh
 
 
-def refuse_launches(patch: Callable[[Any, str, Any], None], kernel: type) -> None:
-    """Refuse to launch kernels of Triton's class."""
-    patch(kernel, "run", refusal(KERNELS.format("A Triton kernel")))
-
-
-def _custom_kernels(patch: Callable[[Any, str, Any], None]) -> None:
+def _custom_kernels(patches: Patches) -> None:
     """Refuse kernels that the program brings along; C++ extensions for the CPU still load."""
-    patch(
-        torch._C, "_cuda_jiterator_compile_and_launch_kernel", refusal(KERNELS.format("torch.cuda.jiterator"))
-    )
-    if hasattr(torch.cuda, "_compile_kernel"):
-        patch(torch.cuda, "_compile_kernel", refusal(KERNELS.format("torch.cuda._compile_kernel")))
-    with contextlib.suppress(ImportError):  # CPU wheels come without Triton
-        from triton.runtime.jit import JITFunction  # type: ignore[import-not-found,import-untyped]
-
-        refuse_launches(patch, JITFunction)
+    patches.replace("torch.cuda._compile_kernel", refusal(KERNELS.format("torch.cuda._compile_kernel")))
+    jiterator = "torch._C._cuda_jiterator_compile_and_launch_kernel"
+    patches.answer(jiterator, refusal(KERNELS.format("torch.cuda.jiterator")))
+    if find_spec("triton"):  # CPU wheels come without it
+        patches.replace("triton.runtime.jit.JITFunction.run", refusal(KERNELS.format("A Triton kernel")))
     try:
-        from torch.utils import cpp_extension
+        from torch.utils import cpp_extension  # noqa: F401
     except ImportError:  # it needs setuptools
         return
-    load, load_inline = cpp_extension.load, cpp_extension.load_inline
+    patches.wrap("torch.utils.cpp_extension.load", loading)
+    patches.wrap("torch.utils.cpp_extension.load_inline", loading_inline)
+    patches.replace("torch.utils.cpp_extension.CUDAExtension", refusal(KERNELS.format("A CUDA extension")))
 
-    @functools.wraps(load)
-    def load_without_cuda(name: str, sources: Any, *args: Any, **kwargs: Any) -> Any:
+
+def loading(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return cpp_extension.load for extensions without CUDA."""
+
+    @functools.wraps(original)
+    def load(name: str, sources: Any, *args: Any, **kwargs: Any) -> Any:
         files = [sources] if isinstance(sources, str) else list(sources)
         if kwargs.get("with_cuda") or any(str(file).endswith((".cu", ".cuh")) for file in files):
             raise SimulationError(KERNELS.format(f"The CUDA extension {name}"))
-        return load(name, sources, *args, **kwargs)
+        return original(name, sources, *args, **kwargs)
 
-    @functools.wraps(load_inline)
-    def load_inline_without_cuda(
-        name: str, cpp_sources: Any, cuda_sources: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
+    return load
+
+
+def loading_inline(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return cpp_extension.load_inline for extensions without CUDA."""
+
+    @functools.wraps(original)
+    def load_inline(name: str, cpp_sources: Any, cuda_sources: Any = None, *args: Any, **kwargs: Any) -> Any:
         if cuda_sources or kwargs.get("with_cuda"):
             raise SimulationError(KERNELS.format(f"The CUDA extension {name}"))
-        return load_inline(name, cpp_sources, cuda_sources, *args, **kwargs)
+        return original(name, cpp_sources, cuda_sources, *args, **kwargs)
 
-    patch(cpp_extension, "load", load_without_cuda)
-    patch(cpp_extension, "load_inline", load_inline_without_cuda)
-    patch(cpp_extension, "CUDAExtension", refusal(KERNELS.format("A CUDA extension")))
+    return load_inline

@@ -18,7 +18,7 @@ from devicelab.errors import InputError, SimulationError
 from devicelab.estimate import Estimate
 from devicelab.gpus import find
 from devicelab.results import Timing
-from devicelab.simgpu.memory import rounded
+from devicelab.simgpu.machine.memory import rounded
 
 CARD = "NVIDIA L4"
 

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing._internal.autocast_test_lists import AutocastTestLists
 
-from devicelab.simgpu import autocast_lists, simulate_gpu
+from devicelab.simgpu import simulate_gpu
+from devicelab.simgpu.rules import autocast_lists
 
 HEADER = Path(torch.__file__).parent / "include/ATen/autocast_mode.h"
 LISTS = AutocastTestLists(torch.device("cpu"))
@@ -105,7 +106,7 @@ def test_our_lists_are_those_of_the_installed_torchs_header(macro, names):
 
 
 def test_every_operator_that_the_installed_torch_treats_has_a_known_rule():
-    from devicelab.simgpu.autocast_rules import _unknown, rule_of
+    from devicelab.simgpu.rules.autocast import _unknown, rule_of
 
     assert [name for name, rule in rule_of().items() if rule is _unknown] == []
 

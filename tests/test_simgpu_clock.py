@@ -10,7 +10,7 @@ from torch import nn
 
 from devicelab import simulate_gpu
 from devicelab.gpus import find
-from devicelab.simgpu.clock import QUEUE_DEPTH, Clock
+from devicelab.simgpu.machine.clock import QUEUE_DEPTH, Clock
 
 aten = torch.ops.aten
 CPU, CUDA, OTHER = torch.device("cpu"), torch.device("cuda", 0), torch.device("cuda", 1)

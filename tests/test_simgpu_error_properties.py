@@ -25,7 +25,10 @@ from torchgen.model import DispatchKey, NativeFunctionsGroup
 from torchgen.selective_build.selector import SelectiveBuilder
 from torchgen.utils import Target
 
-from devicelab.simgpu import judges, kernels, simulate_gpu, tags
+from devicelab.simgpu import simulate_gpu
+from devicelab.simgpu.marks.marks import Adoptable, tag_of
+from devicelab.simgpu.rules import by_name
+from devicelab.simgpu.rules import published as kernels
 
 KEYS = ("CUDA", "SparseCUDA", "SparseCsrCUDA", "QuantizedCUDA")
 SAMPLES = 6  # of each operator in PyTorch's operator database
@@ -129,7 +132,7 @@ class Record(TorchDispatchMode):
         operands = []
         for name, value in [*named, *(kwargs or {}).items()]:
             for item in value if isinstance(value, (list, tuple)) else [value]:
-                if isinstance(item, torch.Tensor) and not isinstance(tags.tag_of(item), tags.Adoptable):
+                if isinstance(item, torch.Tensor) and not isinstance(tag_of(item), Adoptable):
                     operands.append((name, str(item.device), item.dim()))
         self.calls.append((func, operands))
         return func(*args, **(kwargs or {}))
@@ -230,7 +233,7 @@ def test_a_random_mix_is_judged_by_the_published_check(published, op):
 
 def test_no_published_check_is_overruled_without_a_reason(published):
     checked = {name for name, (_, arguments) in published.wrappers["CUDA"].items() if arguments}
-    assert {name for name in checked if judges.find(name, is_checked=True)} == set(ELSEWHERE)
+    assert {name for name in checked if by_name.find(name, is_checked=True)} == set(ELSEWHERE)
 
 
 def test_the_judgement_can_fail(published):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from devicelab.simgpu import simulate_gpu
-from devicelab.simgpu.composite_checks import limits_by_tensor
+from devicelab.simgpu.rules.functions import limits_by_tensor
 
 GENUINE = json.loads((Path(__file__).parent / "data" / "cuda_error_messages.json").read_text())["cases"]
 L = torch.long

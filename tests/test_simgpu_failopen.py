@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_map
 
-from devicelab.simgpu import simulate_gpu, threads
+from devicelab.simgpu import simulate_gpu
+from devicelab.simgpu.stand_ins import threads
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

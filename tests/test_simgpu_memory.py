@@ -10,7 +10,7 @@ import torch
 from devicelab import simulate_gpu
 from devicelab.errors import InputError
 from devicelab.gpus import find
-from devicelab.simgpu.memory import CONTEXT, VARIABLE, Ledger, words
+from devicelab.simgpu.machine.memory import CONTEXT, VARIABLE, Ledger, words
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 
@@ -137,7 +137,7 @@ GENUINE = (
 
 def test_the_error_is_the_genuine_one_word_for_word(monkeypatch):
     """Only the free memory differs: some of the real card was in use by the desktop."""
-    monkeypatch.setattr("devicelab.simgpu.memory.VARIABLE", "PYTORCH_ALLOC_CONF")
+    monkeypatch.setattr("devicelab.simgpu.machine.memory.VARIABLE", "PYTORCH_ALLOC_CONF")
     with pytest.raises(torch.OutOfMemoryError) as caught:
         Ledger(find("RTX 4090")).take(32 * GIB)
     assert str(caught.value) == GENUINE.format(free="23.14")

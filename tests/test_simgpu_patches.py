@@ -9,8 +9,9 @@ import torch
 
 from devicelab import doctor, versions
 from devicelab.errors import SimulationError
-from devicelab.simgpu import patches, simulate_gpu
-from devicelab.simgpu.patches import Patches, known, owner_of, table
+from devicelab.simgpu import simulate_gpu
+from devicelab.simgpu.machine import patches
+from devicelab.simgpu.machine.patches import Patches, known, owner_of, table
 
 ESTIMATES = "what asks a tensor for its values, while an estimate computes none"
 REPLACED = [name for name in table().values() if name.verb in ("replace", "use") and name.what != ESTIMATES]
@@ -97,7 +98,9 @@ def test_a_name_that_nobody_explained_is_not_replaced():
 
 
 def test_a_verb_that_the_table_contradicts_is_refused():
-    with pytest.raises(SimulationError, match=r"replaced\.yaml says replace of torch\.cuda\.is_available, not add"):
+    with pytest.raises(
+        SimulationError, match=r"replaced\.yaml says replace of torch\.cuda\.is_available, not add"
+    ):
         Patches().add("torch.cuda.is_available", None)
 
 

@@ -245,8 +245,8 @@ def test_entering_under_fake_tensors_is_refused(untouched: None) -> None:
 
 
 def test_a_failing_start_leaves_nothing(untouched: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "INSTALLERS", (*session.INSTALLERS[:-1], "no_such_module"))
-    with pytest.raises(ModuleNotFoundError):
+    monkeypatch.setattr(session, "STAND_INS", (*session.STAND_INS[:-1], None))
+    with pytest.raises(AttributeError):
         simulate_gpu()
     monkeypatch.undo()
 

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 from devicelab.simgpu import Simulation, simulate_gpu
-from devicelab.simgpu.traceback import trimmed
+from devicelab.simgpu.stand_ins.traceback import trimmed
 
 CUDA0, CUDA1, CPU = torch.device("cuda", 0), torch.device("cuda", 1), torch.device("cpu")
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from devicelab.simgpu import Simulation, simulate_gpu, threads
+from devicelab.simgpu import Simulation, simulate_gpu
+from devicelab.simgpu.stand_ins import threads
 
 
 @pytest.fixture

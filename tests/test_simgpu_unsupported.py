@@ -10,7 +10,7 @@ from torch import nn
 
 from devicelab import simulate_gpu
 from devicelab.errors import SimulationError
-from devicelab.simgpu.patches import owner_of
+from devicelab.simgpu.machine.patches import owner_of
 
 
 @pytest.fixture

@@ -4,14 +4,16 @@ An instrument asks the device for its clock, so it need not know whether the dev
 The simulated GPU registers itself here.
 """
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 Origin = Literal["measured", "simulated", "estimated", "recorded"]
 # Hears of work: the card's number, "kernel" or "copy" or "context", begin and end in simulated seconds.
@@ -44,6 +46,7 @@ class Device:
     low and the high reading (seconds) of a simulated clock; on a real device both are the clock. `worked` returns the
     seconds of work that a simulated card was given so far; a real one does not tell. Nor does it call the `watchers`, which
     a simulated one tells of all its work, nor `memory`: the bytes that are taken of a simulated card, and its total.
+    `listeners` of a simulated one hear of every operator of their thread, the innermost last.
     `event` makes a marker for a real card's queue: `record()` it, and `elapsed_time(later)` gives milliseconds.
     """
 
@@ -57,6 +60,7 @@ class Device:
     worked: Callable[[], float] = _never
     event: Callable[[], Any] | None = None
     watchers: list[Watcher] = field(default_factory=list)
+    listeners: dict[int, list["Listener"]] = field(default_factory=dict)
     memory: Callable[[int], tuple[int, int]] = _unknown
 
 
@@ -65,6 +69,9 @@ class Observer(Protocol):
 
     def began(self, device: Device) -> None:
         """Hear that a simulation began: its clock and its card are the ones to ask from now on."""
+
+    def ended(self, device: Device) -> None:
+        """Hear that a simulation ended."""
 
     def copied(
         self,
@@ -84,6 +91,69 @@ class Observer(Protocol):
 observers: list[Observer] = []
 
 
+def run_plainly(func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """Run an operator where no simulated card looks at it."""
+    return func(*args, **kwargs) if kwargs else func(*args)
+
+
+_frames = torch._C._dynamo.eval_frame
+_CAN_HIDE = all(
+    hasattr(_frames, name) for name in ("set_code_exec_strategy", "_FrameExecStrategy", "_FrameAction")
+)
+
+
+class Listener(TorchDispatchMode):
+    """Hears of every operator of the thread that enters it: from the simulated card if there is one, else as a mode of its own.
+
+    So a simulation and what watches it cost one dispatch mode, not two. `hear` is given what runs the operator.
+    """
+
+    _told_by: Device | None = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return not _CAN_HIDE  # a wrapper around every operator; else see below, at no cost
+
+    def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Run an operator by `run(func, types, args, kwargs)`, and return its result."""
+        raise NotImplementedError
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.hear(run_plainly, func, types, args, kwargs)
+
+    def __enter__(self) -> Self:
+        self._told_by = simulated()
+        if self._told_by is None:
+            super().__enter__()
+        else:
+            self._told_by.listeners.setdefault(threading.get_ident(), []).append(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._told_by is None:
+            super().__exit__(*error)
+        else:
+            told = self._told_by.listeners.pop(threading.get_ident(), [])
+            others = [other for other in told if other is not self]
+            self._told_by.listeners.update({threading.get_ident(): others} if others else {})
+            self._told_by = None
+
+    def told_by(self, device: Device) -> bool:
+        """Whether this simulated device tells of this thread's operators."""
+        return self._told_by is device and threading.get_ident() in device.listeners
+
+    def follow(self) -> None:
+        """Change over to the simulation that began inside the block, or back to a mode; stay below a mode that is not ours."""
+        if self._told_by is not None or _get_current_dispatch_mode() is self:
+            Listener.__exit__(self, None, None, None)
+            Listener.__enter__(self)
+
+
+if _CAN_HIDE:  # torch.compile leaves the listener, and all that it calls, alone
+    _skip = _frames._FrameExecStrategy(_frames._FrameAction.SKIP, _frames._FrameAction.SKIP)
+    _frames.set_code_exec_strategy(Listener.__torch_dispatch__.__code__, _skip)
+
+
 CPU = Device("cpu", "CPU", "measured")
 _registered: list[Device] = []
 
@@ -98,6 +168,8 @@ def register(device: Device) -> None:
 def unregister(device: Device) -> None:
     """Take `device` away again, in any order."""
     _registered[:] = [other for other in _registered if other is not device]
+    for observer in observers:
+        observer.ended(device)
 
 
 def simulated() -> Device | None:

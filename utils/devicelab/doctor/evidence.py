@@ -162,7 +162,8 @@ def _simulation() -> dict[str, Any]:
     """Names that the simulated GPU replaces and this torch lacks: it notes them as it starts; an untried torch is searched."""
     import torch
 
-    from devicelab.simgpu import current, patches
+    from devicelab.simgpu import current
+    from devicelab.simgpu.machine import patches
 
     running = current()
     if running is not None:

@@ -13,7 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 from devicelab.errors import InputError, check_range
 from devicelab.gpus import Card, find
-from devicelab.simgpu import current, state, tags
+from devicelab.simgpu import current
+from devicelab.simgpu.machine import state
+from devicelab.simgpu.marks import marks
 
 from .keep import Kept
 from .result import Estimate
@@ -85,7 +87,7 @@ def _run(run: Run, fn: Callable[..., object], args: tuple) -> bool:
 
 
 def _on_host(tensor: torch.Tensor) -> bool:
-    return not tensor.is_meta and (state.current is None or tags.card_of(tensor) is None)
+    return not tensor.is_meta and (state.current is None or marks.card_of(tensor) is None)
 
 
 def _result(run: Run, card: Card, moved: bool, compiled: bool) -> Estimate:

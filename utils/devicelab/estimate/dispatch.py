@@ -1,21 +1,24 @@
 """The mode that lets a function run without computing: every operator is judged, costed and placed, and gives back empty memory.
 
-It lies above the simulated card's own mode. On its way down an operator passes both: the simulated card says where the
-result belongs and lets its clock go on, and what would then compute is caught below it.
+The simulated card tells it of every operator, says where the result belongs and lets its clock go on; what would then compute
+comes to this mode, which lies below the card's for that moment.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _pop_mode, _push_mode
+from torch.utils._python_dispatch import _pop_mode, _push_mode
 
+from devicelab import devices
 from devicelab.errors import InputError
-from devicelab.simgpu import tags
-from devicelab.simgpu.creation import request
-from devicelab.simgpu.operands import NOTHING, merge
-from devicelab.simgpu.plans import BUILTIN
+from devicelab.simgpu.marks import marks
+from devicelab.simgpu.marks.place import NOTHING, merge
+from devicelab.simgpu.run.call import Calls
+from devicelab.simgpu.run.create import request
+from devicelab.simgpu.run.handlers import BUILTIN
 
 from . import shapes
 from .keep import Kept
@@ -36,17 +39,18 @@ from .kinds import (
 )
 from .unknown import asked_by_torch, refusal
 
-KEY = torch._C._TorchDispatchModeKey.FAKE
-_real_device = tags.real_device
+_real_device = marks.real_device
 _LIFT_FRESH = torch.ops.aten.lift_fresh.default
 
 
-class Idle(TorchDispatchMode):
-    """Sees every operator of the function that is estimated; see the module's docstring."""
+class Idle(devices.Listener):
+    """Hears of every operator of the function that is estimated; see the module's docstring."""
 
-    def __init__(self, kept: Kept, card: Any, everything_moved: bool, deadline: float, steps: Any):
+    def __init__(
+        self, kept: Kept, mode: Calls, card: Any, everything_moved: bool, deadline: float, steps: Any
+    ):
         super().__init__()
-        self.kept, self.card, self.everything_moved = kept, card, everything_moved
+        self.kept, self.mode, self.card, self.everything_moved = kept, mode, card, everything_moved
         self.deadline, self.steps = deadline, steps
         self.operators = 0
         self.made: list[Tensor] = []
@@ -55,42 +59,38 @@ class Idle(TorchDispatchMode):
         self.adopted: list[tuple[Any, Any]] = []  # memory of other simulated cards, and whose it was
         self.reading = False
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # saves a wrapper around every operator
-
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Pass an operator through the simulated card's mode, with this mode below it."""
-        simulated = torch._C._unset_dispatch_mode(KEY)
-        if simulated is None:
-            return self.compute_nothing(func, args, kwargs or {})
+        """Compute nothing for what the simulated card would run."""
+        return self.compute_nothing(func, args, kwargs or {})
+
+    def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Let the simulated card treat an operator, with this mode below it."""
         before, self.made = self.made, []
         try:
             self.look(args)
             _push_mode(self)
             try:
-                out = self.judge(simulated, func, types, args, kwargs or {})
+                out = self.treat(run, func, types, args, kwargs or {})
             finally:
                 _pop_mode()
             self.account(func, args, kwargs or {})
             return out
         finally:
-            torch._C._set_dispatch_mode(simulated)
             self.made = before
 
-    def judge(self, simulated: Any, func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        """Let the simulated card treat an operator; one that somebody registered counts whole where its shapes are known."""
+    def treat(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Run an operator as the card does; one that somebody registered counts whole where its shapes are known."""
         foreign = isinstance(func, torch._ops.OpOverload) and func.namespace not in BUILTIN
         if foreign and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "Meta"):
-            return simulated.run(func, args, kwargs, merge(merge(NOTHING, args), kwargs.values()))
+            return self.mode.run(func, args, kwargs, merge(merge(NOTHING, args), kwargs.values()))
         if self.everything_moved and "generator" in kwargs:
             kwargs = {**kwargs, "generator": None}  # one of the CPU; on the card it would be the card's
         asked = request.target
         made_from_nothing = asked is None and not any(True for _ in tensors_in(args))
-        if self.everything_moved and (made_from_nothing or asked.__class__ is tags.Device):
+        if self.everything_moved and (made_from_nothing or asked.__class__ is marks.Device):
             request.target = self.card  # what the function makes on the CPU, it would make on the card
         try:
-            return simulated.__torch_dispatch__(func, types, args, kwargs)
+            return run(func, types, args, kwargs)
         finally:
             request.target = asked
 
@@ -114,7 +114,7 @@ class Idle(TorchDispatchMode):
         """Remember a tensor that was there before the run: what it was like, and its memory on the card."""
         try:
             storage = value.untyped_storage()
-        except tags.UNUSUAL:
+        except marks.UNUSUAL:
             raise InputError(
                 "The function uses a tensor without ordinary memory (sparse, or a subclass), which cannot be estimated. "
                 "Make it dense: tensor.to_dense()."
@@ -124,7 +124,7 @@ class Idle(TorchDispatchMode):
         self.kept.tensor(value)
         if self.everything_moved:
             self.adopt(storage)
-        if tags.tag_of(value) is self.card:
+        if marks.tag_of(value) is self.card:
             self.met.setdefault(storage._cdata, storage)
         if _real_device(value).type not in ("cpu", "meta"):
             raise InputError(
@@ -134,10 +134,10 @@ class Idle(TorchDispatchMode):
 
     def adopt(self, storage: Any) -> None:
         """Let memory that a simulation has marked as another card's, or as the CPU's, count as this card's."""
-        marks = vars(storage)
-        if tags.ATTRIBUTE not in marks or storage._cdata in self.steps.staying:
+        held = vars(storage)
+        if marks.ATTRIBUTE not in held or storage._cdata in self.steps.staying:
             return
-        owner = marks[tags.ATTRIBUTE]
+        owner = held[marks.ATTRIBUTE]
         if owner is not self.card:
             self.adopted.append((storage, owner))
             storage._simulated_card = self.card
@@ -159,7 +159,7 @@ class Idle(TorchDispatchMode):
 
     def keep_on_host(self, storage: Any) -> None:
         """Let memory that the function makes be the host's."""
-        tags.unmark(storage)
+        marks.unmark(storage)
         self.steps.staying.add(storage._cdata)
 
     def compute_nothing(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -186,8 +186,8 @@ class Idle(TorchDispatchMode):
             if isinstance(tensor, Tensor):
                 storage = tensor.untyped_storage()
                 storage._made_by, storage._worked_out = self, worked_out  # type: ignore[attr-defined]
-                if tags._FORGETFUL:
-                    tags._untrack(storage)
+                if marks._FORGETFUL:
+                    marks._untrack(storage)
                 self.made.append(tensor)
         return out
 

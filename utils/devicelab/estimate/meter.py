@@ -7,7 +7,7 @@ import torch
 
 from devicelab import costs
 from devicelab.gpus import Card
-from devicelab.simgpu.clock import Clock
+from devicelab.simgpu.machine.clock import Clock
 from devicelab.trace.recorder import computes
 
 FORWARD, BACKWARD, OPTIMIZER = "forward", "backward", "optimizer"

@@ -7,7 +7,7 @@ from devicelab import html, units
 from devicelab.devices import Origin
 from devicelab.errors import InputError
 from devicelab.gpus import Card
-from devicelab.simgpu.memory import CONTEXT
+from devicelab.simgpu.machine.memory import CONTEXT
 
 TERA, GIGA = 1e12, 1e9
 SHOWN = 0.001  # of the whole; a smaller part is left out of the text

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack, _pop_
 
 from devicelab import devices
 from devicelab.gpus import Card
-from devicelab.simgpu import session, state, tags
-from devicelab.simgpu.memory import Ledger, rounded
+from devicelab.simgpu import session
+from devicelab.simgpu.machine import state
+from devicelab.simgpu.machine.memory import Ledger, rounded
+from devicelab.simgpu.marks import marks
 
 from .dispatch import Idle
 from .keep import Kept
@@ -41,18 +44,25 @@ class Run:
         with ExitStack() as stack:
             stack.callback(self.kept.restore)
             simulation = stack.enter_context(_simulation(self.card))
-            stack.enter_context(_without_other_modes())
+            stack.enter_context(_without_other_modes(simulation.mode.listeners))
             self.meter = stack.enter_context(_metered(simulation, self.card))
             self.steps.meter = self.meter
             if moved:
                 stack.enter_context(_everything_on(simulation.cards[0], host))
             stack.enter_context(self.steps.followed(moved, host))
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-            idle = Idle(self.kept, simulation.cards[0], moved, time.monotonic() + self.budget, self.steps)
+            idle = Idle(
+                self.kept,
+                simulation.mode,
+                simulation.cards[0],
+                moved,
+                time.monotonic() + self.budget,
+                self.steps,
+            )
             values = Values(idle)
             stack.callback(values.patches.undo)
             values.install()
-            _push_mode(idle)
+            simulation.mode.listeners[get_ident()] = [idle]
             try:
                 fn(*args)
                 self.meter.finish()
@@ -62,7 +72,7 @@ class Run:
                     fn(*args)
                     self.meter.finish()
             finally:
-                _pop_mode()
+                del simulation.mode.listeners[get_ident()]
                 for storage, owner in idle.adopted:
                     storage._simulated_card = owner
             self.peak = self._peak(simulation, idle)
@@ -153,16 +163,17 @@ def _simulation(card: Card) -> Iterator[Any]:
 
 
 @contextmanager
-def _without_other_modes() -> Iterator[None]:
+def _without_other_modes(listeners: dict[int, list[devices.Listener]]) -> Iterator[None]:
     """Take traces and counters off this thread: what an estimate does is none of their business."""
     others = [mode for mode in _get_current_dispatch_mode_stack() if not mode.is_infra_mode()]
+    told = listeners.pop(get_ident(), [])
     observers, hooks = devices.observers[:], [dict(table) for table in _HOOKS]
     for _ in others:
         _pop_mode()
     devices.observers.clear()
     for table in _HOOKS:
         for number, hook in list(table.items()):
-            if any(getattr(hook, "__self__", None) is mode for mode in others):
+            if any(getattr(hook, "__self__", None) is mode for mode in (*others, *told)):
                 del table[number]
     try:
         yield
@@ -171,6 +182,7 @@ def _without_other_modes() -> Iterator[None]:
             table.clear()
             table.update(before)
         devices.observers[:] = observers
+        listeners |= {get_ident(): told} if told else {}
         for mode in others:
             _push_mode(mode)
 
@@ -200,7 +212,7 @@ def _everything_on(card: Any, host: list[torch.Tensor]) -> Iterator[None]:
     staying = [tensor.untyped_storage() for tensor in host]
     staying = [storage for storage in staying if "_simulated_card" not in vars(storage)]
     for storage in staying:
-        tags.unmark(storage)
+        marks.unmark(storage)
     _Storage._simulated_card = card
     try:
         yield

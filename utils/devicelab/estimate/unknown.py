@@ -5,7 +5,7 @@ from types import FrameType
 from typing import Any
 
 from devicelab.errors import InputError
-from devicelab.simgpu.operands import calling_frame
+from devicelab.simgpu.marks.adopt import calling_frame
 from devicelab.trace.lines import HIDDEN, Line, Places, kind_of
 
 _OWN = __name__.rpartition(".")[0]

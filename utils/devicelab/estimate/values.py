@@ -1,18 +1,17 @@
 """What asks a tensor for its values, while there are none."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import data
-from torch.utils._python_dispatch import _get_current_dispatch_mode, _pop_mode, _push_mode
 
+from devicelab import devices
 from devicelab.errors import InputError
-from devicelab.simgpu.patches import Patches
+from devicelab.simgpu.machine.patches import Patches
 
-from .dispatch import KEY, Idle
+from .dispatch import Idle
 from .unknown import Unknown, asked_by_torch, asking_frame, decides, refusal
 
 _Iterator = data.dataloader._BaseDataLoaderIter
@@ -107,7 +106,7 @@ class Values:
         """Return a stand-in for starting a data loader, which really loads."""
 
         def start(loader: Any) -> Any:
-            with self.for_real():
+            with devices.present().undisturbed():  # data is loaded by the CPU, neither costed nor counted
                 iterator = original(loader)
             self.loaders.add(id(iterator))
             return iterator
@@ -123,24 +122,10 @@ class Values:
                     "The function takes a batch from an iterator that was made outside of it, and an estimate could not give "
                     "the batch back. Take the batch first, and give estimate a function that uses it."
                 )
-            with self.for_real():
+            with devices.present().undisturbed():  # data is loaded by the CPU, neither costed nor counted
                 return original(iterator)
 
         return fetch
-
-    @contextmanager
-    def for_real(self) -> Iterator[None]:
-        """Let operators compute: data is loaded by the CPU, and neither costed nor counted."""
-        if _get_current_dispatch_mode() is not self.idle:
-            yield
-            return
-        simulated: Any = torch._C._unset_dispatch_mode(KEY)
-        _pop_mode()
-        try:
-            yield
-        finally:
-            _push_mode(self.idle)
-            torch._C._set_dispatch_mode(simulated)
 
 
 def attending(original: Callable[..., Tensor]) -> Callable[..., Tensor]:

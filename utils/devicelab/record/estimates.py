@@ -1,13 +1,13 @@
 """What our estimates say of the operators that a recording holds: the ratio, kind by kind."""
 
+from collections.abc import Callable
 from math import exp, log
 from statistics import fmean
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from devicelab import units
+from devicelab import devices, units
 from devicelab.costs import DISPATCH, LAUNCH, CardCosts
 from devicelab.errors import InputError
 from devicelab.gpus import find
@@ -19,15 +19,15 @@ KINDS = ("linear", "bmm", "add", "layer_norm", "softmax")
 META = torch.device("meta")
 
 
-class _Costs(TorchDispatchMode):
+class _Costs(devices.Listener):
     """Adds up what the operators inside it would cost on a card; they run on meta tensors, so nothing is computed."""
 
     def __init__(self, costs: CardCosts) -> None:
         super().__init__()
         self._costs, self.host, self.card = costs, 0.0, 0.0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
+    def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        out = run(func, types, args, kwargs)
         cost = self._costs.operator(func, args, kwargs or {}, out)
         if cost.kernels:
             self.host += DISPATCH.seconds + cost.kernels * LAUNCH.seconds

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from importlib import import_module
 from types import TracebackType
+from typing import Any
 
 import torch
 
@@ -12,48 +13,44 @@ from devicelab import devices, versions
 from devicelab.errors import SimulationError, check_range
 from devicelab.gpus import Card, find
 
-from . import state, threads
-from .clock import Clock
-from .dispatch import SimulatedDispatch
-from .memory import CONTEXT
-from .patches import Patches, run_all
-from .tags import SimCard, device_of
-
-# Modules with an `install(simulation)`, in order; undone in reverse.
-INSTALLERS = (
-    "default_device",
-    "tensor_surface",
-    "subclasses",
-    "dlpack",
-    "factories",
-    "device_numbers",
-    "composites",
-    "gradients",
-    "surface",
-    "rng",
-    "streams",
-    "accelerator",
-    "autocast",
-    "serialization",
-    "torchscript",
-    "legacy_types",
-    "unsupported",
-    "traceback",
-    "processes",
-    "sleep",
-    "threads",
+from .machine import state
+from .machine.machine import Machine
+from .machine.patches import run_all
+from .run.dispatch import SimulatedDispatch
+from .stand_ins import (
+    accelerator,
+    autocast,
+    cuda,
+    default_device,
+    device_numbers,
+    dlpack,
+    factories,
+    functions,
+    generators,
+    gradients,
+    legacy_types,
+    processes,
+    sleep,
+    storage,
+    streams,
+    subclasses,
+    tensor,
+    threads,
+    torchscript,
+    traceback,
+    unsupported,
 )
+
+# In order; undone in reverse.
+STAND_INS = (
+    default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, gradients, cuda, generators, streams,
+    accelerator, autocast, storage, torchscript, legacy_types, unsupported, traceback, processes, sleep, threads,
+)  # fmt: skip
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8
-INVALID_ORDINAL = """CUDA error: invalid device ordinal
-GPU device may be out of range, do you have enough GPUs?
-CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
-For debugging consider passing CUDA_LAUNCH_BLOCKING=1
-Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
-"""
 
 
-class Simulation:
+class Simulation(Machine):
     """Simulated cards that answer as cuda:0, cuda:1, ... until `stop`; usable in a `with` statement.
 
     Simulations nest: while an inner one runs, the outer one rests, and its tensors count as the CPU tensors that they are.
@@ -61,14 +58,9 @@ class Simulation:
     """
 
     def __init__(self, spec: Card, count: int):
-        self.cards = [SimCard(spec, index) for index in range(count)]
-        self.clock = Clock([spec] * count)
-        self.current = 0
-        self.active = False
-        self.initialized = False
-        self.patches = Patches()
+        super().__init__(spec, count)
         self.mode = SimulatedDispatch(self)
-        self._at_stop: list[Callable[[], object]] = []
+        self.revive = revive
         self.registered = devices.Device(
             "cuda",
             spec.name,
@@ -79,44 +71,15 @@ class Simulation:
             bounds=self.clock.bounds,
             worked=self.clock.worked,
             watchers=self.clock.watchers,
+            listeners=self.mode.listeners,
             memory=self.memory,
         )
 
-    def card(self, device: torch.device) -> SimCard:
-        """Return the card that a cuda device means; without index the current one. Using a card starts (simulated) CUDA."""
-        index = self.current if device.index is None else device.index
-        if not 0 <= index < len(self.cards):
-            raise torch.AcceleratorError(INVALID_ORDINAL)
-        card = self.cards[index]
-        if card.forked or not self.initialized:
-            torch.cuda._lazy_init()
-            self.initialized = True
-        return card
-
-    def device_of(self, tensor: torch.Tensor) -> torch.device:
-        """Return the tensor's device as a learner sees it."""
-        return device_of(tensor)
-
-    def synchronize(self) -> None:
-        """Let the simulated host wait until every card has finished."""
-        for card in self.cards:
-            self.clock.wait(card.index)
-
-    def memory(self, index: int) -> tuple[int, int]:
-        """Return (taken, total) bytes of a card as a driver would count them: the CUDA context and what PyTorch reserved."""
-        ledger = self.cards[index].ledger
-        taken = CONTEXT + ledger.segments.bytes if self.initialized else 0
-        return taken, ledger.card.total_memory
-
-    def on_stop(self, call: Callable[[], object]) -> None:
-        """Have something undone when the simulation stops or rests; last one first."""
-        self._at_stop.append(call)
-
     def start(self) -> "Simulation":
         """Replace what a simulated card needs of torch; undo all of it if one step fails."""
-        if state.stack:
-            state.stack[-1]._deactivate()
-        state.stack.append(self)
+        if stack:
+            stack[-1]._deactivate()
+        stack.append(self)
         try:
             self._activate()
         except BaseException:
@@ -126,16 +89,16 @@ class Simulation:
 
     def stop(self) -> None:
         """Put torch back exactly as it was, or the simulation that this one interrupted; a second call does nothing."""
-        if self not in state.stack:
+        if self not in stack:
             return
-        on_top = state.stack[-1] is self
+        on_top = stack[-1] is self
         try:
             if on_top:
                 self._deactivate()
         finally:
-            state.stack.remove(self)
-        if on_top and state.stack:
-            state.stack[-1]._activate()
+            stack.remove(self)
+        if on_top and stack:
+            stack[-1]._activate()
 
     def _activate(self) -> None:
         self.active = True
@@ -143,8 +106,8 @@ class Simulation:
         for card in self.cards:
             card.known = card.running = not card.forked
         self.patches.check_used()
-        for name in INSTALLERS:
-            import_module(f"{__package__}.{name}").install(self)
+        for stand_in in STAND_INS:
+            stand_in.install(self)
         self.patches.search()
         devices.register(self.registered)
 
@@ -156,12 +119,6 @@ class Simulation:
             card.known = card.running = False
         run_all([self.patches.undo, lambda: run_all(self._at_stop)])
 
-    def forked(self) -> None:
-        """Do in a forked child what CUDA does there: tensors still say where they are, but no kernel runs."""
-        if self.initialized:
-            for card in self.cards:
-                card.forked, card.running = True, False
-
     def __enter__(self) -> "Simulation":
         return self
 
@@ -172,12 +129,12 @@ class Simulation:
 
     def __repr__(self) -> str:
         names = ", ".join(f"{card.device} = {card.spec.name}" for card in self.cards)
-        rest = "" if self.active else ", resting" if self in state.stack else ", stopped"
+        rest = "" if self.active else ", resting" if self in stack else ", stopped"
         return f"<simulated GPU: {names}{rest}>"
 
 
 def _after_fork_in_child() -> None:
-    for simulation in state.stack:
+    for simulation in stack:
         simulation.forked()
 
 
@@ -185,9 +142,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
+stack: list[Simulation] = []  # the running one, above those that it interrupted
+
+
 def current() -> Simulation | None:
     """Return the running simulation, or None."""
-    return state.current
+    return stack[-1] if state.current is not None else None
+
+
+def revive(name: str, count: int, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Start the simulation in a spawned child, if its main module has not done so, and make its process object."""
+    if state.current is None:
+        simulate_gpu(name, count)
+    return make(*arguments)
 
 
 def simulate_gpu(name: str | None = None, count: int = 1) -> Simulation:
@@ -199,7 +166,7 @@ def simulate_gpu(name: str | None = None, count: int = 1) -> Simulation:
     check_range("count", count, 1, MOST_CARDS)
     spec = find(name or DEFAULT)
     with versions.known_names(torch.__version__):
-        if not state.stack and torch.cuda.is_available():
+        if not stack and torch.cuda.is_available():
             _beside_real_gpu(name, spec)
         import_module("torch._dynamo")  # before anything is replaced, because it keeps what it finds
         return Simulation(spec, count).start()

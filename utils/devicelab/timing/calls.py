@@ -4,10 +4,9 @@ import inspect
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from devicelab import devices
@@ -57,15 +56,15 @@ def _needed(fn: Callable[..., object]) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in left_out]
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(devices.Listener):
     """Notes on which devices operators leave their results."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: set[str] = set()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
+    def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        out = run(func, types, args, kwargs)
         self.seen.update(str(leaf.device) for leaf in tree_iter(out) if isinstance(leaf, torch.Tensor))
         return out
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch.optim import optimizer as torch_optimizer
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab import devices
 
@@ -21,10 +20,6 @@ MOST_SUMS = (
 MOST_EVENTS = 10_000  # single events kept for the timeline
 FORWARD, BACKWARD, OPTIMIZER, OTHER = "forward", "backward", "optimizer", "other"
 
-_frames = torch._C._dynamo.eval_frame
-_CAN_HIDE = all(
-    hasattr(_frames, name) for name in ("set_code_exec_strategy", "_FrameExecStrategy", "_FrameAction")
-)
 _task = torch._C._current_graph_task_id  # -1 outside of a backward pass
 _grad = torch.is_grad_enabled
 Tensor = torch.Tensor
@@ -74,7 +69,7 @@ def first_tensor(value: Any) -> Tensor | None:
     return None
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(devices.Listener):
     """Counts operators of the thread that entered it; copies and waits of the simulated card from every thread."""
 
     def __init__(self, on_step: Callable[[], object] | None = None, present: devices.Device | None = None):
@@ -106,10 +101,6 @@ class Recorder(TorchDispatchMode):
         self._is_simulated = present.origin == "simulated"
         self._accelerated = present.type != "cpu"
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return not _CAN_HIDE  # else see below, at no cost per operator
-
     def __enter__(self) -> "Recorder":
         self._handles = [
             torch_optimizer.register_optimizer_step_pre_hook(self._step_begins),
@@ -126,14 +117,14 @@ class Recorder(TorchDispatchMode):
         for handle in self._handles:
             handle.remove()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Run one operator and add it to the sums. Written out, because it runs for every operator."""
         plan = self.functions.get(id(func)) or self._plan(func)
         self._running = func
         worked = self._worked() if self._accelerated else 0.0
         begin = self._now()
         try:
-            out = func(*args, **kwargs) if kwargs else func(*args)
+            out = run(func, types, args, kwargs)
         except BaseException as error:
             self._failed(error)
             raise
@@ -229,10 +220,16 @@ class Recorder(TorchDispatchMode):
 
     def began(self, device: devices.Device) -> None:
         """Go on with the clock of a simulation that began inside the block."""
+        self.follow()
         spent = self._now() - self.start
         self.events.clear()  # their times are another clock's
         self._use(device)
         self.start = self._now() - spent
+
+    def ended(self, device: devices.Device) -> None:
+        """Go on as a mode of this thread where the simulation that told of the operators ends."""
+        if self.told_by(device):
+            self.follow()
 
     def copied(
         self,
@@ -278,13 +275,6 @@ class Recorder(TorchDispatchMode):
         if self._room:
             self.events.append((name, device, kind, begin, seconds))
             self._room -= 1
-
-
-if _CAN_HIDE:  # torch.compile leaves the mode, and all that it calls, alone
-    _frames.set_code_exec_strategy(
-        Recorder.__torch_dispatch__.__code__,
-        _frames._FrameExecStrategy(_frames._FrameAction.SKIP, _frames._FrameAction.SKIP),
-    )
 
 
 def all_scalar(out: Any, args: Any) -> bool:

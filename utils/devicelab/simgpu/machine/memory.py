@@ -1,0 +1,310 @@
+"""The simulated card's memory: who holds how much, as PyTorch's caching allocator counts it.
+
+Sizes and rules follow c10/cuda/CUDACachingAllocator.cpp: blocks in steps of 512 bytes, segments of 2 MiB for
+small and 20 MiB for middling requests, best fit, split, merged again when freed. Only the numbers are kept;
+the values lie in the host's memory.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from threading import Lock
+from typing import Any
+
+import torch
+
+from devicelab.errors import check_range
+from devicelab.gpus import Card
+
+from .counts import Figure, nested
+
+MIB = 2**20
+STEP = 512  # every request is rounded up to a multiple of this
+SMALL = MIB  # requests up to this come from the pool of small blocks
+SMALL_SEGMENT, MIDDLE_SEGMENT = 2 * MIB, 20 * MIB
+LARGE, LARGE_STEP = 10 * MIB, 2 * MIB  # requests from here on get a segment of their own, in such steps
+CONTEXT = (
+    386 * MIB
+)  # the CUDA context of a process, outside of PyTorch's memory (seen on an RTX 4090, docs/sources.md)
+
+
+def rounded(nbytes: int) -> int:
+    """Return the size that a request of `nbytes` occupies."""
+    return max(STEP, -(-nbytes // STEP) * STEP)
+
+
+def segment_size(size: int) -> int:
+    """Return how much is reserved on the card where a block of `size` finds no room."""
+    if size <= SMALL:
+        return SMALL_SEGMENT
+    return MIDDLE_SEGMENT if size < LARGE else -(-size // LARGE_STEP) * LARGE_STEP
+
+
+def words(nbytes: int) -> str:
+    """Return a size as the allocator writes it: "512 bytes", "1.50 KiB", "14.74 GiB"."""
+    if nbytes < 1024:
+        return f"{nbytes} bytes"
+    for unit, size in (("KiB", 2**10), ("MiB", 2**20)):
+        if nbytes < 1024 * size:
+            return f"{nbytes / size:.2f} {unit}"
+    return f"{nbytes / 2**30:.2f} GiB"
+
+
+class Block:
+    """A piece of a segment; `before` and `after` are its neighbours in the same segment."""
+
+    __slots__ = ("address", "after", "before", "free", "pool", "requested", "size")
+
+    def __init__(
+        self,
+        pool: "Pool",
+        address: int,
+        size: int,
+        before: "Block | None" = None,
+        after: "Block | None" = None,
+    ):
+        self.pool, self.address, self.size, self.before, self.after = pool, address, size, before, after
+        self.requested, self.free = 0, True
+
+    @property
+    def split(self) -> bool:
+        """Return whether the block is a part of its segment only."""
+        return self.before is not None or self.after is not None
+
+
+class Token:
+    """Holds a block as long as it lives: it rides on the storage that occupies the memory."""
+
+    __slots__ = ("block", "freed")
+
+    def __init__(self, block: Block, freed: "deque[Block]"):
+        self.block, self.freed = block, freed
+
+    def __del__(self) -> None:
+        self.freed.append(self.block)  # atomic: this runs in any thread, in the middle of anything
+
+
+class Pool:
+    """The free blocks of one kind, smallest first, and the figures of memory_stats for it."""
+
+    def __init__(self, rest: int):
+        self.rest = rest  # a smaller remainder stays with its block
+        self.free: list[tuple[int, int, Block]] = []  # size, address (no two alike), block
+        self.ready: dict[int, list[Block]] = {}  # freed, not yet merged: for requests of just that size
+        self.used, self.segments, self.split = Figure(), Figure(), Figure()
+
+    def fit(self, size: int) -> Block | None:
+        """Take the smallest free block that `size` fits into."""
+        place = bisect_left(self.free, (size,))
+        return self.free.pop(place)[2] if place < len(self.free) else None
+
+    def give(self, block: Block) -> None:
+        """Have a free block."""
+        insort(self.free, (block.size, block.address, block))
+
+    def drop(self, block: Block) -> None:
+        """Lose a free block."""
+        self.free.pop(bisect_left(self.free, (block.size, block.address)))
+
+
+class Ledger:
+    """What is allocated and reserved on one simulated card."""
+
+    def __init__(self, card: Card, index: int = 0):
+        self.card, self.index = card, index
+        self.small, self.large = Pool(STEP), Pool(SMALL + 1)
+        self.used, self.segments, self.split = Figure(), Figure(), Figure()
+        self.allowed: int | None = None  # bytes, where a fraction was set
+        self.ooms = self.retries = 0
+        self._freed: deque[Block] = deque()
+        self._next_address = 0x7F0000000000
+        self._lock = Lock()
+
+    def take(self, nbytes: int) -> Token | None:
+        """Occupy `nbytes` until the returned token dies; nothing for 0 bytes. Raises torch.OutOfMemoryError in CUDA's words."""
+        if nbytes <= 0:
+            return None
+        size = -(-nbytes // STEP) * STEP
+        pool = self.small if size <= SMALL else self.large
+        with self._lock:
+            if self._freed:
+                self._collect()
+            ready = pool.ready.get(size)
+            block = ready.pop() if ready else self._find(pool, size)
+            block.requested = nbytes
+            self.used.up(block.size, nbytes)
+            pool.used.up(block.size, nbytes)
+        return Token(block, self._freed)
+
+    def _find(self, pool: Pool, size: int) -> Block:
+        """Find the smallest free block of at least `size`, or get a new segment, and cut off what is too much."""
+        block = pool.fit(size)
+        if block is None and any(pool.ready.values()):
+            self._merge_all()
+            block = pool.fit(size)
+        if block is None:
+            block = self._reserve(pool, size)
+        elif block.split:
+            pool.split.down(block.size)
+            self.split.down(block.size)
+        if block.size - size >= pool.rest:
+            self._cut(block, size)
+        block.free = False
+        return block
+
+    def check(self, nbytes: int) -> None:
+        """Raise torch.OutOfMemoryError where `take` would, and count nothing."""
+        size = rounded(nbytes)
+        pool = self.small if size <= SMALL else self.large
+        with self._lock:
+            self._merge_all()
+            if bisect_left(pool.free, (size,)) == len(pool.free):
+                self._make_room(segment_size(size))
+
+    def _cut(self, block: Block, size: int) -> None:
+        """Leave `size` to the block and give the rest back."""
+        pool = block.pool
+        rest = Block(pool, block.address + size, block.size - size, block, block.after)
+        if rest.after is not None:
+            rest.after.before = rest
+        block.after, block.size = rest, size
+        pool.give(rest)
+        pool.split.up(rest.size)
+        self.split.up(rest.size)
+
+    def _collect(self) -> None:
+        """Count what was freed, and keep it ready: merging waits until it is needed or looked at."""
+        while self._freed:
+            block = self._freed.popleft()
+            pool, size = block.pool, block.size
+            self.used.down(size, block.requested)
+            pool.used.down(size, block.requested)
+            pool.ready.setdefault(size, []).append(block)
+
+    def _merge_all(self) -> None:
+        """Count and merge everything that was freed."""
+        self._collect()
+        for pool in (self.small, self.large):
+            for blocks in pool.ready.values():
+                for block in blocks:
+                    self._release(block)
+            pool.ready.clear()
+
+    def _release(self, block: Block) -> None:
+        """Put a block back and merge it with its free neighbours."""
+        pool = block.pool
+        block.free = True
+        for other in (block.before, block.after):
+            if other is not None and other.free:
+                pool.drop(other)
+                pool.split.down(other.size)
+                self.split.down(other.size)
+                block = _merge(other, block) if other is block.before else _merge(block, other)
+        pool.give(block)
+        if block.split:
+            pool.split.up(block.size)
+            self.split.up(block.size)
+
+    def _reserve(self, pool: Pool, size: int) -> Block:
+        """Get a new segment from the card."""
+        wanted = segment_size(size)
+        self._make_room(wanted)
+        self.segments.up(wanted)
+        pool.segments.up(wanted)
+        address, self._next_address = self._next_address, self._next_address + wanted
+        return Block(pool, address, wanted)
+
+    def _make_room(self, wanted: int) -> None:
+        if wanted <= self._room:
+            return
+        self.retries += 1
+        self._give_back()
+        if wanted > self._room:
+            self.ooms += 1
+            raise torch.OutOfMemoryError(self._words(wanted))
+
+    @property
+    def _room(self) -> int:
+        """Bytes that new segments may take."""
+        left = self.card.total_memory - CONTEXT - self.segments.bytes
+        return left if self.allowed is None else min(left, self.allowed - self.segments.bytes)
+
+    def _give_back(self) -> None:
+        for pool in (self.small, self.large):
+            whole = [entry[2] for entry in pool.free if not entry[2].split]
+            pool.free = [entry for entry in pool.free if entry[2].split]
+            for block in whole:
+                pool.segments.down(block.size)
+                self.segments.down(block.size)
+
+    def empty_cache(self) -> None:
+        """Give segments without any block in use back to the card."""
+        with self._lock:
+            self._merge_all()
+            self._give_back()
+
+    def limit(self, fraction: float) -> None:
+        """Let PyTorch have no more than this fraction of the card."""
+        check_range("fraction", fraction, 0, 1)
+        self.allowed = int(self.card.total_memory * fraction)
+
+    def info(self) -> tuple[int, int]:
+        """Return (free, total) bytes of the card, as the driver would say."""
+        with self._lock:
+            self._merge_all()
+        return max(0, self.card.total_memory - CONTEXT - self.segments.bytes), self.card.total_memory
+
+    def stats(self) -> dict[str, Any]:
+        """Return what torch.cuda.memory_stats_as_nested_dict gives."""
+        with self._lock:
+            self._merge_all()
+            parts = {"all": self, "small_pool": self.small, "large_pool": self.large}
+            more = {"num_alloc_retries": self.retries, "num_ooms": self.ooms, "num_sync_all_streams": 0}
+            return (
+                nested(parts)
+                | more
+                | {"num_device_alloc": self.segments.came, "num_device_free": self.segments.gone}
+            )
+
+    def reset_peaks(self) -> None:
+        """Forget the peaks."""
+        with self._lock:
+            self._merge_all()
+            for part in (self, self.small, self.large):
+                for figure in (part.used, part.segments, part.split):
+                    figure.reset_peak()
+
+    def reset_accumulated(self) -> None:
+        """Forget what came and went."""
+        with self._lock:
+            self._merge_all()
+            self.ooms = self.retries = 0
+            for part in (self, self.small, self.large):
+                for figure in (part.used, part.segments, part.split):
+                    figure.reset_accumulated()
+
+    def _words(self, wanted: int) -> str:
+        total, reserved, used = self.card.total_memory, self.segments.bytes, self.used.bytes
+        allowed = "" if self.allowed is None else f"{words(self.allowed)} allowed; "
+        return (
+            f"CUDA out of memory. Tried to allocate {words(wanted)}. GPU {self.index} has a total capacity of "
+            f"{words(total)} of which {words(max(0, total - CONTEXT - reserved))} is free. "
+            f"Including non-PyTorch memory, this process has {words(reserved + CONTEXT)} memory in use. {allowed}"
+            f"Of the allocated memory {words(used)} is allocated by PyTorch, and {words(reserved - used)} is reserved "
+            "by PyTorch but unallocated. If reserved but unallocated memory is large try setting "
+            f"{VARIABLE}=expandable_segments:True to avoid fragmentation.  See documentation for Memory Management  "
+            "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
+        )
+
+
+# PyTorch 2.10 renamed the variable in this message (docs/sources.md).
+_RELEASE = tuple(int(part) for part in torch.__version__.split(".")[:2])
+VARIABLE = "PYTORCH_ALLOC_CONF" if _RELEASE >= (2, 10) else "PYTORCH_CUDA_ALLOC_CONF"
+
+
+def _merge(first: Block, second: Block) -> Block:
+    """Join two neighbours; the first one stays."""
+    first.size += second.size
+    first.after = second.after
+    if second.after is not None:
+        second.after.before = first
+    return first

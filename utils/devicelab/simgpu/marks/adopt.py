@@ -1,0 +1,45 @@
+"""Tensors that C++ made on the way: which Python instruction they belong to, by which a card may adopt them."""
+
+import sys
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from .marks import Adoptable, Tensor, card_of
+
+SIMGPU = __package__.rpartition(".")[0]
+CUSTOM = f"{SIMGPU}.run.handlers"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
+TORCH = Path(torch.__file__).parent
+# The files whose frames lie between torch and somebody's __torch_dispatch__.
+PLUMBING = (str(TORCH / "_compile.py"), str(TORCH / "_dynamo" / "eval_frame.py"))
+ENGINE = "_engine_run_backward"  # torch.autograd.graph's function below which all of a backward pass runs
+
+
+def calling_frame() -> FrameType | None:
+    """Return the Python frame that is calling torch; below another mode, the one that made the outermost call."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(SIMGPU):
+        frame = frame.f_back
+    found = frame
+    while frame is not None and not (
+        frame.f_code.co_name == "custom" and frame.f_globals["__name__"] == CUSTOM
+    ):
+        if frame.f_code.co_name in ("__torch_dispatch__", "__torch_function__") and frame.f_back is not None:
+            found = frame.f_back
+            while found.f_code.co_filename in PLUMBING and found.f_back is not None:
+                found = found.f_back
+        frame = frame.f_back
+    return found
+
+
+def adoptable() -> Adoptable:
+    """Return the mark of a tensor that is being made without any operand, by C++ as far as one can tell."""
+    frame = calling_frame()
+    if frame is None:
+        return Adoptable((0, 0), None)
+    hint = None
+    if frame.f_code.co_name == ENGINE:
+        roots = (root for root in frame.f_locals.get("t_outputs", ()) if isinstance(root, Tensor))
+        hint = next((card for card in map(card_of, roots) if card), None)
+    return Adoptable((id(frame), frame.f_lasti), hint)

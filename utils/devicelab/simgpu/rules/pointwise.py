@@ -1,0 +1,70 @@
+"""Pointwise operators and losses that do not follow TensorIterator's usual rule."""
+
+import torch
+
+from .refusals import Call, Operand, accelerator, iterate, shapes_first
+from .refusals import pointwise as structured
+from .register import Rules
+
+rules = Rules()
+
+
+@rules.of("where.self", "where.self_out")
+def where(call: Call) -> torch.device:
+    """TensorCompare.cpp, where_self_out: 0-dim operands are moved to the first device that is not the CPU."""
+    inputs = call.of("condition", "self", "other")
+    shapes_first(call, inputs)
+    device = accelerator(inputs)
+    moved = [(tensor, device if tensor.dim() == 0 else old) for tensor, old in inputs]
+    return iterate(call.of("out"), moved, scalars=False)
+
+
+@rules.of("logical_and", "logical_or", "logical_xor")
+def logical(call: Call) -> torch.device:
+    """BinaryOps.cpp, comparison_op: the result is made where `self` is, so a 0-dim CPU `self` is refused."""
+    shapes_first(call, call.of("self", "other"))
+    return iterate(call.of("out") or call.of("self"), call.of("self", "other"))
+
+
+@rules.of("rsub.Tensor")
+def rsub(call: Call) -> torch.device:
+    """BinaryOps.cpp: `at::sub(other, self)`."""
+    shapes_first(call, call.of("self", "other"))
+    return iterate([], call.of("other", "self"))
+
+
+@rules.of("clamp.Tensor_out", "addcdiv", "addcdiv_", "binomial")
+def without_scalars(call: Call) -> torch.device:
+    """TensorCompare.cpp (CLAMP_CONFIG), TensorIterator.cpp (build_ternary_op), Distributions.cpp: no CPU scalar allowed."""
+    is_inplace = call.func._schema.name.endswith("_")
+    inputs = [operand for name, operands in call.tensors.items() if name != "out" for operand in operands]
+    return structured(call, call.of("self") if is_inplace else call.of("out"), inputs, scalars=False)
+
+
+@rules.of("binary_cross_entropy")
+def binary_cross_entropy(call: Call) -> torch.device:
+    """cuda/Loss.cu: the loss is made where the input is, iterated over input and target, then multiplied by weight."""
+    loss: list[Operand] = call.of("self")
+    if len({tensor.dtype for tensor, _ in call.all()}) > 1:
+        call.run()  # TensorIterator looks at dtypes first
+    iterate(loss, call.of("self", "target"), scalars=False)
+    return iterate(loss, [*loss, *call.of("weight")])
+
+
+@rules.of("binary_cross_entropy_with_logits")
+def binary_cross_entropy_with_logits(call: Call) -> torch.device:
+    """Loss.cpp: the steps of the composite, each a pointwise operator."""
+    given, target, positive = call.of("self"), call.of("target"), call.of("pos_weight")
+    shapes_first(call, call.of("self", "target"))
+    if positive:
+        log_weight = [(target[0][0], iterate([], [*positive, *target]))]
+        iterate(given, [*given, *log_weight])
+    iterate(target, [*target, *given])
+    return iterate(target, [*target, *call.of("weight")])
+
+
+@rules.of("soft_margin_loss")
+def soft_margin_loss(call: Call) -> torch.device:
+    """Loss.cpp: `neg(target).mul_(input)`."""
+    shapes_first(call, call.of("self", "target"))
+    return iterate(call.of("target"), call.of("target", "self"))

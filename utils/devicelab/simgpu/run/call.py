@@ -1,0 +1,118 @@
+"""What running one operator takes: its operands' place settled, its result marked, the clock told."""
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from devicelab.devices import Listener
+from devicelab.simgpu.machine.machine import Machine, SimCard
+from devicelab.simgpu.marks.adopt import adoptable
+from devicelab.simgpu.marks.marks import CPU, Adoptable, Tensor, card_of, device_of, parts, put, tag_of
+from devicelab.simgpu.marks.place import named_tensors, place
+from devicelab.simgpu.rules import decide
+
+from .move import move
+
+INITIALIZATION_ERROR = """CUDA error: initialization error
+CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
+For debugging consider passing CUDA_LAUNCH_BLOCKING=1
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
+"""
+
+
+class Calls(TorchDispatchMode):
+    """Runs single operators on the cards of a machine."""
+
+    _mode_key = torch._C._TorchDispatchModeKey.FAKE  # below all others, as a device is
+
+    def __init__(self, machine: Machine):
+        super().__init__()
+        self.machine = machine
+        self.clock = machine.clock
+        self.listeners: dict[int, list[Listener]] = {}
+
+    def host(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run an operator of the CPU."""
+        out = func(*args, **kwargs)
+        self.clock.host(func, args, out)
+        return out
+
+    def run(self, func: Any, args: Any, kwargs: Any, seen: Any, is_view: bool = False) -> Any:
+        """Run an operator whose operands are not all plain CPU tensors."""
+        card = seen if seen.__class__ is SimCard and seen.running else self.settle(func, args, kwargs, seen)
+        out = func(*args, **kwargs) if kwargs else func(*args)
+        self.finish(func, args, out, card, is_view)
+        return out
+
+    def finish(self, func: Any, args: Any, out: Any, card: Any, is_view: bool = False) -> None:
+        """Say where the results are, and let the clock go on."""
+        if card.__class__ is SimCard:
+            if not is_view:
+                place(out, card)
+            self.clock.kernel(card.index, func, args, out)
+        else:
+            if card is not None:
+                place(out, card)
+            self.clock.host(func, args, out)
+
+    def copied(
+        self, tensor: Tensor, source: SimCard | None, target: SimCard | None, non_blocking: bool
+    ) -> None:
+        """Tell the clock of a copy between two devices."""
+        storage = tensor.untyped_storage() if tensor.layout is torch.strided else None
+        pinned = getattr(storage, "_simulated_pinned", False)
+        self.clock.copy(
+            source.device if source else CPU,
+            target.device if target else CPU,
+            sum(part.nbytes for part in parts(tensor)),
+            pinned,
+            bool(non_blocking),
+        )
+
+    def settle(self, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+        """Return where the result of a call with unlike operands will be, or raise CUDA's error."""
+        operands = list(named_tensors(func, args, kwargs))
+        tags = [tag_of(tensor) for _, tensor in operands]
+        cards = {tag for tag in tags if tag.__class__ is SimCard and self.usable(tag)}
+        here = adoptable()
+        loose = [
+            tag.__class__ is Adoptable and (tag.place == here.place or tag.hint is not None) for tag in tags
+        ]  # type: ignore[union-attr]
+        if not cards:
+            here.hint = here.hint or next(
+                (tag.hint for tag in tags if tag.__class__ is Adoptable and tag.hint), None
+            )  # type: ignore[union-attr]
+            return here if operands and all(loose) else None
+        if len(cards) == 1:
+            card: SimCard = next(iter(cards))  # type: ignore[assignment]
+            for (_, tensor), is_loose in zip(operands, loose, strict=True):
+                if is_loose:
+                    put(tensor, card)
+            if all(tag is card or is_loose for tag, is_loose in zip(tags, loose, strict=True)):
+                return card
+        located = [(name, tensor, device_of(tensor)) for name, tensor in operands]
+        device = decide.resolve(func, located, args, kwargs)
+        for _, tensor, place_of_it in located:
+            if place_of_it.type == "cpu" and tensor.requires_grad:
+                return_gradient(tensor)
+        if isinstance(device, list):  # one for each result
+            return [self.machine.card(one) if one.type == "cuda" else None for one in device]
+        return self.machine.card(device) if device.type == "cuda" else None
+
+    def usable(self, card: Any) -> bool:
+        """Say whether a card belongs to the running simulation; CUDA's error in a forked child."""
+        if card.forked:
+            raise torch.AcceleratorError(INITIALIZATION_ERROR)
+        return card.running
+
+
+def return_gradient(tensor: Tensor) -> None:
+    """Have the gradient of a CPU tensor that took part on a card copied back, as autograd's engine does for 0-dim tensors."""
+    if not hasattr(tensor, "_simulated_hook"):
+        tensor._simulated_hook = tensor.register_hook(to_host)  # type: ignore[attr-defined]
+
+
+def to_host(gradient: Tensor) -> Tensor:
+    """Return a gradient on the CPU."""
+    return gradient if card_of(gradient) is None else move(gradient, CPU)

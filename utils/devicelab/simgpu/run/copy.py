@@ -1,0 +1,69 @@
+"""Operators that copy from one device to another."""
+
+from typing import Any
+
+from devicelab.simgpu.machine.machine import SimCard
+from devicelab.simgpu.marks.adopt import adoptable
+from devicelab.simgpu.marks.marks import Adoptable, Tensor, put, tag_of
+from devicelab.simgpu.marks.place import home, is_on_card
+
+from .call import Calls
+from .create import reserve
+
+
+def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run `_to_copy`: between devices where `device=` says so."""
+    device = kwargs.pop("device", None) if (kwargs := dict(kwargs)) else None
+    source = home(args[0])
+    if device is not None and device.type not in ("cpu", "cuda"):
+        return func(*args, device=device, **kwargs)
+    target = source
+    if device is not None and device.type == "cuda":
+        target = mode.machine.card(device)
+    elif device is not None and device.index == 0:
+        target = (
+            None  # moves.HOST: asked for, not merely a composite operator's idea of where its tensors are
+        )
+    non_blocking = kwargs.pop("non_blocking", False)
+    if target is source:
+        out = func(*args, **kwargs)
+        mode.finish(func, args, out, source if source else inherit(args[0]))
+        return out
+    if target is not None:
+        reserve(target, args[0].numel() * (kwargs.get("dtype") or args[0].dtype).itemsize)
+    out = func(*args, **kwargs)
+    if target is not None:
+        put(out, target)
+    mode.copied(args[0], source, target, non_blocking)
+    return out
+
+
+def inherit(tensor: Tensor) -> Adoptable | None:
+    """Return the mark that a copy of a tensor that is on no card gets."""
+    tag = tag_of(tensor)
+    return tag if tag.__class__ is Adoptable else None  # type: ignore[return-value]
+
+
+def copy_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run `copy_`, which may copy between devices."""
+    if seen is None or is_on_card(seen):
+        return mode.run(func, args, kwargs, seen) if seen is not None else mode.host(func, args, kwargs)
+    target, source = home(args[0]), home(args[1])
+    adopt_by_copy(args, target, source)
+    target, source = home(args[0]), home(args[1])
+    non_blocking = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
+    out = func(args[0], args[1])
+    if target is not source:
+        mode.copied(args[1], source, target, non_blocking)
+    else:
+        mode.finish(func, args, out, target)
+    return out
+
+
+def adopt_by_copy(args: Any, target: SimCard | None, source: SimCard | None) -> None:
+    """Let a C++ composite's own intermediate follow the tensor that it is copied from or to."""
+    here = adoptable().place
+    for tensor, card in ((args[0], source), (args[1], target)):
+        tag = tag_of(tensor)
+        if card is not None and tag.__class__ is Adoptable and (tag.place == here or tag.hint):  # type: ignore[union-attr]
+            put(tensor, card)

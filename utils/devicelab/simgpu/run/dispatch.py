@@ -1,0 +1,79 @@
+"""The dispatch mode: looks where the operands of every operator are, refuses what CUDA refuses, and says where the result is."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import get_ident
+from typing import Any
+
+import torch
+
+from devicelab.devices import Listener
+from devicelab.simgpu.marks.marks import UNUSUAL, Tensor, tag_of
+from devicelab.simgpu.marks.place import MIXED, NOTHING, merge
+
+from .call import Calls
+from .handlers import PLANS, plan_of
+
+PLAIN = torch.Tensor.__torch_dispatch__
+
+
+class SimulatedDispatch(Calls):
+    """Sees every operator of one thread while the simulation runs."""
+
+    shape_env = None  # torch.fx asks for it, believing that the mode under this key is a FakeTensorMode
+
+    @classmethod
+    def is_infra_mode(cls) -> bool:
+        return True
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # saves a wrapper around every operator, and two frames in every traceback
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one operator, and let those hear of it who watch this thread."""
+        if self.listeners:
+            listening = self.listeners.pop(get_ident(), None)  # what an operator is made of is not heard
+            if listening is not None:
+                try:
+                    return told(listening, self.treat, func, types, args, kwargs)
+                finally:
+                    self.listeners[get_ident()] = listening
+        return self.treat(func, types, args, kwargs)
+
+    def treat(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Run one operator where its operands are. The loop is written out because it runs for every operator."""
+        if not self.machine.active:
+            return func(*args, **(kwargs or {}))
+        if types and any(kind.__torch_dispatch__ is not PLAIN for kind in types):
+            return NotImplemented  # a subclass of Tensor takes the operator apart first, and its parts come back here
+        seen: Any = NOTHING
+        for value in args:
+            if isinstance(value, Tensor):
+                try:
+                    tag = value.untyped_storage()._simulated_card  # type: ignore[attr-defined]
+                except UNUSUAL:
+                    tag = tag_of(value)
+                if tag is not seen:
+                    seen = tag if seen is NOTHING else MIXED
+            elif value.__class__ is list or value.__class__ is tuple:
+                seen = merge(seen, value)
+        if kwargs:
+            seen = merge(seen, kwargs.values())
+        plan = PLANS.get(id(func)) or plan_of(func)
+        if plan.handler is not None:
+            return plan.handler(self, func, args, kwargs or {}, seen)
+        if seen is None:
+            out = func(*args, **kwargs) if kwargs else func(*args)
+            self.clock.host(func, args, out)
+            return out
+        return self.run(func, args, kwargs or {}, seen, plan.is_view)
+
+
+def told(
+    listening: Sequence[Listener], run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any
+) -> Any:
+    """Let listeners hear of an operator, the innermost first."""
+    for listener in listening:
+        run = partial(listener.hear, run)
+    return run(func, types, args, kwargs)

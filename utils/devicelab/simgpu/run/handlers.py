@@ -1,0 +1,116 @@
+"""Which operators need more than looking where their operands are, by name or by kind; worked out once for each."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from devicelab.simgpu.marks.marks import mark
+from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
+
+from . import copy, create, draw, integers, wait
+from .call import Calls
+
+
+def resize(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run an operator that may change the storage's size, and count its memory again."""
+    out = mode.run(func, args, kwargs, seen) if seen is not None else mode.host(func, args, kwargs)
+    card = home(args[0])
+    if card is not None:
+        mark(args[0].untyped_storage(), card)
+    return out
+
+
+def record_stream(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Tell the allocator that another stream uses the memory, which here changes nothing."""
+    return None if is_on_card(seen) else mode.host(func, args, kwargs)
+
+
+def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run an operator that somebody wrote in Python: what it does inside must be seen as well."""
+    card = seen if is_on_card(seen) else None
+    if card is None and seen is not None and seen is not NOTHING:
+        card = mode.settle(func, args, kwargs, seen)
+    torch._C._set_dispatch_mode(mode)
+    try:
+        out = func.redispatch(BELOW_PYTHON, *args, **kwargs)
+    finally:
+        torch._C._unset_dispatch_mode(mode._mode_key)
+    if card is not None:
+        place(out, card)
+    return out
+
+
+def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Take a composite operator apart, so that each of its operators is looked at."""
+    if seen is None:
+        return mode.host(func, args, kwargs)
+    with mode:
+        return func.decompose(*args, **kwargs)
+
+
+BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+BY_NAME = {
+    "aten::_to_copy": copy.to_copy,
+    "aten::copy_": copy.copy_,
+    "aten::index": wait.index,
+    "aten::index_put_": wait.index,
+    "aten::index_put": wait.index,
+    "aten::_index_put_impl_": wait.index,
+    "aten::_efficientzerotensor": create.zeros,
+    "aten::record_stream": record_stream,
+    "aten::resize_": resize,
+    "aten::resize_as_": resize,
+}
+
+BUILTIN = ("aten", "prims", "quantized", "mkldnn", "profiler")
+PLANS: dict[int, "Plan"] = {}  # by the operator's id: its own hash is slow
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to run one operator overload: `handler` where it needs more than looking and marking."""
+
+    func: Any
+    is_view: bool
+    handler: Callable[..., Any] | None
+
+
+def plan_of(func: Any) -> Plan:
+    """Return the operator's plan, made at its first call."""
+    plan = PLANS[id(func)] = Plan(func, bool(getattr(func, "is_view", False)), handler_of(func))
+    return plan
+
+
+def handler_of(func: Any) -> Callable[..., Any] | None:
+    """Return what treats the operator, by name, by its schema's arguments, or by its tags."""
+    if not isinstance(func, torch._ops.OpOverload):
+        return None
+    by_name = BY_NAME.get(func._schema.name) or integers.BY_NAME.get(func._schema.name)
+    if by_name is not None:
+        return by_name
+    if is_composite(func):
+        return decompose
+    if func.namespace not in BUILTIN:
+        return custom
+    names = {argument.name for argument in func._schema.arguments}
+    is_random = torch.Tag.nondeterministic_seeded in func.tags
+    if "device" in names or creates(func):
+        return create.create_random if is_random else create.create
+    if is_random:
+        return draw.draw if "generator" in names else draw.draw_without_generator
+    if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
+        return wait.synchronize
+    return None
+
+
+def is_composite(func: Any) -> bool:
+    """Say whether PyTorch would take the operator apart; in inference mode it comes to the dispatch mode whole."""
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has_kernel(func.name(), "CompositeImplicitAutograd") and not has_kernel(func.name(), "CPU")
+
+
+def creates(func: Any) -> bool:
+    """Say whether the operator has no tensor argument at all."""
+    return not any("Tensor" in str(argument.type) for argument in func._schema.arguments)

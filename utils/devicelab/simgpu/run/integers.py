@@ -1,0 +1,55 @@
+"""Matrix products of integers: the CPU has them, CUDA has not, and says which kernel is missing.
+
+Source: PyTorch, aten/src/ATen/native/cuda/Blas.cpp (the names given to AT_DISPATCH_FLOATING_AND_COMPLEX_TYPES_AND2);
+the messages as users meet them: pytorch/pytorch issues 44428 and 138829.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from devicelab.simgpu.marks.place import home
+
+from .call import Calls
+
+KERNELS = {
+    "mm": "addmm_cuda",
+    "addmm": "addmm_cuda",
+    "_addmm_activation": "addmm_cuda",
+    "bmm": "baddbmm_cuda",
+    "baddbmm": "baddbmm_cuda",
+    "addbmm": "baddbmm_cuda",
+    "mv": "addmv_impl_cuda",
+    "addmv": "addmv_impl_cuda",
+    "dot": "dot",
+    "vdot": "dot",
+}
+SCALAR_TYPES = {  # c10/core/ScalarType.h
+    torch.bool: "Bool",
+    torch.uint8: "Byte",
+    torch.int8: "Char",
+    torch.int16: "Short",
+    torch.int32: "Int",
+    torch.int64: "Long",
+}
+
+
+def product(kernel: str) -> Callable[..., Any]:
+    """Return what runs a matrix product, on a card only for the types that CUDA's kernel has."""
+
+    def run(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+        if seen is None:
+            return mode.host(func, args, kwargs)
+        out = mode.run(
+            func, args, kwargs, seen
+        )  # what CUDA checks before it looks for its kernel comes first
+        missing = SCALAR_TYPES.get(out.dtype)
+        if missing and out.numel() and home(out) is not None:
+            raise NotImplementedError(f"\"{kernel}\" not implemented for '{missing}'")
+        return out
+
+    return run
+
+
+BY_NAME = {f"aten::{name}{form}": product(kernel) for name, kernel in KERNELS.items() for form in ("", "_")}

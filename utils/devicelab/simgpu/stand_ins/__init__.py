@@ -1,0 +1,1 @@
+"""What replaces names of torch while a card is simulated; each module installs its own, and `machine.patches` puts them back."""

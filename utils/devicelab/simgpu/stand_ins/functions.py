@@ -1,0 +1,92 @@
+"""Stand-ins for functions that CUDA PyTorch checks before it takes them apart, or takes apart otherwise than the CPU does.
+
+The dispatch mode sees only the parts, and on a CPU build the CPU's, so a stand-in looks first (`composite_checks`).
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from devicelab.simgpu.machine import state
+from devicelab.simgpu.machine.machine import Machine
+from devicelab.simgpu.machine.patches import owner_of
+from devicelab.simgpu.marks import marks
+from devicelab.simgpu.rules.functions import CHECKS, place, places
+from devicelab.simgpu.rules.refusals import CPU
+
+Tensor = torch.Tensor
+
+
+def stand_in(name: str, original: Any) -> Callable[..., Any]:
+    """Return a function that checks the devices and then calls the original."""
+    names, check = CHECKS[name]
+
+    @functools.wraps(original, assigned=("__name__", "__doc__", "__module__"))
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if state.current is not None:
+            given = dict(zip(names, args, strict=False)) | kwargs
+            given |= {
+                "input": given.get("input", given.get("self")),
+                "function": original.__name__,
+                "all": args,
+            }
+            if all(key in given for key in names[:2]):
+                check(given)
+        return CALLS.get(original.__name__, call)(original, args, kwargs)
+
+    return function
+
+
+def call(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call the function as it is."""
+    return original(*args, **kwargs)
+
+
+def with_batch_sizes_on_cpu(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call `_pack_padded_sequence`, whose second result stays on the CPU."""
+    data, batch_sizes = original(*args, **kwargs)
+    marks.tag(batch_sizes, CPU)
+    return data, batch_sizes
+
+
+def with_moved_targets(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call `ctc_loss` with the targets where the input is, and with lengths that are on no device."""
+    tensors = list(args[:4])
+    if len(args) >= 4 and len(set(places(tensors))) > 1:
+        data, targets, *lengths = tensors
+        lengths = [item.tolist() if isinstance(item, Tensor) else item for item in lengths]
+        args = (data, targets.to(place(data)), *lengths, *args[4:])
+    return original(*args, **kwargs)
+
+
+CALLS = {"_pack_padded_sequence": with_batch_sizes_on_cpu, "ctc_loss": with_moved_targets}
+
+
+def install(machine: Machine) -> None:
+    """Put the stand-ins in the place of the functions, under every name that a module has for them."""
+    patches, originals = machine.patches, {}
+    for path in CHECKS:
+        if not patches.has(path):
+            continue
+        owner, attribute = owner_of(path), path.rpartition(".")[2]
+        original = getattr(owner, attribute)
+        originals[original] = function = stand_in(path, original)
+        # `everywhere` sees what a module's own dictionary holds: not Tensor's, nor what torch._VF passes on from C++.
+        if owner is torch.Tensor:
+            patches.replace(path, function)
+        elif hasattr(torch._VF, attribute):
+            patches.replace(f"torch._VF.{attribute}", function)
+        builtin(machine, original, function)
+    patches.all_of(originals)
+
+
+def builtin(machine: Machine, original: Any, function: Any) -> None:
+    """Let torch.jit know the stand-in by the original's operator."""
+    from torch.jit import _builtins
+
+    operator = _builtins._find_builtin(original)
+    if operator is not None:
+        _builtins._register_builtin(function, operator)
+        machine.on_stop(lambda: _builtins._get_builtin_table().pop(id(function), None))

@@ -1,0 +1,92 @@
+"""Gradients elsewhere than their tensor, which autograd's engine refuses (torch/csrc/autograd/engine.cpp, validate_outputs).
+
+The engine sees CPU tensors only, so its check is made here: where a backward pass begins, and where a Python function
+hands its gradients back. A 0-dim gradient is moved instead.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from inspect import getattr_static
+from typing import Any
+
+import torch
+from torch.autograd.function import BackwardCFunction, Function
+
+from devicelab.simgpu.machine import state
+from devicelab.simgpu.machine.machine import Machine
+from devicelab.simgpu.marks.marks import device_of
+from devicelab.simgpu.rules.refusals import refuse
+
+Tensor = torch.Tensor
+
+
+def validated(gradients: Iterable[Any], devices: Sequence[torch.device | None], who: str = "") -> list[Any]:
+    """Return the gradients, 0-dim ones moved to the devices that are expected; refuse the others."""
+    found = list(gradients)
+    for number, (gradient, device) in enumerate(zip(found, devices, strict=False)):
+        if not isinstance(gradient, Tensor) or device is None or device_of(gradient) == device:
+            continue
+        if gradient.dim() > 0:
+            refuse(
+                f"{who}invalid gradient at index {number} - expected device {device} but got {device_of(gradient)}"
+            )
+        found[number] = gradient.to(device)
+    return found
+
+
+def places(values: Iterable[Any]) -> list[torch.device | None]:
+    """Return the device of each value, None for what is no tensor."""
+    return [device_of(value) if isinstance(value, Tensor) else None for value in values]
+
+
+def making(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for autograd's `_make_grads`, which prepares the first gradients."""
+
+    @functools.wraps(original)
+    def make_grads(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        return tuple(validated(original(outputs, *args, **kwargs), places(outputs)))
+
+    return make_grads
+
+
+def applying(original: Any) -> Any:
+    """Return a stand-in for Function.apply that remembers where the inputs were.
+
+    `original` is a class method: Python's until PyTorch 2.13, a built-in one from 2.14 on.
+    """
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        out = original.__get__(None, cls)(*args, **kwargs)
+        if state.current is not None:
+            for item in out if isinstance(out, (list, tuple)) else (out,):
+                node = getattr(item, "grad_fn", None)
+                if isinstance(node, BackwardCFunction):
+                    node._simulated_inputs = places(args)  # type: ignore[attr-defined]
+        return out
+
+    return classmethod(functools.wraps(Function.apply)(apply))
+
+
+def handing_back(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for the method by which a Python function's backward hands its gradients to the engine."""
+
+    @functools.wraps(original)
+    def apply(self: Any, *args: Any) -> Any:
+        out = original(self, *args)
+        devices = getattr(self, "_simulated_inputs", None)
+        if devices is None or state.current is None:
+            return out
+        who = f"Function {self.name()} returned an "
+        checked = validated(out if isinstance(out, tuple) else (out,), devices, who)
+        return tuple(checked) if isinstance(out, tuple) else checked[0]
+
+    return apply
+
+
+def install(machine: Machine) -> None:
+    """Put the checks in their places."""
+    patches = machine.patches
+    patches.wrap("torch.autograd._make_grads", making)
+    if patches.has("torch.autograd.function.Function.apply"):
+        patches.replace("torch.autograd.function.Function.apply", applying(getattr_static(Function, "apply")))
+    patches.wrap("torch.autograd.function.BackwardCFunction.apply", handing_back)

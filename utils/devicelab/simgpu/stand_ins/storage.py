@@ -1,0 +1,87 @@
+"""Storages on the simulated card, so that torch.save, torch.load, pickle and deepcopy work with their own code.
+
+All of these ask a storage where it lies, copy it to the host to write it, and make one where the file says. Once
+those few questions are answered, PyTorch's own Python code does the rest, error messages included.
+"""
+
+from typing import Any
+
+import torch
+
+from devicelab.errors import SimulationError
+from devicelab.simgpu.machine import state
+from devicelab.simgpu.machine.machine import Machine, SimCard
+from devicelab.simgpu.marks import marks
+
+_Storage = torch.UntypedStorage
+_BASE = torch._C.StorageBase
+_real_device = _BASE.device.__get__  # type: ignore[attr-defined]
+
+
+def _card(storage: _Storage) -> SimCard | None:
+    """Return the card of a running simulation that holds the storage, or None."""
+    mark = getattr(storage, marks.ATTRIBUTE, None)
+    return mark if isinstance(mark, SimCard) and mark.running else None
+
+
+def device_of(storage: _Storage) -> torch.device:
+    """Return the storage's device: the simulated one, also in a forked child where no kernel runs, else the real one."""
+    mark = getattr(storage, marks.ATTRIBUTE, None)
+    return mark.device if isinstance(mark, SimCard) and mark.known else _real_device(storage)
+
+
+def _new(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> _Storage:
+    """Stand for UntypedStorage(...): C++ must not be asked for a CUDA device."""
+    where = None if device is None else torch.device(device)
+    if where is None or where.type != "cuda":
+        return _BASE.__new__(cls, *args, **kwargs, **({} if where is None else {"device": where}))
+    storage: Any = _BASE.__new__(cls, *args, **kwargs)
+    marks.tag(storage, where)
+    return storage
+
+
+def _copy(target: _Storage, source: Any, non_blocking: bool | None = None) -> _Storage:
+    """Stand for UntypedStorage.copy_, and let a copy that touches a card take its time on the simulated clock."""
+    with torch._C._DisableTorchDispatch():  # C++ copies through tensors that are nobody's
+        _BASE.copy_(target, source, bool(non_blocking))  # type: ignore[attr-defined]
+    origin, destination = device_of(source), device_of(target)
+    machine = state.current
+    if machine and "cuda" in (origin.type, destination.type):
+        machine.clock.copy(origin, destination, target.nbytes(), False, bool(non_blocking))
+    return target
+
+
+def _resize(storage: _Storage, nbytes: int) -> _Storage:
+    """Stand for UntypedStorage.resize_, and count the new size on the card."""
+    _BASE.resize_(storage, nbytes)  # type: ignore[attr-defined]
+    card = _card(storage)
+    if card:
+        marks.mark(storage, card)
+    return storage
+
+
+def _is_shared(storage: _Storage) -> bool:
+    """Stand for UntypedStorage.is_shared: what lies on a card counts as shared."""
+    return _card(storage) is not None or _BASE.is_shared(storage)  # type: ignore[attr-defined]
+
+
+def _share_cuda(storage: _Storage, *args: Any, **kwargs: Any) -> None:
+    """Stand for the handle that another process would open."""
+    raise SimulationError(
+        "The simulated GPU cannot share a CUDA tensor with another process. Send tensor.cpu(), and move it to the"
+        " GPU on the other side."
+    )
+
+
+def install(machine: Machine) -> None:
+    """Let storages say on which simulated card they are, until the simulation stops."""
+    replacements = {
+        "device": property(device_of),
+        "__new__": staticmethod(_new),
+        "copy_": _copy,
+        "resize_": _resize,
+        "is_shared": _is_shared,
+        "_share_cuda_": _share_cuda,
+    }
+    for name, value in replacements.items():
+        machine.patches.replace(f"torch.UntypedStorage.{name}", value)

@@ -1,0 +1,249 @@
+"""What a simulated card does not do: each is refused in one sentence that says what to do instead, and none passes silently."""
+
+import functools
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from devicelab.errors import SimulationError
+from devicelab.simgpu.machine.machine import Machine
+from devicelab.simgpu.machine.patches import Patches, table
+from devicelab.simgpu.marks.marks import device_of
+
+COMPILE = (
+    "torch.compile is not simulated: it would compile for this machine's CPU, past the simulated card. Run the model "
+    "without it (torch.compile(model, disable=True) leaves it as it is), or stop the simulation first."
+)
+GRAPHS = "CUDA graphs are not simulated: run the same work without capture. On a real GPU a graph saves launches, not arithmetic."
+NCCL = (
+    "NCCL is not simulated: it connects real GPUs. Use init_process_group(backend='gloo'), with the model and the data "
+    "on the CPU."
+)
+PARALLEL = (
+    "{} over simulated cards is not simulated: train on one card (cuda:0), or use gloo with the model and the data on "
+    "the CPU, one process per worker."
+)
+KERNELS = (
+    "{} is not simulated: a simulated card cannot run kernels of your own. Use torch's operators here, and your kernel "
+    "on a real GPU."
+)
+SENSORS = (
+    "{} cannot be answered: it asks the NVIDIA driver, and a simulated card has no driver and no sensors. "
+    "torch.cuda.memory_allocated() and devicelab.clock() do work."
+)
+INTERNAL = "torch.cuda's {} is not simulated. If your program needs it, run that part on a real GPU."
+
+SENSOR_FUNCTIONS = (
+    "utilization",
+    "memory_usage",
+    "temperature",
+    "power_draw",
+    "clock_rate",
+    "device_memory_used",
+    "list_gpu_processes",
+)
+GRAPH_NAMES = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handle")
+# Functions of the C++ extension that others than torch.cuda call: torch._inductor, and programs that watch memory.
+INTERNALS = (
+    "_cuda_attach_out_of_memory_observer",
+    "_cuda_beginAllocateCurrentStreamToPool",
+    "_cuda_checkPoolLiveAllocations",
+    "_cuda_getCheckpointState",
+    "_cuda_setCheckpointPoolState",
+)
+
+
+def refusal(sentence: str) -> Callable[..., Any]:
+    """Return a function that raises SimulationError with the sentence, whatever it is given."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise SimulationError(sentence)
+
+    return refuse
+
+
+def refused_class(name: str, sentence: str) -> type:
+    """Return a class that cannot be made, for names that programs also use in isinstance."""
+    return type(name, (), {"__new__": refusal(sentence)})
+
+
+def on_card(module: torch.nn.Module) -> bool:
+    """Return whether any parameter or buffer of the module lies on a simulated card."""
+    return any(device_of(tensor).type == "cuda" for tensor in (*module.parameters(), *module.buffers()))
+
+
+def install(machine: Machine) -> None:
+    """Refuse what is not simulated."""
+    patches = machine.patches
+    patches.wrap("torch._dynamo.eval_frame._callback_from_stance", refusing_compiled)
+    _graphs(patches)
+    _several_cards(patches)
+    _custom_kernels(patches)
+    for name in SENSOR_FUNCTIONS:
+        for module in ("torch.cuda", "torch.cuda.memory"):
+            if f"{module}.{name}" in table():
+                patches.replace(f"{module}.{name}", refusal(SENSORS.format(f"torch.cuda.{name}()")))
+    for name in {*asked_of_cuda(), *INTERNALS} - {path.removeprefix("torch._C.") for path in table()}:
+        patches.answer(f"torch._C.{name}", refusal(INTERNAL.format(name.removeprefix("_cuda_"))))
+
+
+@functools.cache
+def asked_of_cuda() -> frozenset[str]:
+    """Return the functions of the C++ extension that torch.cuda's own Python code names; a CPU build has none of them."""
+    folder = Path(torch.cuda.__file__).parent
+    sources = [*folder.glob("*.py"), folder.parent / "backends" / "cuda" / "__init__.py"]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.exists())
+    imported = " ".join(re.findall(r"from torch\._C import (\([^)]*\)|.*)", text))
+    return frozenset(re.findall(r"\b_C\.(_cuda_[a-z]\w+)", text) + re.findall(r"_cuda_[a-z]\w+", imported))
+
+
+def refusing_compiled(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse every call of a compiled function, whenever it was compiled; torch._dynamo asks here what to do with its frame."""
+
+    def callback_from_stance(callback: Any) -> Any:
+        answer = original(callback)
+        if callable(callback) and answer is not None:  # None: this stance runs everything as it is
+            raise SimulationError(COMPILE)
+        return answer
+
+    return callback_from_stance
+
+
+def _graphs(patches: Patches) -> None:
+    for name in GRAPH_NAMES:
+        refused = refused_class(name, GRAPHS) if name in ("CUDAGraph", "graph") else refusal(GRAPHS)
+        for module in ("torch.cuda", "torch.cuda.graphs"):
+            patches.replace(f"{module}.{name}", refused)
+    patches.replace("torch.accelerator.Graph", refused_class("Graph", GRAPHS))
+
+
+def _several_cards(patches: Patches) -> None:
+    """Refuse what spreads work over cards or processes by NCCL."""
+    patches.answer("torch._C._scatter", scatter)
+    for name in ("gather", "broadcast", "broadcast_coalesced", "broadcast_out", "gather_out", "scatter_out"):
+        patches.answer(f"torch._C._{name}", refusal(PARALLEL.format(f"torch.cuda.comm.{name}")))
+    patches.wrap("torch.nn.parallel.DataParallel.__init__", data_parallel)
+    patches.wrap("torch.nn.parallel.DistributedDataParallel.__init__", distributed)
+    if torch.distributed.is_available():
+        _process_groups(patches)
+
+
+def scatter(tensor: torch.Tensor, devices: list[int], *args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
+    """Stand in for torch._C._scatter, to one card."""
+    if len(devices) > 1:
+        raise SimulationError(PARALLEL.format("Scattering a tensor"))
+    return (tensor.to(torch.device("cuda", devices[0])),)
+
+
+def data_parallel(original: Callable[..., None]) -> Callable[..., None]:
+    """Return DataParallel's __init__ for one card."""
+
+    @functools.wraps(original)
+    def __init__(self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
+        if (torch.cuda.device_count() if device_ids is None else len(device_ids)) > 1:
+            raise SimulationError(PARALLEL.format("DataParallel"))
+        original(self, module, device_ids, *args, **kwargs)
+
+    return __init__
+
+
+def distributed(original: Callable[..., None]) -> Callable[..., None]:
+    """Return DistributedDataParallel's __init__ for modules on the CPU."""
+
+    @functools.wraps(original)
+    def __init__(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
+        if on_card(module):
+            raise SimulationError(PARALLEL.format("DistributedDataParallel"))
+        original(self, module, *args, **kwargs)
+
+    return __init__
+
+
+def _process_groups(patches: Patches) -> None:
+    patches.everywhere("torch.distributed.init_process_group", initializing)
+    patches.everywhere("torch.distributed.new_group", grouping)
+    patches.everywhere("torch.distributed.init_device_mesh", meshing)
+    names = ("unique_id", "init_rank", "all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter")
+    for name in names:
+        patches.replace(f"torch.cuda.nccl.{name}", refusal(NCCL))
+
+
+def initializing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return init_process_group without NCCL."""
+
+    @functools.wraps(original)
+    def init_process_group(backend: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if backend is None or "nccl" in str(backend).lower():
+            raise SimulationError(NCCL)
+        return original(backend, *args, **kwargs)
+
+    return init_process_group
+
+
+def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return new_group without NCCL."""
+
+    @functools.wraps(original)
+    def new_group(*args: Any, **kwargs: Any) -> Any:
+        if "nccl" in str(kwargs.get("backend", args[2] if len(args) > 2 else "")).lower():
+            raise SimulationError(NCCL)
+        return original(*args, **kwargs)
+
+    return new_group
+
+
+def meshing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return init_device_mesh for the CPU."""
+
+    @functools.wraps(original)
+    def init_device_mesh(device_type: str, *args: Any, **kwargs: Any) -> Any:
+        if device_type == "cuda":
+            raise SimulationError(PARALLEL.format("A device mesh"))
+        return original(device_type, *args, **kwargs)
+
+    return init_device_mesh
+
+
+def _custom_kernels(patches: Patches) -> None:
+    """Refuse kernels that the program brings along; C++ extensions for the CPU still load."""
+    patches.replace("torch.cuda._compile_kernel", refusal(KERNELS.format("torch.cuda._compile_kernel")))
+    jiterator = "torch._C._cuda_jiterator_compile_and_launch_kernel"
+    patches.answer(jiterator, refusal(KERNELS.format("torch.cuda.jiterator")))
+    if find_spec("triton"):  # CPU wheels come without it
+        patches.replace("triton.runtime.jit.JITFunction.run", refusal(KERNELS.format("A Triton kernel")))
+    try:
+        from torch.utils import cpp_extension  # noqa: F401
+    except ImportError:  # it needs setuptools
+        return
+    patches.wrap("torch.utils.cpp_extension.load", loading)
+    patches.wrap("torch.utils.cpp_extension.load_inline", loading_inline)
+    patches.replace("torch.utils.cpp_extension.CUDAExtension", refusal(KERNELS.format("A CUDA extension")))
+
+
+def loading(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return cpp_extension.load for extensions without CUDA."""
+
+    @functools.wraps(original)
+    def load(name: str, sources: Any, *args: Any, **kwargs: Any) -> Any:
+        files = [sources] if isinstance(sources, str) else list(sources)
+        if kwargs.get("with_cuda") or any(str(file).endswith((".cu", ".cuh")) for file in files):
+            raise SimulationError(KERNELS.format(f"The CUDA extension {name}"))
+        return original(name, sources, *args, **kwargs)
+
+    return load
+
+
+def loading_inline(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return cpp_extension.load_inline for extensions without CUDA."""
+
+    @functools.wraps(original)
+    def load_inline(name: str, cpp_sources: Any, cuda_sources: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if cuda_sources or kwargs.get("with_cuda"):
+            raise SimulationError(KERNELS.format(f"The CUDA extension {name}"))
+        return original(name, cpp_sources, cuda_sources, *args, **kwargs)
+
+    return load_inline

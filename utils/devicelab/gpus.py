@@ -11,6 +11,7 @@ from typing import Any
 
 from devicelab.errors import InputError, listed
 from devicelab.html import table
+from devicelab.picture import Shown
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _line(row: tuple[str, ...]) -> str:
     return f"{name:27}{memory:>10}{fp32:>15}{fp16:>17}{bandwidth:>12}  {link}"
 
 
-class Catalogue:
+class Catalogue(Shown):
     """Cards by name; iterating gives the cards, `find` takes short names."""
 
     def __init__(self, cards: list[Card]):
@@ -68,8 +69,6 @@ class Catalogue:
     def __str__(self) -> str:
         lines = [_line(row) for row in (COLUMNS, *self._rows())]
         return "\n".join([*lines, SOURCE])
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return table(COLUMNS, self._rows()) + f"<p>{SOURCE}</p>"

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from devicelab import html, units
+from devicelab.picture import Shown
 
 LINES = 8  # what is shown without being asked for more
 STAYS = {
@@ -38,8 +39,8 @@ class Place:
         return f"{self.name}  {self.device}  {shape}  {units.size(self.bytes)}  ({self.why})"
 
 
-@dataclass(frozen=True)
-class Placement:
+@dataclass(frozen=True, repr=False)
+class Placement(Shown):
     """Every tensor that was found; `str()` is a sentence and at most eight lines, `table()` has all of them."""
 
     places: tuple[Place, ...]
@@ -104,8 +105,6 @@ class Placement:
             lines = [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} more lines: see .table()"]
         cut = ["The structure is too large; what lies deeper was not looked at."] if self.truncated else []
         return "\n".join([self.sentence, *(f"  {line}" for line in lines), *cut])
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         sentence, *lines = str(self).splitlines()

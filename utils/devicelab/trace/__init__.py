@@ -14,7 +14,8 @@ from devicelab import devices
 from devicelab.errors import InputError
 
 from .lines import Line
-from .result import Copy, Event, Operator, Phase, Synchronization, Trace
+from .result import Copy, Event, Operator, Phase, Synchronization
+from .shown import Trace
 
 __all__ = ["Copy", "Event", "Line", "Operator", "Phase", "Synchronization", "Trace", "trace"]
 

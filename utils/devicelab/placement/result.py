@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 from devicelab import html, units
 from devicelab.picture import Shown
@@ -46,7 +47,7 @@ class Placement(Shown):
     places: tuple[Place, ...]
     truncated: bool = False
 
-    @property
+    @cached_property
     def devices(self) -> tuple[str, ...]:
         """The devices in use, the one with the most bytes of parameters first."""
         weight: Counter[str] = Counter()
@@ -54,13 +55,13 @@ class Placement(Shown):
             weight[place.device] += place.bytes + 1 if "parameter" in place.kind else 0
         return tuple(sorted({place.device for place in self.places}, key=lambda name: (-weight[name], name)))
 
-    @property
+    @cached_property
     def target(self) -> str | None:
         """The device on which the rest should be: an accelerator with parameters before any other, then the fullest."""
         accelerators = [name for name in self.devices if not name.startswith(("cpu", "meta"))]
         return next(iter((*accelerators, *self.devices)), None)
 
-    @property
+    @cached_property
     def misplaced(self) -> tuple[Place, ...]:
         """The tensors that are elsewhere, without those that PyTorch itself keeps on the CPU."""
         return tuple(place for place in self.places if place.device != self.target and not place.expected)
@@ -113,5 +114,6 @@ class Placement(Shown):
 
     def table(self) -> str:
         """Return all tensors as text, the misplaced ones first."""
-        rest = [place for place in self.places if place not in set(self.misplaced)]
+        first = set(self.misplaced)
+        rest = [place for place in self.places if place not in first]
         return "\n".join(str(place) for place in (*self.misplaced, *rest))

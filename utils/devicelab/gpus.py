@@ -43,7 +43,23 @@ class Card:
     reached_half: float | None = None
     evidence: str | None = None
 
+    @property
+    def threads(self) -> int | None:
+        """How many threads a multiprocessor holds at once, where that is known."""
+        return THREADS.get(self.capability)
 
+
+# By compute capability: NVIDIA's CUDA programming guide, table of compute capabilities.
+THREADS = {
+    (7, 0): 2048,
+    (7, 5): 1024,
+    (8, 0): 2048,
+    (8, 6): 1536,
+    (8, 9): 1536,
+    (9, 0): 2048,
+    (10, 0): 2048,
+    (12, 0): 1536,
+}
 TERA, GIGA, MIB = 1e12, 1e9, 2**20
 COLUMNS = ("card", "memory", "fp32", "fp16", "bandwidth", "link to the host")
 SOURCE = "Peaks of the data sheets; sources: docs/sources.md, section Cards."

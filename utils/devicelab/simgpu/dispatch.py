@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from devicelab.simgpu import texts
+
 from . import check
 from .moves import move
 from .operands import MIXED, NOTHING, adoptable, merge, named_tensors, place
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
 
 
 PLAIN = torch.Tensor.__torch_dispatch__
-INITIALIZATION_ERROR = """CUDA error: initialization error
-CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
-For debugging consider passing CUDA_LAUNCH_BLOCKING=1
-Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
-"""
 
 
 class SimulatedDispatch(TorchDispatchMode):
@@ -135,7 +132,7 @@ class SimulatedDispatch(TorchDispatchMode):
     def usable(self, card: Any) -> bool:
         """Say whether a card belongs to the running simulation; CUDA's error in a forked child."""
         if card.forked:
-            raise torch.AcceleratorError(INITIALIZATION_ERROR)
+            raise torch.AcceleratorError(texts.INITIALIZATION)
         return card.running
 
 

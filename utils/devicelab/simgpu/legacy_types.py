@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from devicelab.simgpu.texts import SCALAR_TYPES
+
 from . import moves, state, tags
 
-NAMES = ("BFloat16", "Bool", "Byte", "Char", "Double", "Float", "Half", "Int", "Long", "Short")
+NAMES = sorted(name for dtype, name in SCALAR_TYPES.items() if not dtype.is_complex)
 
 
 class CardTensorType(type):

@@ -11,6 +11,7 @@ import torch
 from devicelab import devices
 from devicelab.errors import SimulationError, check_range
 from devicelab.gpus import Card, find
+from devicelab.simgpu import texts
 
 from . import state, threads
 from .clock import Clock
@@ -45,12 +46,6 @@ INSTALLERS = (
 )
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8
-INVALID_ORDINAL = """CUDA error: invalid device ordinal
-GPU device may be out of range, do you have enough GPUs?
-CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
-For debugging consider passing CUDA_LAUNCH_BLOCKING=1
-Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
-"""
 
 
 class Simulation:
@@ -86,7 +81,7 @@ class Simulation:
         """Return the card that a cuda device means; without index the current one. Using a card starts (simulated) CUDA."""
         index = self.current if device.index is None else device.index
         if not 0 <= index < len(self.cards):
-            raise torch.AcceleratorError(INVALID_ORDINAL)
+            raise torch.AcceleratorError(texts.ORDINAL)
         card = self.cards[index]
         if card.forked or not self.initialized:
             torch.cuda._lazy_init()

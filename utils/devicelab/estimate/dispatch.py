@@ -18,7 +18,7 @@ from devicelab.simgpu.operands import NOTHING, merge
 from devicelab.simgpu.plans import BUILTIN
 
 from . import shapes
-from .keep import Kept
+from .keep import Undo
 from .kinds import (
     DYNAMIC,
     IN_PLACE,
@@ -44,9 +44,9 @@ _LIFT_FRESH = torch.ops.aten.lift_fresh.default
 class Idle(TorchDispatchMode):
     """Sees every operator of the function that is estimated; see the module's docstring."""
 
-    def __init__(self, kept: Kept, card: Any, everything_moved: bool, deadline: float, steps: Any):
+    def __init__(self, undo: Undo, card: Any, everything_moved: bool, deadline: float, steps: Any):
         super().__init__()
-        self.kept, self.card, self.everything_moved = kept, card, everything_moved
+        self.undo, self.card, self.everything_moved = undo, card, everything_moved
         self.deadline, self.steps = deadline, steps
         self.operators = 0
         self.made: list[Tensor] = []
@@ -121,7 +121,7 @@ class Idle(TorchDispatchMode):
             ) from None
         if getattr(storage, "_made_by", None) is self:
             return
-        self.kept.tensor(value)
+        self.undo.tensor(value)
         if self.everything_moved:
             self.adopt(storage)
         if tags.tag_of(value) is self.card:

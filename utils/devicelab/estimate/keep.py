@@ -22,7 +22,7 @@ _versions = torch._C._autograd._unsafe_set_version_counter  # type: ignore[attr-
 _unseen = torch._C._DisableTorchDispatch  # no mode hears of what is done here
 
 
-class Kept(Remembered):
+class Undo(Remembered):
     """The state of everything that can be reached from some objects."""
 
     largest = 2**20

@@ -569,11 +569,10 @@ def test_whatever_could_be_read_is_drawn(load):
 
 
 def test_cpu_and_simulated_card_have_an_axis_of_time_each(card, monkeypatch):
-    from devicelab.plots import load as _  # noqa: F401
-
-    module = sys.modules["devicelab.plots.load"]
     drawn = []
-    monkeypatch.setattr(module, "picture", lambda figure, alt: drawn.append(figure))
+    monkeypatch.setattr(
+        sys.modules["devicelab.monitor.plot"], "picture", lambda figure, alt: drawn.append(figure)
+    )
     with lab.monitor() as m:
         steps()
     m.plot()
@@ -585,11 +584,9 @@ def test_cpu_and_simulated_card_have_an_axis_of_time_each(card, monkeypatch):
 
 
 def test_a_value_that_stays_the_same_is_not_hidden_by_the_frame(monkeypatch):
-    import devicelab.plots.load  # noqa: F401
-
     drawn = []
     monkeypatch.setattr(
-        sys.modules["devicelab.plots.load"], "picture", lambda figure, alt: drawn.append(figure)
+        sys.modules["devicelab.monitor.plot"], "picture", lambda figure, alt: drawn.append(figure)
     )
     made_up().plot()
     memory, power = drawn[0].axes[2:]

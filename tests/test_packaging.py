@@ -142,7 +142,7 @@ def test_importing_devicelab_loads_nothing_heavy():
     assert run(sys.executable, "-c", "import devicelab" + PROBE).stdout.strip() == "[]"
 
 
-def test_all_its_names_need_no_plots_no_widgets_and_start_no_cuda():
+def test_all_its_names_need_no_pictures_no_widgets_and_start_no_cuda():
     use = "import devicelab as lab; [getattr(lab, name) for name in lab.__all__]"
     started = "; import torch; assert not torch.cuda.is_initialized()"
     done = run(sys.executable, "-c", use + started + PROBE)
@@ -160,10 +160,10 @@ FORBIDDEN = {
     "upwards": ("devicelab/units.py", "import devicelab.session", "to the same floor or downwards BROKEN"),
     "circle": ("devicelab/results.py", "import devicelab.timing", "downwards BROKEN"),
     "widgets": ("devicelab/timing/timer.py", "import ipywidgets", "Only widgets imports ipywidgets BROKEN"),
-    "plots": (
+    "pictures": (
         "devicelab/timing/timer.py",
         "import matplotlib.pyplot",
-        "Only plots imports matplotlib BROKEN",
+        "Only picture imports matplotlib BROKEN",
     ),
 }
 

@@ -1,8 +1,10 @@
 """Placement: what is found, what it is called, and what counts as misplaced."""
 
 import copy
-from collections import UserDict, namedtuple
+from collections import UserDict, deque, namedtuple
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -209,3 +211,67 @@ def test_looking_changes_nothing_and_copies_nothing(there):
     before = torch.cuda.memory_allocated()
     str(placement(model))
     assert torch.cuda.memory_allocated() == before
+
+
+class Criterion:
+    __slots__ = ("weight",)
+
+    def __init__(self):
+        self.weight = torch.ones(3)
+
+
+def test_queues_slots_partials_and_a_dict_s_own_attributes_are_looked_into():
+    class Outputs(dict):
+        pass
+
+    outputs = Outputs()
+    outputs.mask = torch.ones(1)
+    things = [deque([torch.ones(1)]), Criterion(), partial(print, end=torch.ones(1)), outputs]
+    assert names(placement(x=things).places) == [
+        "x[0][0]",
+        "x[1].weight",
+        "x[2].keywords['end']",
+        "x[3].mask",
+    ]
+
+
+def test_a_mapping_of_ones_own_is_asked_for_its_items():
+    class Lazy(Mapping):
+        def __getitem__(self, key):
+            return torch.ones(len(key))
+
+        def __len__(self):
+            return 2
+
+        def __iter__(self):
+            return iter(["a", "bc"])
+
+    assert names(placement(batch=Lazy()).places) == ["batch['a']", "batch['bc']"]
+
+
+def test_an_attribute_that_is_called_like_one_of_a_packed_sequence_may_not_stay(there):
+    class Loader:
+        batch_sizes = None
+
+    loader, model = Loader(), nn.Linear(1, 1).to(there)
+    loader.batch_sizes = torch.ones(1)
+    assert names(placement(loader, model).misplaced) == ["loader.batch_sizes"]
+
+
+def test_modules_nested_deeper_than_python_s_recursion_are_looked_into():
+    model = nn.Sequential(nn.Linear(1, 1))
+    for _ in range(2_000):
+        model = nn.Sequential(model)
+    assert [place.name.count(".0") for place in placement(model).places] == [2_001, 2_001]
+
+
+def test_of_many_tensors_all_are_named_and_the_misplaced_come_first(there):
+    batch = {number: torch.ones(2, device=there if number % 4 else "cpu") for number in range(4_000)}
+    found = placement(batch=batch)
+    lines = found.table().splitlines()
+    assert names(found.misplaced) == [f"batch[{number}]" for number in range(0, 4_000, 4)]
+    assert len(lines) == 4_000 and [line.split()[1] for line in lines] == ["cpu"] * 1_000 + ["cuda:0"] * 3_000
+    assert found.sentence == (
+        "1000 of 4000 tensors stayed on cpu: batch[0], batch[4], batch[8] and 997 more."
+    )
+    assert str(found).splitlines()[-1] == "  ... and 994 more lines: see .table()"

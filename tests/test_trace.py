@@ -14,9 +14,9 @@ from torch import nn
 import devicelab as lab
 from devicelab import simulate_gpu
 from devicelab.errors import InputError
+from devicelab.html import paragraphs
 from devicelab.trace import Trace, recorder
 from devicelab.trace.lines import HIDDEN, LIBRARY, USER, Line, kind_of
-from devicelab.trace.words import as_html
 
 
 def train(device: str, steps: int = 4, optimizer: type = torch.optim.Adam) -> None:
@@ -307,10 +307,10 @@ def test_sizes_of_several_places_of_one_line_are_joined():
 
 def test_in_html_backticked_words_are_code():
     assert (
-        as_html("at line 2 `a < b`, `c`\nx")
+        paragraphs("at line 2 `a < b`, `c`\nx")
         == "<p>at line 2 <code>a &lt; b</code>, <code>c</code></p><p>x</p>"
     )
-    assert as_html("one ` alone") == "<p>one ` alone</p>"
+    assert paragraphs("one ` alone") == "<p>one ` alone</p>"
 
 
 def test_plain_data_for_json_holds_no_tensors():

@@ -13,8 +13,8 @@ from torch import nn
 
 from devicelab import devices
 from devicelab.trace import Trace, profiled
+from devicelab.trace.before_cuda import BeforeCuda
 from devicelab.trace.build import Watch
-from devicelab.trace.early import Early
 from devicelab.trace.nodes import Node, Work
 from devicelab.trace.profiled import Profiled
 from devicelab.trace.tree import absolute, judge_tree, line_of
@@ -334,7 +334,7 @@ def cuda_begins(monkeypatch):
 
 def test_a_whole_script_is_watched_without_touching_cuda_until_it_does_so_itself(cuda_begins):
     Stub.entered = 0
-    with Early(profiled=Stub) as seen:
+    with BeforeCuda(profiled=Stub) as seen:
         train(1)
         assert Stub.entered == 0
         cuda_begins()
@@ -346,7 +346,7 @@ def test_a_whole_script_is_watched_without_touching_cuda_until_it_does_so_itself
 
 
 def test_a_script_that_never_touches_cuda_is_told_by_the_dispatch_mode_alone(cuda_begins):
-    with Early(profiled=Stub) as seen:
+    with BeforeCuda(profiled=Stub) as seen:
         train(1)
     cuda_begins()  # after the end: nothing is to be started any more
     assert Trace(**seen.parts()).verdict().startswith("Training ran on cpu: forward, backward and optimizer")
@@ -354,7 +354,7 @@ def test_a_script_that_never_touches_cuda_is_told_by_the_dispatch_mode_alone(cud
 
 def test_cuda_that_another_thread_began_is_watched_from_the_next_step_on(cuda_begins):
     Stub.entered = 0
-    with Early(profiled=Stub):
+    with BeforeCuda(profiled=Stub):
         thread = threading.Thread(target=cuda_begins)
         thread.start()
         thread.join()

@@ -11,6 +11,7 @@ from typing import Any
 
 from devicelab.errors import InputError, listed
 from devicelab.html import table
+from devicelab.picture import Shown
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,23 @@ class Card:
     reached_half: float | None = None
     evidence: str | None = None
 
+    @property
+    def threads(self) -> int | None:
+        """How many threads a multiprocessor holds at once, where that is known."""
+        return THREADS.get(self.capability)
 
+
+# By compute capability: NVIDIA's CUDA programming guide, table of compute capabilities.
+THREADS = {
+    (7, 0): 2048,
+    (7, 5): 1024,
+    (8, 0): 2048,
+    (8, 6): 1536,
+    (8, 9): 1536,
+    (9, 0): 2048,
+    (10, 0): 2048,
+    (12, 0): 1536,
+}
 TERA, GIGA, MIB = 1e12, 1e9, 2**20
 COLUMNS = ("card", "memory", "fp32", "fp16", "bandwidth", "link to the host")
 SOURCE = "Peaks of the data sheets; sources: docs/sources.md, section Cards."
@@ -53,7 +70,7 @@ def _line(row: tuple[str, ...]) -> str:
     return f"{name:27}{memory:>10}{fp32:>15}{fp16:>17}{bandwidth:>12}  {link}"
 
 
-class Catalogue:
+class Catalogue(Shown):
     """Cards by name; iterating gives the cards, `find` takes short names."""
 
     def __init__(self, cards: list[Card]):
@@ -68,8 +85,6 @@ class Catalogue:
     def __str__(self) -> str:
         lines = [_line(row) for row in (COLUMNS, *self._rows())]
         return "\n".join([*lines, SOURCE])
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return table(COLUMNS, self._rows()) + f"<p>{SOURCE}</p>"

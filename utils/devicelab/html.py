@@ -32,6 +32,11 @@ def prose(text: str) -> str:
     return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
+def paragraphs(text: str) -> str:
+    """Return each line of a text as a paragraph, with its backticked words as code; everything is escaped."""
+    return "".join(f"<p>{prose(line)}</p>" for line in text.splitlines())
+
+
 def block(text: str) -> str:
     """Return code or an error, line by line as it is; long lines wrap."""
     return f'<pre style="white-space:pre-wrap;margin:0 0 8px 0">{escape(text)}</pre>'

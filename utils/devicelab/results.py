@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from . import html, units
+from . import units
 from .devices import Origin
+from .picture import Shown
 
 WIDE = 0.15  # an interquartile range above this share of the median is called unstable
 BUSY = 1.25  # programs ready to run per core; above it a measured time holds waiting for the CPU
@@ -28,8 +29,8 @@ def spread(samples: Sequence[float]) -> float:
     return third - first
 
 
-@dataclass(frozen=True)
-class Timing:
+@dataclass(frozen=True, repr=False)
+class Timing(Shown):
     """Seconds that one call took, sample by sample.
 
     `samples` are host seconds per call, `calls` the calls inside each sample. `device` is where the work really ran
@@ -118,11 +119,6 @@ class Timing:
     def __str__(self) -> str:
         line = f"{self.text} a call, {units.rate(self.per_second)} [{self.label}]"
         return "\n".join(text for text in (line, self.parts, self.caution) if text)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return "".join(f"<p>{html.escape(line)}</p>" for line in str(self).splitlines())
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON; every time in seconds."""

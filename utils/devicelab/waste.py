@@ -3,14 +3,15 @@
 import math
 from dataclasses import dataclass
 
-from . import html, units
+from . import units
 from .errors import InputError, check_range
+from .picture import Shown
 
 MOST = 1_000_000_000  # of a price, a factor or hours
 
 
-@dataclass(frozen=True)
-class Waste:
+@dataclass(frozen=True, repr=False)
+class Waste(Shown):
     """Work that takes `hours` on the right device and `slower` times as long on the wrong one, both at one price an hour."""
 
     price_per_hour: float
@@ -37,14 +38,9 @@ class Waste:
             f"of which {units.digits(self.wasted)}{self._unit} are wasted."
         )
 
-    __repr__ = __str__
-
     @property
     def _unit(self) -> str:
         return f" {self.currency}" if self.currency else ""
-
-    def _repr_html_(self) -> str:
-        return f"<p>{html.escape(str(self))}</p>"
 
 
 def waste(price_per_hour: float, slower: float, hours: float = 1.0, currency: str = "") -> Waste:

@@ -92,7 +92,7 @@ class CardCosts:
         self.per_byte = 1 / (card.bandwidth * reached_memory(card))
         self.link = card.link or UNKNOWN_LINK
         self._memory_spread = spread_of(card, GENERIC)
-        self._resident = card.multiprocessors * kernels.resident_threads(card.capability)
+        self._resident = card.multiprocessors * (card.threads or kernels.USUAL_THREADS)
         reached = reached_fp32(card)
         half = card.reached_half or reached
         single = card.fp32 * reached

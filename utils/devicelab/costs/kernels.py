@@ -56,6 +56,7 @@ FITTED = Constants(
 VOLTA, AMPERE, HOPPER = (7, 0), (8, 0), (9, 0)
 Tile = tuple[int, int]  # columns, rows
 LARGE, WIDE, HIGH, SMALL = (128, 128), (128, 64), (64, 128), (64, 64)
+USUAL_THREADS = 2048  # that a multiprocessor holds at once, where nobody tells
 ROW_THREADS = 128  # that layer norm gives to a row
 SHORT = 1024  # a softmax of no more elements keeps its row in registers
 VECTOR = 4  # elements that a thread reads at once
@@ -136,8 +137,3 @@ def padded(length: int, threads: int) -> int:
     """Return the elements of a row, filled up to what its threads take in whole steps."""
     step = threads * VECTOR
     return -(-length // step) * step
-
-
-def resident_threads(capability: tuple[int, int]) -> int:
-    """Return how many threads a processor holds at once (CUDA programming guide, compute capabilities)."""
-    return {(7, 5): 1024, (8, 6): 1536, (8, 9): 1536, (12, 0): 1536}.get(capability, 2048)

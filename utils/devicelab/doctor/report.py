@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from devicelab import html
+from devicelab.picture import Shown
 
 from .finding import Finding
 from .machine import Machine
@@ -27,8 +28,8 @@ COMMON_WORDS = {
 }  # names, at times
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Shown):
     """What was found on a machine; `str()` holds no user names and no home folders, and can be pasted into a question."""
 
     machine: Machine
@@ -61,8 +62,6 @@ class Report:
             lines += [f"  try:      {finding.command}"]
         facts = [f"  {fact}" for fact in self.machine.facts]
         return private("\n".join([*lines, "", "The facts, for a question to others:", *facts]))
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return f'<div style="white-space:pre-wrap;font-family:monospace">{html.escape(str(self))}</div>'

@@ -17,7 +17,7 @@ from devicelab.simgpu import current
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.marks import marks
 
-from .keep import Kept
+from .keep import Undo
 from .result import Estimate
 from .run import Run
 
@@ -45,8 +45,8 @@ def estimate(
     # loaded in any case: by the simulated card beneath, and by torch itself when it makes its first optimizer.
     from torch import _dynamo  # noqa: F401
 
-    kept = Kept(fn, args)
-    run = Run(card, kept, budget)
+    undo = Undo(fn, args)
+    run = Run(card, undo, budget)
     moved = _run(run, fn, args)
     return _result(run, card, moved, _is_compiled(fn))
 
@@ -92,7 +92,7 @@ def _on_host(tensor: torch.Tensor) -> bool:
 
 def _result(run: Run, card: Card, moved: bool, compiled: bool) -> Estimate:
     meter = run.meter
-    notes = ((MOVED, moved), (EAGER, compiled), (TAKEN, run.kept.advanced))
+    notes = ((MOVED, moved), (EAGER, compiled), (TAKEN, run.undo.advanced))
     return Estimate(
         seconds=meter.spent.seconds,
         low=meter.spent.low,

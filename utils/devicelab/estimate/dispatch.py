@@ -21,7 +21,7 @@ from devicelab.simgpu.run.create import request
 from devicelab.simgpu.run.handlers import BUILTIN
 
 from . import shapes
-from .keep import Kept
+from .keep import Undo
 from .kinds import (
     DYNAMIC,
     IN_PLACE,
@@ -47,10 +47,10 @@ class Idle(devices.Listener):
     """Hears of every operator of the function that is estimated; see the module's docstring."""
 
     def __init__(
-        self, kept: Kept, mode: Calls, card: Any, everything_moved: bool, deadline: float, steps: Any
+        self, undo: Undo, mode: Calls, card: Any, everything_moved: bool, deadline: float, steps: Any
     ):
         super().__init__()
-        self.kept, self.mode, self.card, self.everything_moved = kept, mode, card, everything_moved
+        self.undo, self.mode, self.card, self.everything_moved = undo, mode, card, everything_moved
         self.deadline, self.steps = deadline, steps
         self.operators = 0
         self.made: list[Tensor] = []
@@ -121,7 +121,7 @@ class Idle(devices.Listener):
             ) from None
         if getattr(storage, "_made_by", None) is self:
             return
-        self.kept.tensor(value)
+        self.undo.tensor(value)
         if self.everything_moved:
             self.adopt(storage)
         if marks.tag_of(value) is self.card:

@@ -7,6 +7,7 @@ from devicelab import html, units
 from devicelab.devices import Origin
 from devicelab.errors import InputError
 from devicelab.gpus import Card
+from devicelab.picture import Shown
 from devicelab.simgpu.machine.memory import CONTEXT
 
 TERA, GIGA = 1e12, 1e9
@@ -20,8 +21,8 @@ BOUNDS = {
 }
 
 
-@dataclass(frozen=True)
-class Estimate:
+@dataclass(frozen=True, repr=False)
+class Estimate(Shown):
     """What a call would take on a card, in seconds, from an idle card to an idle card.
 
     `launch`, `compute`, `memory`, `transfer` and `host` add up to `seconds`: the time that the card waits for the host or
@@ -114,8 +115,6 @@ class Estimate:
 
     def __str__(self) -> str:
         return "\n".join(self.lines)
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         first, *rest = (f"<p>{html.escape(line)}</p>" for line in self.lines if line != self._list(*BOUNDS))

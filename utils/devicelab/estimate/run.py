@@ -19,7 +19,7 @@ from devicelab.simgpu.machine.memory import Ledger, rounded
 from devicelab.simgpu.marks import marks
 
 from .dispatch import Idle
-from .keep import Kept
+from .keep import Undo
 from .meter import Meter
 from .values import Values
 
@@ -31,9 +31,9 @@ _Storage: Any = torch.UntypedStorage
 class Run:
     """One pass of the function over one stage, with what was counted."""
 
-    def __init__(self, card: Card, kept: Kept, budget: float):
-        self.card, self.kept, self.budget = card, kept, budget
-        self.steps = Steps(kept)
+    def __init__(self, card: Card, undo: Undo, budget: float):
+        self.card, self.undo, self.budget = card, undo, budget
+        self.steps = Steps(undo)
         self.meter = Meter([card])
         self.peak = 0
 
@@ -42,7 +42,7 @@ class Run:
     ) -> None:
         """Run `fn(*args)`. `moved`: every CPU tensor counts as lying on the card, but for those in `host`."""
         with ExitStack() as stack:
-            stack.callback(self.kept.restore)
+            stack.callback(self.undo.restore)
             simulation = stack.enter_context(_simulation(self.card))
             stack.enter_context(_without_other_modes(simulation.mode.listeners))
             self.meter = stack.enter_context(_metered(simulation, self.card))
@@ -51,14 +51,8 @@ class Run:
                 stack.enter_context(_everything_on(simulation.cards[0], host))
             stack.enter_context(self.steps.followed(moved, host))
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-            idle = Idle(
-                self.kept,
-                simulation.mode,
-                simulation.cards[0],
-                moved,
-                time.monotonic() + self.budget,
-                self.steps,
-            )
+            deadline = time.monotonic() + self.budget
+            idle = Idle(self.undo, simulation.mode, simulation.cards[0], moved, deadline, self.steps)
             values = Values(idle)
             stack.callback(values.patches.undo)
             values.install()
@@ -87,8 +81,8 @@ class Run:
 class Steps:
     """Hears of the optimizers' steps."""
 
-    def __init__(self, kept: Kept):
-        self.kept, self.count = kept, 0
+    def __init__(self, undo: Undo):
+        self.undo, self.count = undo, 0
         self.fresh = False  # whether an optimizer had no state before the run
         self.meter: Meter
         self._moved = False
@@ -123,7 +117,7 @@ class Steps:
             self._host.clear()
 
     def _begins(self, optimizer: Any, *_: Any) -> None:
-        self.kept.walk([optimizer])
+        self.undo.walk([optimizer])
         self.meter.stepping = True
         self.fresh = self.fresh or not optimizer.state
         if not self._moved:

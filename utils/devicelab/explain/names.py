@@ -1,19 +1,21 @@
 """The learner's own names for tensors, frame by frame."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import nn
 
-from devicelab.placement.walk import Walk
+from devicelab.placement.walk import At, Walk
 
 from .frames import Frame
 from .operands import MISSING, Operand, operands_of
 
 NOT_THE_LEARNERS = {"In", "Out", "exit", "quit", "get_ipython", "__builtins__"}
-MOST_OBJECTS = 20_000  # looked into in one frame; what is nearest comes first
+MOST_OBJECTS = (
+    20_000  # looked into in one frame, less far than placement does: a learner waits for the answer
+)
 
 
 @dataclass(frozen=True)
@@ -41,29 +43,17 @@ class _Collect(Walk):
     """Placement's walk, keeping the tensors themselves while the error is looked at."""
 
     def __init__(self, view: "View") -> None:
-        super().__init__()
+        super().__init__(MOST_OBJECTS)
         self.view = view
         self.found: list[Named] = []
         self.modules: list[tuple[str, nn.Module]] = []
 
-    def visit(self, name: str, value: object, kind: str = "tensor") -> None:
-        """Look into a value as placement does, but less far: a learner waits for the answer."""
-        if len(self._seen) < MOST_OBJECTS:
-            super().visit(name, value, kind)
+    def _note(self, at: At, tensor: torch.Tensor) -> None:
+        self.found.append(Named(at.name, tensor, at.kind, self.view, at.expects(tensor)))
 
-    def _attributes(self, name: str, module: nn.Module) -> None:
-        """Tensors first: they are to be named after their module, not after something far away that knows it too."""
-        for key, value in list(vars(module).items()):
-            if isinstance(value, torch.Tensor):
-                self.visit(f"{name}.{key}", value, "attribute")
-        super()._attributes(name, module)
-
-    def _note(self, name: str, tensor: torch.Tensor, kind: str, *, expected: bool = False) -> None:
-        self.found.append(Named(name, tensor, kind, self.view, expected))
-
-    def _module(self, name: str, module: nn.Module) -> None:
-        self.modules.append((name, module))
-        super()._module(name, module)
+    def _module(self, at: At, module: nn.Module) -> Iterator[tuple[At, object]]:
+        self.modules.append((at.name, module))
+        return super()._module(at, module)
 
 
 class View:
@@ -90,8 +80,7 @@ class View:
     @cached_property
     def _walk(self) -> _Collect:
         walk = _Collect(self)
-        for name, value in self.variables.items():
-            walk.visit(name, value)
+        walk.look(self.variables.items())
         return walk
 
     @property

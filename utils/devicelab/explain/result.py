@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from devicelab import html
+from devicelab.picture import Shown
 from devicelab.placement import Placement
 
 _BOX = "border-left:4px solid #8a4b00;padding:4px 12px;margin:6px 0"
@@ -21,8 +22,8 @@ class Met:
         return f"{self.name} ({self.device}{shape})"
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Shown):
     """An error put in words; no tensor is kept.
 
     `culprit` is the learner's own name of what stayed behind, `others` what did beside it, `fix` one line to type and `fix_at`
@@ -78,8 +79,6 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"  {label + ':':<8} {text}" for label, text in self.parts]
         return "\n".join([self.what, *(line.replace("\n", "\n" + " " * 11) for line in lines)])
-
-    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         rows = "".join(_row(label, text) for label, text in self.parts) + (_MORE if self.known else "")

@@ -4,8 +4,6 @@ The CPU is always measured. A real NVIDIA card is asked through NVML; of a simul
 against its own simulated seconds.
 """
 
-import threading
-import time
 from types import TracebackType
 
 from devicelab import devices
@@ -13,10 +11,12 @@ from devicelab.errors import InputError, check_range
 
 from .live import Live
 from .queue import Queue
-from .readers import Cpu, Gpu, gpu_reader
-from .result import Load, Sample
+from .readers import gpu_reader
+from .result import Sample
+from .sampler import Sampler, parts
+from .shown import Load
 
-__all__ = ["Load", "Sample", "monitor"]
+__all__ = ["Load", "Sample", "Sampler", "monitor"]
 
 
 class monitor:  # lower case: it reads as a function
@@ -39,7 +39,7 @@ class monitor:  # lower case: it reads as a function
         present = devices.simulated()
         self._queue = Queue(present, self._device) if present else None
         self._sampler = Sampler(self._interval, gpu_reader(self._device), self._queue)
-        self._sampler.live = Live() if self._is_live else None
+        self._sampler.live = Live().show if self._is_live else None
         self._result = object.__new__(Load)  # filled when the block ends, frozen from then on
         if self._queue:
             self._queue.start()
@@ -55,68 +55,3 @@ class monitor:  # lower case: it reads as a function
             self._sampler.stop()
         finally:
             Load.__init__(self._result, **parts(self._sampler, self._queue))  # type: ignore[arg-type]
-
-
-class Sampler:
-    """A thread that takes a sample every `interval` seconds and a last one when it is stopped."""
-
-    def __init__(self, interval: float, gpu: Gpu, queue: Queue | None) -> None:
-        self.interval, self.gpu, self.queue = interval, gpu, queue
-        self.cpu = Cpu()
-        self.live: Live | None = None
-        self.samples: list[Sample] = []
-        self.seconds, self.trouble = 0.0, ""
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="devicelab-monitor", daemon=True)
-
-    def start(self) -> None:
-        """Begin; the first sample comes after one interval."""
-        self._begin = self._last = time.perf_counter()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Take the last sample and end the thread."""
-        self.seconds = time.perf_counter() - self._begin
-        self._ends.set()
-        self._thread.join()
-        self.gpu.close()
-
-    def _run(self) -> None:
-        try:
-            while True:
-                ends = self._ends.wait(self.interval)
-                self._sample()
-                if self.live:
-                    self.live.show(self, last=ends)
-                if ends:
-                    return
-        except Exception as error:  # the learner's work goes on, whatever a driver says
-            self.trouble = f"Sampling stopped after {len(self.samples)} samples: {error}"
-
-    def _sample(self) -> None:
-        now, begin = time.perf_counter(), self._last
-        cores, process = self.cpu.read(now - begin)
-        self.samples.append(Sample(begin - self._begin, now - begin, cores, process, *self.gpu.read()))
-        self._last = now
-
-
-def parts(sampler: Sampler, queue: Queue | None) -> dict[str, object]:
-    """Return the fields of a Load."""
-    notes = [*sampler.cpu.notes, *sampler.gpu.notes, *(queue.notes() if queue else []), sampler.trouble]
-    gpu = queue or sampler.gpu
-    return {
-        "samples": tuple(sampler.samples),
-        "queue": tuple(queue.bins()) if queue else (),
-        "seconds": sampler.seconds,
-        "interval": sampler.interval,
-        "origin": gpu.origin,
-        "device": gpu.device,
-        "name": gpu.name,
-        "total": gpu.total,
-        "limit": None if queue else sampler.gpu.limit,
-        "simulated_seconds": queue.seconds if queue else None,
-        "kernels": queue.kernels if queue else None,
-        "copies": queue.copies if queue else None,
-        "context": queue.context if queue else None,
-        "notes": tuple(note for note in notes if note),
-    }

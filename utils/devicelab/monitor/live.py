@@ -1,17 +1,15 @@
 """A picture that grows in the notebook while a block runs: inline HTML, because drawing must cost the work little."""
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from devicelab import units
 from devicelab.html import escape
 
+from .queue import Queue
+from .result import Sample
+from .sampler import Sampler
 from .words import share
-
-if TYPE_CHECKING:
-    from . import Sampler
-    from .queue import Queue
-    from .result import Sample
 
 PAUSE = 0.5  # seconds between two drawings
 COLUMNS = 60  # samples to look back on
@@ -30,7 +28,7 @@ class Live:
             self._html: Any = HTML
             self._handle = display(HTML("<p>Watching.</p>"), display_id=True)
 
-    def show(self, sampler: "Sampler", last: bool) -> None:
+    def show(self, sampler: Sampler, last: bool) -> None:
         """Draw, unless it was done just now."""
         now = time.perf_counter()
         if self._handle is not None and (last or now - self._drawn > PAUSE):
@@ -38,18 +36,18 @@ class Live:
             self._handle.update(self._html(picture(sampler)))
 
 
-def picture(sampler: "Sampler") -> str:
+def picture(sampler: Sampler) -> str:
     """Return the load of the last samples as HTML: a strip for the cores, one for the GPU."""
     return _cpu(sampler) + (_queue(sampler.queue) if sampler.queue is not None else _gpu(sampler))
 
 
-def _cpu(sampler: "Sampler") -> str:
+def _cpu(sampler: Sampler) -> str:
     told = [sample.cpu for sample in sampler.samples[-COLUMNS:] if sample.cpu]
     about = _each(told[-1]) if told else ""
     return _strip("CPU, all cores (measured)", [sum(cores) / len(cores) for cores in told], CPU_COLOUR, about)
 
 
-def _gpu(sampler: "Sampler") -> str:
+def _gpu(sampler: Sampler) -> str:
     samples = sampler.samples[-COLUMNS:]
     if sampler.gpu.device == "cpu":
         return ""
@@ -57,7 +55,7 @@ def _gpu(sampler: "Sampler") -> str:
     return _strip(f"{sampler.gpu.name} (measured)", busy, GPU_COLOUR, _about(samples[-1]))
 
 
-def _queue(queue: "Queue") -> str:
+def _queue(queue: Queue) -> str:
     bins = queue.bins()
     busy = _thinned([bin.gpu or 0.0 for bin in bins])
     return _strip(f"{queue.name} (simulated seconds)", busy, GPU_COLOUR, _about(bins[-1]) if bins else "")
@@ -67,7 +65,7 @@ def _each(cores: tuple[float, ...]) -> str:
     return "Each core: " + " ".join(f"{100 * core:.0f}" for core in cores[:64]) + " %"
 
 
-def _about(sample: "Sample") -> str:
+def _about(sample: Sample) -> str:
     memory = "" if sample.memory is None else f"{units.size(sample.memory)} taken"
     power = "" if sample.power is None else f"{sample.power:.0f} W"
     return ", ".join(word for word in (memory, power) if word)

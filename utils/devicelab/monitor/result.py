@@ -1,14 +1,11 @@
-"""What a monitor returns: samples over time, one sentence, and what "utilization" means."""
+"""What a monitor saw: samples over time, and their means."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean
 
-from devicelab import html
 from devicelab.devices import Origin
 from devicelab.errors import InputError
-
-from . import words
 
 
 @dataclass(frozen=True)
@@ -28,9 +25,9 @@ class Sample:
     power: float | None
 
 
-@dataclass(frozen=True)
-class Load:
-    """What CPU and GPU did between the start and the end of a `with lab.monitor() as m:` block.
+@dataclass(frozen=True, repr=False)
+class Observed:
+    """What a monitor saw between the start and the end of its block.
 
     `samples` are measured, in real seconds. `queue` is the simulated card's work, in simulated seconds: another clock,
     so the two are never drawn over each other. `origin` and `device` speak of the GPU. `total` is the card's memory (bytes),
@@ -53,7 +50,7 @@ class Load:
     notes: tuple[str, ...] = ()
 
     def __getattr__(self, name: str) -> object:
-        if name in Load.__dataclass_fields__:
+        if name in Observed.__dataclass_fields__:
             raise InputError("This monitor is still running: read it after the `with` block has ended.")
         raise AttributeError(f"A monitor's result has no {name!r}.")
 
@@ -99,26 +96,3 @@ class Load:
         pairs = [(v, s.seconds) for v, s in zip(values, samples, strict=True) if v is not None]
         total = sum(seconds for _, seconds in pairs)
         return sum(value * seconds for value, seconds in pairs) / total if total else None
-
-    def sentence(self) -> str:
-        """Return the answer in one sentence."""
-        return words.sentence(self)
-
-    def __str__(self) -> str:
-        return "\n".join(words.lines(self)) if "samples" in vars(self) else "a monitor that is still running"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return "".join(f"<p>{html.escape(line)}</p>" for line in str(self).splitlines())
-
-    def plot(self):
-        """Return a picture of the load over time; needs matplotlib."""
-        from devicelab.plots import load
-
-        return load(self)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data for JSON; times in seconds, sizes in bytes, power in watts, shares from 0 to 1."""
-        means = ("cpu", "process", "gpu", "memory", "power")
-        return asdict(self) | {name: getattr(self, name) for name in means}

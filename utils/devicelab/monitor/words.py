@@ -1,11 +1,8 @@
 """The sentences of a Load."""
 
-from typing import TYPE_CHECKING
-
 from devicelab import units
 
-if TYPE_CHECKING:
-    from .result import Load
+from .result import Observed
 
 LOOKS_BACK = 1.0  # seconds, at most, over which NVML's figure reaches (docs/sources.md)
 MEANING = (
@@ -19,14 +16,14 @@ TWO_CLOCKS = (
 )
 
 
-def sentence(load: "Load") -> str:
+def sentence(load: Observed) -> str:
     """Return what GPU and CPU did, with the origin of each number."""
     card = [] if load.device == "cpu" else _card(load)
     text = "; ".join([*card, _cpu(load)])
     return f"{text[0].upper()}{text[1:]} {label(load)}"
 
 
-def label(load: "Load") -> str:
+def label(load: Observed) -> str:
     """Return the origin of GPU's and CPU's numbers in brackets."""
     if load.device == "cpu":
         return "[measured, cpu]"
@@ -34,7 +31,7 @@ def label(load: "Load") -> str:
     return f"[measured, {where}]" if load.origin == "measured" else f"[GPU simulated, {where}; CPU measured]"
 
 
-def _card(load: "Load") -> list[str]:
+def _card(load: Observed) -> list[str]:
     said = []
     if load.gpu is not None:
         said.append(
@@ -48,7 +45,7 @@ def _card(load: "Load") -> list[str]:
     return [", ".join(said)] if said else ["of the GPU nothing could be read"]
 
 
-def _cpu(load: "Load") -> str:
+def _cpu(load: Observed) -> str:
     process, cores = load.process, load.cores
     if process is None:
         return "of the CPU nothing was seen"
@@ -65,7 +62,7 @@ def share(value: float) -> str:
     return f"{percent:.2f} %" if percent < 1 else f"{percent:.1f} %"
 
 
-def lines(load: "Load") -> list[str]:
+def lines(load: Observed) -> list[str]:
     """Return the sentence, what it means and what could not be seen."""
     said = [sentence(load)]
     if load.context:
@@ -79,7 +76,7 @@ def lines(load: "Load") -> list[str]:
     return [*said, *_short(load), *load.notes]
 
 
-def _short(load: "Load") -> list[str]:
+def _short(load: Observed) -> list[str]:
     """Warn of a block that is too short for the samples, or for NVML's own."""
     said = []
     if load.seconds < 2 * load.interval:

@@ -18,10 +18,9 @@ def placement(*objects: object, **named: object) -> Placement:
     module keeps where `.to()` cannot reach them. Names come from the caller's own variables, or from keywords. Works on
     real, simulated, MPS and meta tensors; no device is touched and no value is shown.
     """
-    frame = sys._getframe(1)
-    count = len(objects)
+    names, count = _names(sys._getframe(1)), len(objects)
     found = [
-        (_name(value, frame) or _unnamed(value, number, count), value)
+        (names.get(id(value)) or _unnamed(value, number, count), value)
         for number, value in enumerate(objects, 1)
     ]
     found += named.items()
@@ -29,8 +28,7 @@ def placement(*objects: object, **named: object) -> Placement:
         key=lambda pair: isinstance(pair[1], Optimizer)
     )  # last, so that its state can be named after the parameters
     walk = Walk()
-    for name, value in found:
-        walk.visit(name, value)
+    walk.look(found)
     return Placement(tuple(walk.places), walk.truncated)
 
 
@@ -38,10 +36,7 @@ def _unnamed(value: object, number: int, count: int) -> str:
     return type(value).__name__ + (f" ({number})" if count > 1 else "")
 
 
-def _name(value: object, frame: FrameType) -> str | None:
-    """Return the caller's own name of `value`, if it has one."""
-    for variables in (frame.f_locals, frame.f_globals):
-        for name, other in list(variables.items()):
-            if other is value and not name.startswith("_"):
-                return name
-    return None
+def _names(frame: FrameType) -> dict[int, str]:
+    """Return the caller's own names of its objects by their ids, a local name before a global one."""
+    pairs = [*frame.f_locals.items(), *list(frame.f_globals.items())]
+    return {id(value): name for name, value in reversed(pairs) if not name.startswith("_")}

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 from devicelab import html, units
+from devicelab.picture import Shown
 
 LINES = 8  # what is shown without being asked for more
 STAYS = {
@@ -38,14 +40,14 @@ class Place:
         return f"{self.name}  {self.device}  {shape}  {units.size(self.bytes)}  ({self.why})"
 
 
-@dataclass(frozen=True)
-class Placement:
+@dataclass(frozen=True, repr=False)
+class Placement(Shown):
     """Every tensor that was found; `str()` is a sentence and at most eight lines, `table()` has all of them."""
 
     places: tuple[Place, ...]
     truncated: bool = False
 
-    @property
+    @cached_property
     def devices(self) -> tuple[str, ...]:
         """The devices in use, the one with the most bytes of parameters first."""
         weight: Counter[str] = Counter()
@@ -53,13 +55,13 @@ class Placement:
             weight[place.device] += place.bytes + 1 if "parameter" in place.kind else 0
         return tuple(sorted({place.device for place in self.places}, key=lambda name: (-weight[name], name)))
 
-    @property
+    @cached_property
     def target(self) -> str | None:
         """The device on which the rest should be: an accelerator with parameters before any other, then the fullest."""
         accelerators = [name for name in self.devices if not name.startswith(("cpu", "meta"))]
         return next(iter((*accelerators, *self.devices)), None)
 
-    @property
+    @cached_property
     def misplaced(self) -> tuple[Place, ...]:
         """The tensors that are elsewhere, without those that PyTorch itself keeps on the CPU."""
         return tuple(place for place in self.places if place.device != self.target and not place.expected)
@@ -105,8 +107,6 @@ class Placement:
         cut = ["The structure is too large; what lies deeper was not looked at."] if self.truncated else []
         return "\n".join([self.sentence, *(f"  {line}" for line in lines), *cut])
 
-    __repr__ = __str__
-
     def _repr_html_(self) -> str:
         sentence, *lines = str(self).splitlines()
         items = "".join(f"<li>{html.escape(line.strip())}</li>" for line in lines)
@@ -114,5 +114,6 @@ class Placement:
 
     def table(self) -> str:
         """Return all tensors as text, the misplaced ones first."""
-        rest = [place for place in self.places if place not in set(self.misplaced)]
+        first = set(self.misplaced)
+        rest = [place for place in self.places if place not in first]
         return "\n".join(str(place) for place in (*self.misplaced, *rest))

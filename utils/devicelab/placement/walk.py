@@ -1,178 +1,146 @@
 """Find every tensor of a model, an optimizer or a batch, with the name by which its owner would reach it."""
 
-import dataclasses
+from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping
-from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import Any
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils.data import DataLoader, Dataset
+
+from devicelab.reach import MOST, Reach, inside
 
 from .result import Place
 
-MOST_OBJECTS = 200_000  # looked at in one call; a larger structure is reported as cut off
-DEEPEST = 200  # levels of nesting
-MODULE_TENSORS = {"_parameters", "_buffers", "_modules"}
-PLAIN = (
-    str,
-    bytes,
-    bytearray,
-    int,
-    float,
-    complex,
-    bool,
-    type(None),
-    type,
-    torch.device,
-    torch.dtype,
-    torch.Size,
+DEEPEST = (
+    200  # levels of nesting; a structure that is deeper, or larger than Reach allows, is reported as cut off
 )
+HOOKS = ("_forward", "_backward", "_state_dict", "_load_state")
+MODULE_TENSORS = {"_parameters", "_buffers", "_modules"}
+CONTAINERS = (Mapping, list, tuple, set, frozenset, Dataset)
+INNER = {
+    "builtins",
+    "torch",
+    "numpy",
+    "threading",
+    "_io",
+    "logging",
+}  # objects of theirs hold nothing of the learner's
+
+
+class At(NamedTuple):
+    """How a value was come to: the name by which its owner would reach it, and what a tensor found there is called."""
+
+    name: str
+    kind: str = "tensor"
+    hidden: bool = False  # inside something that module.to() cannot reach
+    stays: bool = False  # PyTorch keeps it on the CPU on purpose
+
+    def part(self, kind: str) -> str:
+        """Return what a parameter or a buffer of a module is called."""
+        return f"{kind} of a module that .to() cannot reach" if self.hidden else kind
+
+    def expects(self, tensor: torch.Tensor) -> bool:
+        """Say whether PyTorch itself keeps a tensor where it is."""
+        return self.stays and tensor.device.type == "cpu"
 
 
 class Walk:
     """One look at some objects: each tensor is met once, under the first name that leads to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
         self.places: list[Place] = []
-        self.truncated = False
-        self._depth = 0
-        self._seen: dict[int, object] = {}  # keeps what was seen alive, so that no id is used again
+        self._reach: Reach[At] = Reach(self._inside, DEEPEST, most)
         self._names: dict[int, str] = {}  # of parameters, for the optimizers that hold them
-        self._hidden = False  # inside something that module.to() cannot reach
 
-    def visit(self, name: str, value: object, kind: str = "tensor") -> None:
-        """Note the tensors of `value`; `kind` is what a tensor found directly is called."""
-        if isinstance(value, PLAIN) or id(value) in self._seen:
-            return
-        if len(self._seen) >= MOST_OBJECTS or self._depth >= DEEPEST:
-            self.truncated = True
-            return
-        self._seen[id(value)] = value
-        self._depth += 1
-        self._look_into(name, value, kind)
-        self._depth -= 1
+    @property
+    def truncated(self) -> bool:
+        """Whether the structure was too large, so that something was not looked at."""
+        return self._reach.truncated
 
-    def _look_into(self, name: str, value: object, kind: str) -> None:
-        if isinstance(value, torch.Tensor):
-            self._note(name, value, kind)
-        elif isinstance(value, nn.Module):
-            self._module(name, value)
-        elif isinstance(value, torch.optim.Optimizer):
-            self._optimizer(name, value)
-        else:
-            for child, item in self._children(name, value):
-                self.visit(child, item, kind)
+    def look(self, named: Iterable[tuple[str, object]]) -> None:
+        """Note the tensors that can be reached from some objects with their names."""
+        for at, value in self._reach.walk((At(name), value) for name, value in named):
+            if isinstance(value, torch.Tensor):
+                self._note(at, value)
 
-    def _note(self, name: str, tensor: torch.Tensor, kind: str, *, expected: bool = False) -> None:
+    def _note(self, at: At, tensor: torch.Tensor) -> None:
         lazy = is_lazy(tensor)
         shape = None if lazy else tuple(tensor.shape)
         size = 0 if lazy else _bytes(tensor)
-        self.places.append(Place(name, kind, str(tensor.device), shape, size, expected))
+        self.places.append(Place(at.name, at.kind, str(tensor.device), shape, size, at.expects(tensor)))
 
-    def _module(self, name: str, module: nn.Module) -> None:
-        for path, part in list(module.named_modules()):
-            self._seen[id(part)] = part
-            at = f"{name}.{path}" if path else name
+    def _inside(self, at: At, value: Any) -> Iterable[tuple[At, Any]]:
+        if isinstance(value, torch.Tensor):
+            return ()
+        if isinstance(value, nn.Module):
+            return self._module(at, value)
+        if isinstance(value, torch.optim.Optimizer):
+            return self._optimizer(at, value)
+        if isinstance(value, PackedSequence):  # PyTorch keeps its sizes on the CPU on purpose
+            return [
+                (At(f"{at.name}.batch_sizes", stays=True), value.batch_sizes),
+                (at._replace(name=f"{at.name}.data"), value.data),
+            ]
+        return ((At(at.name + step, at.kind, at.hidden), item) for step, item in _held(value))
+
+    def _module(self, at: At, module: nn.Module) -> Iterator[tuple[At, Any]]:
+        parts = [(f".{path}" if path else "", part) for path, part in self._below(module)]
+        for path, part in parts:
             for key, parameter in part._parameters.items():
-                if parameter is not None:
-                    self._names.setdefault(id(parameter), f"{path}.{key}" if path else key)
-                    self.visit(f"{at}.{key}", parameter, self._reachable("parameter"))
+                self._names.setdefault(id(parameter), f"{path}.{key}"[1:])
+                yield At(f"{at.name}{path}.{key}", at.part("parameter")), parameter
             for key, buffer in part._buffers.items():
-                self.visit(f"{at}.{key}", buffer, self._reachable("buffer"))
-        for path, part in list(module.named_modules()):
-            self._attributes(f"{name}.{path}" if path else name, part)
+                yield At(f"{at.name}{path}.{key}", at.part("buffer")), buffer
+        for path, part in parts:
+            yield from _attributes(at.name + path, part)
 
-    def _reachable(self, kind: str) -> str:
-        return f"{kind} of a module that .to() cannot reach" if self._hidden else kind
+    def _below(self, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        """Yield a module and those in it as named_modules() does, but without recursion and only what was not met before."""
+        waiting = [("", module)]
+        while waiting:
+            path, part = waiting.pop()
+            if part is not module and id(part) in self._reach.seen:
+                continue
+            self._reach.seen[id(part)] = part
+            yield path, part
+            below = [(f"{path}.{name}" if path else name, inner) for name, inner in part._modules.items()]
+            waiting += [(way, inner) for way, inner in reversed(below) if inner is not None]
 
-    def _attributes(self, name: str, module: nn.Module) -> None:
-        outside, self._hidden = self._hidden, True
-        plain = sorted(
-            vars(module).items(), key=lambda item: not isinstance(item[1], torch.Tensor)
-        )  # the shortest names first
-        for key, value in plain:
-            if key not in MODULE_TENSORS and not key.startswith(
-                ("_forward", "_backward", "_state_dict", "_load_state")
-            ):
-                kind = "attribute" if isinstance(value, torch.Tensor) else f"inside the attribute {key}"
-                self.visit(f"{name}.{key}", value, kind)
-        self._hidden = outside
-
-    def _optimizer(self, name: str, optimizer: torch.optim.Optimizer) -> None:
+    def _optimizer(self, at: At, optimizer: torch.optim.Optimizer) -> Iterator[tuple[At, Any]]:
+        """Yield the parameters, then their state; PyTorch keeps Adam's step counter on the CPU on purpose."""
+        kind = "parameter that only the optimizer holds" if self._names else "parameter"
         for group, settings in enumerate(optimizer.param_groups):
             for number, parameter in enumerate(settings["params"]):
-                kind = "parameter that only the optimizer holds" if self._names else "parameter"
-                self.visit(f"{name}.param_groups[{group}]['params'][{number}]", parameter, kind)
+                yield At(f"{at.name}.param_groups[{group}]['params'][{number}]", kind), parameter
         for number, (parameter, state) in enumerate(optimizer.state.items()):
             owner = self._names.get(id(parameter), number)
             for key, value in state.items() if isinstance(state, Mapping) else ():
-                self._state(f"{name}.state[{owner}].{key}", key, value)
-
-    def _state(self, name: str, key: str, value: object) -> None:
-        """PyTorch keeps Adam's step counter on the CPU on purpose; everything else belongs beside its parameter."""
-        if (
-            isinstance(value, torch.Tensor)
-            and key == "step"
-            and value.dim() == 0
-            and id(value) not in self._seen
-        ):
-            self._seen[id(value)] = value
-            self._note(name, value, "optimizer state", expected=value.device.type == "cpu")
-        else:
-            self.visit(name, value, "optimizer state")
-
-    def _children(self, name: str, value: object) -> Iterable[tuple[str, object]]:
-        if isinstance(value, PackedSequence):
-            return self._packed(name, value)
-        if isinstance(value, Mapping):
-            return ((f"{name}[{_key(key)}]", item) for key, item in list(value.items()))
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return ((f"{name}.{field}", getattr(value, field)) for field in value._fields)
-        if isinstance(value, (list, tuple)):
-            return ((f"{name}[{number}]", item) for number, item in enumerate(value))
-        if isinstance(value, (set, frozenset)):
-            return ((f"{name}{{...}}", item) for item in value)
-        if dataclasses.is_dataclass(value):
-            return ((f"{name}.{f.name}", getattr(value, f.name, None)) for f in dataclasses.fields(value))
-        return _own_attributes(name, value)
-
-    def _packed(self, name: str, packed: PackedSequence) -> Iterator[tuple[str, object]]:
-        """PyTorch keeps a packed sequence's batch_sizes on the CPU on purpose."""
-        self._seen[id(packed.batch_sizes)] = packed.batch_sizes
-        self._note(f"{name}.batch_sizes", packed.batch_sizes, "tensor", expected=True)
-        yield f"{name}.data", packed.data
+                stays = key == "step" and isinstance(value, torch.Tensor) and value.dim() == 0
+                yield At(f"{at.name}.state[{owner}].{key}", "optimizer state", stays=stays), value
 
 
-def _own_attributes(name: str, value: object) -> Iterable[tuple[str, object]]:
-    """The attributes of a user's object; functions, and torch's and Python's inner objects, hold nothing of the learner's."""
-    if isinstance(value, (FunctionType, BuiltinFunctionType, MethodType)):
+def _attributes(name: str, module: nn.Module) -> Iterator[tuple[At, Any]]:
+    """Yield a module's plain attributes, tensors first: so these get the shortest names."""
+    for key, value in sorted(vars(module).items(), key=lambda item: not isinstance(item[1], torch.Tensor)):
+        if key not in MODULE_TENSORS and not key.startswith(HOOKS):
+            kind = "attribute" if isinstance(value, torch.Tensor) else f"inside the attribute {key}"
+            yield At(f"{name}.{key}", kind, hidden=True), value
+
+
+def _held(value: Any) -> Iterable[tuple[str, Any]]:
+    """Return what a value holds of the learner's; from data sets and loaders nothing is drawn."""
+    if isinstance(value, DataLoader):
+        return [(".dataset", value.dataset)]
+    if isinstance(value, Mapping) and not isinstance(value, (dict, UserDict)):
+        return inside(dict(value))  # only its own code knows what it holds
+    home = type(value).__module__.partition(".")[0]
+    if isinstance(value, (FunctionType, MethodType)) or (home in INNER and not isinstance(value, CONTAINERS)):
         return ()
-    if type(value).__module__.partition(".")[0] in (
-        "builtins",
-        "torch",
-        "numpy",
-        "threading",
-        "_io",
-        "logging",
-    ):
-        return _dataset(name, value)
-    attributes: dict[str, Any] = getattr(value, "__dict__", {})
-    return ((f"{name}.{key}", item) for key, item in list(attributes.items()))
-
-
-def _dataset(name: str, value: object) -> Iterable[tuple[str, object]]:
-    """Look into torch's data sets and loaders; nothing is drawn from them."""
-    if isinstance(value, torch.utils.data.DataLoader):
-        return [(f"{name}.dataset", value.dataset)]
-    if isinstance(value, torch.utils.data.Dataset):
-        return [(f"{name}.{key}", item) for key, item in vars(value).items()]
-    return ()
-
-
-def _key(key: object) -> str:
-    return repr(key) if isinstance(key, (str, int, float, bool)) else type(key).__name__
+    return inside(value)
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -11,8 +11,8 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from devicelab import html
 from devicelab.errors import InputError, listed
+from devicelab.picture import Shown
 from devicelab.results import Timing
 
 HOW = "On a machine with an NVIDIA GPU, this makes one in a few minutes: python -m devicelab record"
@@ -57,7 +57,7 @@ class Recording:
     __repr__ = __str__
 
 
-class Recordings(tuple[Recording, ...]):
+class Recordings(Shown, tuple[Recording, ...]):
     """The recordings there are, in the order of their cards' names."""
 
     __slots__ = ()
@@ -76,11 +76,6 @@ class Recordings(tuple[Recording, ...]):
         return (
             "\n".join(str(recording) for recording in self) if self else f"There are no recordings yet. {HOW}"
         )
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return "".join(f"<p>{html.escape(line)}</p>" for line in str(self).splitlines())
 
 
 def recordings(folder: str | Path | None = None) -> Recordings:

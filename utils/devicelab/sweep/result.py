@@ -1,23 +1,20 @@
 """What a sweep returns."""
 
-import html
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from devicelab.html import table
+from devicelab import html
+from devicelab.picture import Picture, Shown
 from devicelab.variants.outcome import how_known
 
 from .line import Crossover, Line, Point
-
-if TYPE_CHECKING:
-    from devicelab.plots import Picture
+from .plot import plot
 
 SHOWN = 4  # lines in the text
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Shown):
     """Timings over sizes: `points` in the order of their size, `lines` along width (or rows, where only these vary).
 
     `left_out` holds (rows, width, why) of the sizes that were not timed.
@@ -69,8 +66,6 @@ class Sweep:
     def __str__(self) -> str:
         return "\n".join(self.sentences)
 
-    __repr__ = __str__
-
     def _repr_html_(self) -> str:
         header = ("Rows", "Width", "CPU", "GPU", "Ahead")
         rows = [
@@ -83,10 +78,8 @@ class Sweep:
             )
             for point in sorted(self.points, key=lambda point: (point.rows, point.width))
         ]
-        return "".join(f"<p>{html.escape(text)}</p>" for text in self.sentences) + table(header, rows)
+        return html.paragraphs(str(self)) + html.table(header, rows)
 
-    def plot(self) -> "Picture":
+    def plot(self) -> Picture:
         """Return the times over the sizes as a picture on logarithmic axes, with the sentences as its text."""
-        from devicelab.plots import sizes
-
-        return sizes(self)
+        return plot(self.lines, self.sentences)

@@ -1,6 +1,5 @@
 """What naive clocks say about a call, beside the right one."""
 
-import html
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -9,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch.utils.benchmark.utils.common import set_torch_threads
 
-from devicelab import devices, units
-from devicelab.html import table
+from devicelab import devices, html, units
+from devicelab.picture import Shown, columns
 from devicelab.results import Timing
 
 from .calls import Call, Fn, check_function, once, quiet, where
@@ -27,8 +26,8 @@ class Clock(NamedTuple):
     measured: str
 
 
-@dataclass(frozen=True)
-class NaiveTiming:
+@dataclass(frozen=True, repr=False)
+class NaiveTiming(Shown):
     """What naive clocks showed for one call (`clocks`), and what it takes (`right`)."""
 
     clocks: tuple[Clock, ...]
@@ -46,17 +45,13 @@ class NaiveTiming:
         return f"One call by naive clocks and by the right one [{self.right.label}]"
 
     def __str__(self) -> str:
-        rows = self._rows()
-        first, second, third = (max(len(row[i]) for row in rows) for i in range(3))
-        lines = [f"{a:<{first}}  {b:>{second}}  {c:>{third}}  {text}" for a, b, c, text in rows]
-        return "\n".join([self._title, *lines, *filter(None, [self.right.caution])])
-
-    __repr__ = __str__
+        return "\n".join(
+            [self._title, *columns(self._rows(), right=(1, 2)), self.right.caution or ""]
+        ).rstrip()
 
     def _repr_html_(self) -> str:
-        caution = f"<p>{html.escape(self.right.caution)}</p>" if self.right.caution else ""
         header = ("Clock", "It shows", "Of the right time", "What that really is")
-        return table(header, self._rows(), self._title) + caution
+        return html.table(header, self._rows(), self._title) + html.paragraphs(self.right.caution or "")
 
 
 def timeit_naive(fn: Fn, *, seconds: float = 0.3) -> NaiveTiming:

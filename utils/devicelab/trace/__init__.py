@@ -14,7 +14,8 @@ from devicelab import devices
 from devicelab.errors import InputError
 
 from .lines import Line
-from .result import Copy, Event, Operator, Phase, Synchronization, Trace
+from .result import Copy, Event, Operator, Phase, Synchronization
+from .shown import Trace
 
 __all__ = ["Copy", "Event", "Line", "Operator", "Phase", "Synchronization", "Trace", "trace"]
 
@@ -48,9 +49,9 @@ class trace:  # lower case: it reads as a function
 
 def _source(on_step: Callable[[], object] | None, early: bool) -> Any:
     if early and torch.backends.cuda.is_built() and devices.simulated() is None:
-        from .early import Early
+        from .before_cuda import BeforeCuda
 
-        return Early(on_step)
+        return BeforeCuda(on_step)
     present = devices.present()
     if present.type == "cuda" and present.origin == "measured":
         from .profiled import Profiled

@@ -1,12 +1,11 @@
-"""What a trace returns: operators, copies and synchronizations by device, phase and line."""
+"""What a trace saw: operators, copies and synchronizations by device, phase and line."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 
 from devicelab.devices import Origin
 from devicelab.errors import InputError
 
-from . import words
 from .lines import Line
 
 PHASES = ("forward", "backward", "optimizer")
@@ -92,9 +91,9 @@ class Phase:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Trace:
-    """What ran on which device between the start and the end of a `with lab.trace() as t:` block.
+@dataclass(frozen=True, repr=False)
+class Observed:
+    """What a trace saw between the start and the end of its block.
 
     `name` is the present device's, `card` its type ("cpu" where there is no accelerator). `steps` counts optimizer
     steps. `seconds` is the length of the block on the host's clock. `notes` say what could not be seen. `faults` are
@@ -114,7 +113,7 @@ class Trace:
     faults: tuple[tuple[str, Line | None], ...] = ()
 
     def __getattr__(self, name: str) -> object:
-        if name in Trace.__dataclass_fields__:
+        if name in Observed.__dataclass_fields__:
             raise InputError("This trace is still running: read it after the `with` block has ended.")
         raise AttributeError(f"A trace has no {name!r}.")
 
@@ -143,40 +142,3 @@ class Trace:
         if not {"backward", "optimizer"} & set(self.phases):
             return ()
         return tuple(sorted({device for phase in self.phases.values() for device in phase.devices}))
-
-    def verdict(self) -> str:
-        """Return the answer in one sentence."""
-        return words.verdict(self)
-
-    def __str__(self) -> str:
-        return (
-            "\n".join(words.summary(self)) if "operators" in vars(self) else "a trace that is still running"
-        )
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return words.as_html(str(self))
-
-    def table(self) -> "words.Table":
-        """Return operators by device, phase and line, the longest first."""
-        return words.table(self)
-
-    def text(self) -> str:
-        """Return everything as text: the sentence, all operators, copies and synchronizations."""
-        return words.text(self)
-
-    def timeline(self, whole: bool = False):
-        """Return a picture: what each device did, and when; of a training its first steps, or all (`whole`). Needs matplotlib."""
-        from devicelab.plots import timeline
-
-        return timeline(self, whole)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain data for JSON; every time in seconds, sizes in bytes."""
-        data = {name: getattr(self, name) for name in ("steps", "seconds", "origin", "card", "name", "notes")}
-        for name in ("operators", "copies", "synchronizations"):
-            data[name] = [asdict(item) for item in getattr(self, name)]
-        data["phases"] = {name: list(phase.devices) for name, phase in self.phases.items()}
-        data["faults"] = [{"message": message, "line": str(line or "")} for message, line in self.faults]
-        return data | {"verdict": self.verdict()}

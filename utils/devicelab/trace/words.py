@@ -1,14 +1,13 @@
 """A trace in words: one sentence, at most eight lines, and everything on request."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from devicelab import html, units
+from devicelab import units
+from devicelab.picture import Table
 
-if TYPE_CHECKING:
-    from .lines import Line
-    from .result import Copy, Operator, Synchronization, Trace
+from .lines import Line
+from .result import Copy, Observed, Operator, Synchronization
 
 MOST_LINES = 8
 _KINDS = {
@@ -18,28 +17,6 @@ _KINDS = {
     "aten::index": "indexing by a mask",
     "aten::_unique2": "unique",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under a header, as text and as HTML."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
-
-    def __str__(self) -> str:
-        rows = [self.header, *self.rows]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self.header))]
-        lines = [
-            "  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip() for row in rows
-        ]
-        return "\n".join([self.caption, *lines] if self.caption else lines)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return html.table(self.header, self.rows, self.caption)
 
 
 def listed(words: Iterable[str]) -> str:
@@ -60,12 +37,12 @@ def short(name: str) -> str:
     return name.removeprefix("aten::")
 
 
-def label(trace: "Trace") -> str:
+def label(trace: Observed) -> str:
     """Return how the numbers came about: "[simulated, Tesla T4]"."""
     return f"[{trace.origin}{'' if trace.name in ('', 'CPU') else f', {trace.name}'}]"
 
 
-def verdict(trace: "Trace") -> str:
+def verdict(trace: Observed) -> str:
     """Return the answer in one sentence."""
     if not trace.operators:
         return "Nothing was computed here: no operator ran in this thread."
@@ -84,7 +61,7 @@ def verdict(trace: "Trace") -> str:
     return f"Training was split: {', '.join(parts)}{missing}."
 
 
-def _unused(trace: "Trace") -> str:
+def _unused(trace: Observed) -> str:
     if trace.card == "cpu" or any(not device.startswith("cpu") for device in trace.devices):
         return ""
     moved = any(copy.target != "cpu" for copy in trace.copies)
@@ -92,11 +69,11 @@ def _unused(trace: "Trace") -> str:
     return f", although there is {_article(trace)} ({name}){' with data on it' if moved else ''}; it computed nothing"
 
 
-def _article(trace: "Trace") -> str:
+def _article(trace: Observed) -> str:
     return f"a simulated {trace.name}" if trace.origin == "simulated" else f"a GPU, {trace.name}"
 
 
-def _shares(trace: "Trace") -> str:
+def _shares(trace: Observed) -> str:
     counts = dict.fromkeys(trace.devices, 0)
     for operator in trace.operators:
         if operator.device in counts:
@@ -107,7 +84,7 @@ def _shares(trace: "Trace") -> str:
     )
 
 
-def summary(trace: "Trace", rest: str = "t.text()") -> list[str]:
+def summary(trace: Observed, rest: str = "t.text()") -> list[str]:
     """Return the sentence and at most eight lines; `rest` says where what does not fit can be seen."""
     copies, waits = _copy_lines(trace), _wait_lines(trace)
     lines = [*_operator_lines(trace), *copies[:3], *waits[:3]]
@@ -118,7 +95,7 @@ def summary(trace: "Trace", rest: str = "t.text()") -> list[str]:
     return [f"{verdict(trace)} {label(trace)}", *(f"  {line}" for line in lines)]
 
 
-def _operator_lines(trace: "Trace") -> list[str]:
+def _operator_lines(trace: Observed) -> list[str]:
     total = sum(operator.seconds for operator in trace.operators)
     parts = []
     for device in trace.devices:
@@ -144,7 +121,7 @@ def often(count: int, came_in: int, steps: int) -> str:
     )
 
 
-def _copy_lines(trace: "Trace") -> list[str]:
+def _copy_lines(trace: Observed) -> list[str]:
     groups: dict[tuple[str, Any], list[Copy]] = {}
     for copy in trace.copies:
         groups.setdefault((copy.direction, copy.line), []).append(copy)
@@ -154,7 +131,7 @@ def _copy_lines(trace: "Trace") -> list[str]:
     return [f"copy {group[0].direction}: {_copy_words(group, trace.steps)}" for group in ordered]
 
 
-def _copy_words(group: Sequence["Copy"], steps: int) -> str:
+def _copy_words(group: Sequence[Copy], steps: int) -> str:
     count, nbytes = sum(copy.count for copy in group), sum(copy.nbytes for copy in group)
     memory = {copy.pinned for copy in group}
     kind = ", pinned" if memory == {True} else ", pageable" if memory == {False} else ""
@@ -163,7 +140,7 @@ def _copy_words(group: Sequence["Copy"], steps: int) -> str:
     return f"{rate}, {_size_words(group, count, nbytes, rate)}{kind}{waits}{at(group[0].line)}"
 
 
-def _size_words(group: Sequence["Copy"], count: int, nbytes: int, rate: str) -> str:
+def _size_words(group: Sequence[Copy], count: int, nbytes: int, rate: str) -> str:
     if count == 1:
         return units.size(nbytes)
     smallest = min(copy.smallest for copy in group)
@@ -174,12 +151,12 @@ def _size_words(group: Sequence["Copy"], count: int, nbytes: int, rate: str) -> 
     return f"{units.size(nbytes / count)} on average"
 
 
-def at(line: "Line | None") -> str:
+def at(line: Line | None) -> str:
     """Return where something happened: " at train.py:42 `x.to(device)`"."""
     return f", at {line}" if line else ""
 
 
-def _wait_lines(trace: "Trace") -> list[str]:
+def _wait_lines(trace: Observed) -> list[str]:
     """Say what made the CPU wait; copies have lines of their own."""
     groups: dict[tuple[str, Any], list[Synchronization]] = {}
     for wait in trace.synchronizations:
@@ -193,12 +170,12 @@ def _wait_lines(trace: "Trace") -> list[str]:
     return lines
 
 
-def kind(wait: "Synchronization") -> str:
+def kind(wait: Synchronization) -> str:
     """Return what made the host wait, in words."""
     return _KINDS.get(wait.kind, short(wait.kind))
 
 
-def table(trace: "Trace") -> Table:
+def table(trace: Observed) -> Table:
     """Return operators by device, phase and line, the longest first."""
     total = sum(operator.seconds for operator in trace.operators) or 1.0
     rows = tuple(_row(operator, total) for operator in sorted(trace.operators, key=lambda o: -o.seconds))
@@ -206,14 +183,14 @@ def table(trace: "Trace") -> Table:
     return Table(header, rows, verdict(trace))
 
 
-def _row(operator: "Operator", total: float) -> tuple[str, ...]:
+def _row(operator: Operator, total: float) -> tuple[str, ...]:
     share = percent(operator.seconds / total)
     time = units.seconds(operator.seconds)
     line = str(operator.line or "-")
     return (short(operator.name), operator.device, operator.phase, f"{operator.count:,}", time, share, line)
 
 
-def text(trace: "Trace") -> str:
+def text(trace: Observed) -> str:
     """Return everything as text."""
     parts = [f"{table(trace)}\n", *_copy_lines(trace), *_wait_lines(trace), *trace.notes]
     ran = sum(operator.count for operator in trace.operators)
@@ -223,8 +200,3 @@ def text(trace: "Trace") -> str:
         )
     faults = [f"error{at(line)}: {message.splitlines()[0]}" for message, line in trace.faults if message]
     return "\n".join([*parts, *faults, label(trace)])
-
-
-def as_html(lines: str) -> str:
-    """Return lines of text as paragraphs."""
-    return "".join(f"<p>{html.prose(line)}</p>" for line in lines.splitlines())

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from devicelab import html, units
+from devicelab.picture import Shown, columns
 from devicelab.results import Timing, ahead
 
 
@@ -32,7 +33,7 @@ class Variant:
         return [self.device, self.timing.text, f"{self.timing.per_second:,.0f}"]
 
 
-class Table:
+class Table(Shown):
     """Variants side by side; `str()` and HTML show one table with its sentences, `to_json()` everything."""
 
     variants: tuple[Variant, ...]
@@ -67,20 +68,11 @@ class Table:
 
     def __str__(self) -> str:
         rows = [self.header, *self.rows()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(self.header))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        lines.insert(1, "  ".join("-" * width for width in widths))
-        return "\n".join([self.title, *lines, *self.sentences])
-
-    def __repr__(self) -> str:
-        return str(self)
+        rule = ["-" * max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join([self.title, *columns([rows[0], rule, *rows[1:]]), *self.sentences])
 
     def _repr_html_(self) -> str:
-        sentences = "".join(f"<p>{html.prose(text)}</p>" for text in self.sentences)
-        return html.table(self.header, self.rows(), self.title) + sentences
+        return html.table(self.header, self.rows(), self.title) + html.paragraphs("\n".join(self.sentences))
 
     def to_dict(self) -> dict[str, object]:
         """Return plain data: versions, and each variant with its raw samples in seconds."""

@@ -8,16 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab.gpus import Card
 
+from . import texts
 from .clock import Clock
 from .memory import CONTEXT, Ledger
 from .patches import Patches
-
-INVALID_ORDINAL = """CUDA error: invalid device ordinal
-GPU device may be out of range, do you have enough GPUs?
-CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
-For debugging consider passing CUDA_LAUNCH_BLOCKING=1
-Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
-"""
 
 
 class SimCard:
@@ -62,7 +56,7 @@ class Machine:
         """Return the card that a cuda device means; without index the current one. Using a card starts (simulated) CUDA."""
         index = self.current if device.index is None else device.index
         if not 0 <= index < len(self.cards):
-            raise torch.AcceleratorError(INVALID_ORDINAL)
+            raise torch.AcceleratorError(texts.ORDINAL)
         card = self.cards[index]
         if card.forked or not self.initialized:
             torch.cuda._lazy_init()

@@ -2,7 +2,9 @@
 
 import torch
 
-from .refusals import CPU, LEGACY_NAMES, Call, generated, refuse
+from devicelab.simgpu.machine.texts import SCALAR_TYPES
+
+from .refusals import CPU, Call, generated, refuse
 from .register import Rules
 
 rules = Rules()
@@ -112,7 +114,7 @@ def pack_padded_sequence(call: Call) -> torch.device:
 def check_lengths(lengths: torch.Tensor, device: torch.device) -> None:
     """Raise packing's own error unless the lengths are a list in the CPU's memory."""
     if device.type != "cpu" or lengths.dim() != 1 or lengths.dtype != torch.int64:
-        kind = LEGACY_NAMES.get(lengths.dtype, "BFloat16")
+        kind = SCALAR_TYPES.get(lengths.dtype, "BFloat16")
         refuse(
             f"'lengths' argument should be a 1D CPU int64 tensor, but got {lengths.dim()}D {device} {kind} tensor"
         )

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import torch
 
+from devicelab.simgpu.machine.texts import LATER, SCALAR_TYPES
+
 Operand = tuple[torch.Tensor, torch.device]
 CPU = torch.device("cpu")
 
@@ -141,25 +143,7 @@ def pointwise(
 def legacy_type(tensor: torch.Tensor, device: torch.device) -> str:
     """Return the tensor's type as PyTorch's older checks write it, e.g. "torch.cuda.FloatTensor"."""
     dtype = tensor.dtype
-    if dtype in LEGACY_NAMES:
-        return f"torch.{'cuda.' if device.type == 'cuda' else ''}{LEGACY_NAMES[dtype]}Tensor"
-    return f"{device.type.upper()}{SCALAR_TYPES.get(dtype, str(dtype).removeprefix('torch.'))}Type"
-
-
-LEGACY_NAMES = {
-    torch.float32: "Float",
-    torch.float64: "Double",
-    torch.float16: "Half",
-    torch.uint8: "Byte",
-    torch.int8: "Char",
-    torch.int16: "Short",
-    torch.int32: "Int",
-    torch.int64: "Long",
-}
-SCALAR_TYPES = {
-    torch.bfloat16: "BFloat16",
-    torch.bool: "Bool",
-    torch.complex32: "ComplexHalf",
-    torch.complex64: "ComplexFloat",
-    torch.complex128: "ComplexDouble",
-}
+    name = SCALAR_TYPES.get(dtype, str(dtype).removeprefix("torch."))
+    if name in SCALAR_TYPES.values() and name not in LATER:
+        return f"torch.{'cuda.' if device.type == 'cuda' else ''}{name}Tensor"
+    return f"{device.type.upper()}{name}Type"

@@ -6,6 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab.devices import Listener
+from devicelab.simgpu.machine import texts
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.marks.adopt import adoptable
 from devicelab.simgpu.marks.marks import CPU, Adoptable, Tensor, card_of, device_of, parts, put, tag_of
@@ -13,12 +14,6 @@ from devicelab.simgpu.marks.place import named_tensors, place
 from devicelab.simgpu.rules import decide
 
 from .move import move
-
-INITIALIZATION_ERROR = """CUDA error: initialization error
-CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.
-For debugging consider passing CUDA_LAUNCH_BLOCKING=1
-Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
-"""
 
 
 class Calls(TorchDispatchMode):
@@ -103,7 +98,7 @@ class Calls(TorchDispatchMode):
     def usable(self, card: Any) -> bool:
         """Say whether a card belongs to the running simulation; CUDA's error in a forked child."""
         if card.forked:
-            raise torch.AcceleratorError(INITIALIZATION_ERROR)
+            raise torch.AcceleratorError(texts.INITIALIZATION)
         return card.running
 
 

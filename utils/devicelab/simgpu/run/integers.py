@@ -7,8 +7,7 @@ the messages as users meet them: pytorch/pytorch issues 44428 and 138829.
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
+from devicelab.simgpu.machine.texts import SCALAR_TYPES
 from devicelab.simgpu.marks.place import home
 
 from .call import Calls
@@ -25,14 +24,6 @@ KERNELS = {
     "dot": "dot",
     "vdot": "dot",
 }
-SCALAR_TYPES = {  # c10/core/ScalarType.h
-    torch.bool: "Bool",
-    torch.uint8: "Byte",
-    torch.int8: "Char",
-    torch.int16: "Short",
-    torch.int32: "Int",
-    torch.int64: "Long",
-}
 
 
 def product(kernel: str) -> Callable[..., Any]:
@@ -44,7 +35,8 @@ def product(kernel: str) -> Callable[..., Any]:
         out = mode.run(
             func, args, kwargs, seen
         )  # what CUDA checks before it looks for its kernel comes first
-        missing = SCALAR_TYPES.get(out.dtype)
+        is_integer = not (out.is_floating_point() or out.is_complex())
+        missing = SCALAR_TYPES.get(out.dtype) if is_integer else None
         if missing and out.numel() and home(out) is not None:
             raise NotImplementedError(f"\"{kernel}\" not implemented for '{missing}'")
         return out

@@ -15,26 +15,11 @@ from devicelab.gpus import Card
 from devicelab.simgpu.machine.clock import DEFAULT_STREAM
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import Patches
+from devicelab.simgpu.machine.texts import ORDINAL
 from devicelab.simgpu.marks.marks import CPU, card_of
 
 CUDA = 1  # the number of the CUDA device type in C++
-ORDINAL = (
-    "CUDA error: invalid device ordinal\nGPU device may be out of range, do you have enough GPUs?\n"
-    "CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.\n"
-    "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
-    "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
-)
 ARCHITECTURES = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90 sm_100 sm_120"  # what PyTorch's CUDA builds hold, taken together
-THREADS = {
-    (7, 0): 2048,
-    (7, 5): 1024,
-    (8, 0): 2048,
-    (8, 6): 1536,
-    (8, 9): 1536,
-    (9, 0): 2048,
-    (10, 0): 2048,
-    (12, 0): 1536,
-}
 MOST_PRINTED = 1000  # values: larger tensors are summarized
 NO_UUID = "00000000-0000-0000-0000-{:012d}"
 
@@ -233,8 +218,8 @@ class DeviceProperties:
         self.pci_bus_id, self.pci_device_id, self.pci_domain_id = index, 0, 0
         if card.l2_bytes is not None:
             self.L2_cache_size = card.l2_bytes
-        if card.capability in THREADS:
-            self.max_threads_per_multi_processor = THREADS[card.capability]
+        if card.threads is not None:
+            self.max_threads_per_multi_processor = card.threads
 
     def __repr__(self) -> str:
         cache = f", L2_cache_size={self.L2_cache_size // 2**20}MB" if hasattr(self, "L2_cache_size") else ""

@@ -20,7 +20,7 @@ from .profiled import Profiled
 _JOINED = ("operators", "copies", "synchronizations", "steps", "seconds", "notes")
 
 
-class Early:
+class BeforeCuda:
     """Watches with a dispatch mode, and with a Profiled from the moment at which the script initializes CUDA."""
 
     def __init__(self, on_step: Callable[[], object] | None = None, profiled: Callable[[], Any] = Profiled):
@@ -30,7 +30,7 @@ class Early:
         self._is_wanted = self._is_over = False
         self._thread = threading.get_ident()
 
-    def __enter__(self) -> "Early":
+    def __enter__(self) -> "BeforeCuda":
         self._recorder.__enter__()
         torch.cuda._lazy_call(self._cuda_begins)  # called once CUDA is initialized, at once if it is already
         return self

@@ -1,20 +1,20 @@
 """The picture of what CPU and GPU did while a block ran."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .picture import Picture, figure, picture
+from devicelab.picture import Picture, figure, picture
 
-if TYPE_CHECKING:
-    from devicelab.monitor import Load, Sample
+from .result import Observed, Sample
+from .words import sentence
 
 CPU, CORE, GPU, MEMORY, POWER = "#0072B2", "#99C7E0", "#D55E00", "#009E73", "#CC79A7"
 GIB = 2**30
 HEADROOM = 1.1  # a value that stays the same would lie on the frame, unseen
-Value = Callable[["Sample"], float | None]
+Value = Callable[[Sample], float | None]
 
 
-def load(load: "Load") -> Picture:
+def plot(load: Observed) -> Picture:
     """Return a picture of a load: a panel each for CPU, GPU, memory and power, as far as they could be read.
 
     A simulated card has a clock of its own, so its panels have another axis of time than the CPU's.
@@ -34,10 +34,10 @@ def load(load: "Load") -> Picture:
         ours = ": our drawing of its queue" if load.origin == "simulated" else ""
         rows[1].set_title(f"{load.device} ({load.name}), {load.origin}{ours}", loc="left", fontsize="medium")
         rows[-1].set_xlabel(f"seconds, {load.origin}")
-    return picture(drawn, f"Load over time. {load.sentence()}")
+    return picture(drawn, f"Load over time. {sentence(load)}")
 
 
-def _panels(load: "Load") -> list[tuple[str, Value, str]]:
+def _panels(load: Observed) -> list[tuple[str, Value, str]]:
     return [
         ("GPU busy, %", lambda s: None if s.gpu is None else 100 * s.gpu, GPU),
         ("GPU memory, GiB", lambda s: None if s.memory is None else s.memory / GIB, MEMORY),
@@ -45,7 +45,7 @@ def _panels(load: "Load") -> list[tuple[str, Value, str]]:
     ]
 
 
-def _cpu(axes: Any, load: "Load") -> None:
+def _cpu(axes: Any, load: Observed) -> None:
     told = [sample for sample in load.samples if sample.cpu]
     for core in range(len(load.cores)):
         _steps(axes, told, _core(core), CORE, "each core" if core == 0 else None)
@@ -63,7 +63,7 @@ def _core(core: int) -> Value:
     return lambda sample: 100 * sample.cpu[core]
 
 
-def _scale(rows: Any, load: "Load", names: list[str]) -> None:
+def _scale(rows: Any, load: Observed, names: list[str]) -> None:
     for axes, name in zip(rows, names, strict=True):
         if name.startswith("GPU power") and load.limit:
             axes.axhline(load.limit, color="#999999", linestyle=":", label="limit")

@@ -1,11 +1,9 @@
 """The picture of a trace."""
 
-from typing import TYPE_CHECKING
+from devicelab.picture import Picture, figure, picture
 
-from .picture import Picture, figure, picture
-
-if TYPE_CHECKING:
-    from devicelab.trace import Trace
+from .result import Observed
+from .words import verdict
 
 STEPS = 3  # of a training that a timeline shows
 MARGIN = 50  # left of the begin, as a part of the width: a bar at the very begin stands clear of the frame
@@ -21,7 +19,7 @@ COLOURS = {
 }
 
 
-def timeline(trace: "Trace", whole: bool = False) -> Picture:
+def timeline(trace: Observed, whole: bool = False) -> Picture:
     """Return a picture of a trace: a row for each device, a bar for each operator, copy and wait; time in ms.
 
     Of a training it shows the first steps, from the first forward pass on; with `whole`, everything.
@@ -45,11 +43,11 @@ def timeline(trace: "Trace", whole: bool = False) -> Picture:
     axes.set_xlabel(f"ms since the start ({trace.origin})")
     if shown:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    alt = f"Timeline of {1e3 * (end - begin):.3g} ms ({trace.origin}): {trace.verdict()}"
+    alt = f"Timeline of {1e3 * (end - begin):.3g} ms ({trace.origin}): {verdict(trace)}"
     return picture(drawn, alt)
 
 
-def _window(trace: "Trace") -> tuple[float, float]:
+def _window(trace: Observed) -> tuple[float, float]:
     """Return the seconds at which the picture begins and ends: the first steps of a training, else everything."""
     begin = next((event.begin for event in trace.events if event.phase == "forward"), 0.0)
     end, steps, before = trace.seconds, 0, ""

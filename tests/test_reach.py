@@ -1,0 +1,206 @@
+"""What can be reached from a value, and that no code of a user's class runs on the way."""
+
+import random
+from collections import OrderedDict, UserDict, defaultdict, deque
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from devicelab import placement
+from devicelab.reach import MOST, Reach, inside
+from devicelab.remember import Remembered
+
+
+class Everything(Remembered):
+    """Remembers all but the values of tensors."""
+
+    def _follows(self, value):
+        return True
+
+    def _tensor(self, value):
+        pass
+
+
+def reached(value):
+    walk = Reach(lambda way, found: ((way + step, held) for step, held in inside(found)))
+    return dict(walk.walk([("x", value)]))
+
+
+class Slotted:
+    __slots__ = ("__hidden", "never_set", "weight")
+
+    def __init__(self, weight):
+        self.weight, self.__hidden = weight, weight.clone()
+
+
+@dataclass(slots=True)
+class Batch:
+    inputs: torch.Tensor
+
+
+class Own(dict):
+    pass
+
+
+@dataclass
+class Named:
+    tensor: torch.Tensor
+
+
+W = torch.ones(1)
+
+
+def closes_over(tensor):
+    return lambda x: x * tensor
+
+
+WAYS = {
+    "a list": ([W], "x[0]"),
+    "a queue": (deque([W]), "x[0]"),
+    "a tuple": ((W,), "x[0]"),
+    "a set": ({W}, "x{...}"),
+    "a dict": ({"a": W}, "x['a']"),
+    "a key": ({W: 1}, "x{...}"),
+    "a dict of one's own": (UserDict(a=W), "x['a']"),
+    "an ordered one": (OrderedDict(a=W), "x['a']"),
+    "a default": (defaultdict(None, a=W), "x['a']"),
+    "a slot": (Slotted(W), "x.weight"),
+    "a private slot": (Slotted(W), "x._Slotted__hidden"),
+    "a dataclass": (Named(W), "x.tensor"),
+    "one with slots": (Batch(W), "x.inputs"),
+    "a partial": (partial(print, 1, end=W), "x.keywords['end']"),
+    "a method": (Named(W).__repr__, "x.__self__.tensor"),
+    "a closure": (closes_over(W), "x.cell_contents"),
+    "a default argument": (eval("lambda a=W: a", {"W": W}), "x.__defaults__[0]"),
+    "a named global": (eval("lambda: W", {"W": W}), "x.W"),
+}
+
+
+@pytest.mark.parametrize("case", WAYS)
+def test_a_tensor_is_reached_in(case):
+    value, way = WAYS[case]
+    assert torch.equal(reached(value)[way], W)
+
+
+def test_the_attributes_of_a_dict_s_own_class_and_gradients_are_reached():
+    own, leaf = Own(a=1), torch.ones(1, requires_grad=True)
+    own.extra = leaf
+    leaf.grad = torch.ones(1)
+    assert reached(own)["x.extra.grad"] is leaf.grad
+
+
+def test_circles_and_what_is_shared_are_met_once():
+    loop: dict = {}
+    loop["again"] = [loop, loop]
+    assert list(reached(loop)) == ["x", "x['again']"]
+
+
+class Trap:
+    """Any of its code that is run shows in `.ran`."""
+
+    ran: ClassVar[list] = []
+
+    def __init__(self):
+        self.__dict__["tensor"] = torch.ones(1)
+
+    @property
+    def costly(self):
+        self.ran.append("property")
+        raise OSError
+
+    def __getattr__(self, name):
+        self.ran.append(name)
+        raise AttributeError(name)
+
+
+class TrappedDict(dict):
+    def items(self):
+        raise OSError
+
+    values = keys = __iter__ = items
+
+
+class TrappedList(list):
+    def __iter__(self):
+        raise OSError
+
+
+def test_no_code_of_a_user_s_class_is_run():
+    value = [Trap(), TrappedDict(a=W), TrappedList([torch.ones(2)])]
+    assert set(reached(value)) >= {"x[0].tensor", "x[1]['a']", "x[2][0]"}
+    assert len(placement(value=value).places) == 3
+    Everything([value]).restore()
+    assert Trap.ran == []
+
+
+def test_a_structure_however_deep_is_reached_to_its_end_and_a_limit_is_told():
+    deep = end = [W]
+    for _ in range(20_000):
+        deep = [deep]
+    walk = Reach(lambda way, value: inside(value))
+    assert any(value is end for _, value in walk.walk([("", deep)])) and not walk.truncated
+    short = Reach(lambda way, value: inside(value), deepest=3)
+    assert len(list(short.walk([("", deep)]))) == 3 and short.truncated
+    wide = Reach(lambda way, value: inside(value))
+    assert len(list(wide.walk([("", [[] for _ in range(MOST)])]))) == MOST and wide.truncated
+
+
+def test_everything_is_put_back():
+    numbers, frozen = np.zeros(3), np.zeros(3)
+    frozen.flags.writeable = False
+    slotted, drawn, numpys, old = (
+        Slotted(W),
+        random.Random(0),
+        np.random.default_rng(0),
+        np.random.RandomState(0),
+    )
+    queue, words, ordered, own = deque([1, 2]), {"b", "a"}, OrderedDict(a=1, b=2), Own(a=1)
+    values = [numbers, frozen, slotted, drawn, numpys, old, queue, words, ordered, own]
+    remembered = Everything([values])
+
+    def draw():
+        return drawn.random(), numpys.random(), old.rand()
+
+    first = draw()
+    numbers[:], slotted.never_set, slotted.weight, own.extra = 1, 1, None, 2
+    queue.appendleft(0), words.add("c"), ordered.move_to_end("a"), own.clear(), values.pop()
+    remembered.restore()
+    assert numbers.sum() == 0 and not hasattr(slotted, "never_set") and slotted.weight is W
+    assert list(queue) == [1, 2] and words == {"a", "b"} and list(ordered) == ["a", "b"]
+    assert own == {"a": 1} and not hasattr(own, "extra") and values[-1] is own
+    assert draw() == first
+
+
+def test_variables_of_functions_are_put_back():
+    count, scope = 0, {"total": 0}
+    exec("def add():\n    global total\n    total += 1", scope)
+
+    def step():
+        nonlocal count
+        count += 1
+
+    remembered = Everything([step, scope["add"]])
+    step(), scope["add"]()
+    assert (count, scope["total"]) == (1, 1)
+    remembered.restore()
+    assert (count, scope["total"]) == (0, 0)
+
+
+def test_modules_of_installed_libraries_are_put_back_too():
+    from devicelab.course.memento import Memento
+
+    scope = {"__name__": "json", "nn": nn}  # a module whose file is not the learner's
+    exec("class Layer(nn.Linear):\n    pass\nclass Plain:\n    pass", scope)
+    layer, plain = scope["Layer"](2, 2), scope["Plain"]()
+    plain.layer = nn.Linear(1, 1)
+    before = layer.weight.detach().clone()
+    memento = Memento([layer, plain])
+    with torch.no_grad():
+        layer.weight.zero_(), plain.layer.weight.zero_()
+    memento.restore()
+    assert torch.equal(layer.weight, before) and plain.layer.weight == 0

@@ -1,0 +1,92 @@
+"""How results show themselves: as text, as a table, as a picture with its sentence.
+
+This is the one place that imports matplotlib, and only when a picture is asked for.
+"""
+
+from base64 import b64encode
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from . import html
+from .errors import InputError
+
+
+class Shown:
+    """A base for results: at a prompt they are their own text, in a notebook its lines are paragraphs."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return html.paragraphs(str(self))
+
+
+@dataclass(frozen=True, repr=False)
+class Table(Shown):
+    """Rows of text under a header, as text and as HTML."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    caption: str = ""
+
+    def __str__(self) -> str:
+        lines = columns([self.header, *self.rows])
+        return "\n".join([self.caption, *lines] if self.caption else lines)
+
+    def _repr_html_(self) -> str:
+        return html.table(self.header, self.rows, self.caption)
+
+
+def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Return rows as lines of text with aligned columns; those whose numbers are in `right` end at one place."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    pads = [str.rjust if number in right else str.ljust for number in range(len(widths))]
+    lines = ((pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)) for row in rows)
+    return ["  ".join(line).rstrip() for line in lines]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as PNG bytes, with the sentence that says what it shows."""
+
+    png: bytes
+    alt: str
+
+    def __repr__(self) -> str:
+        return f"[picture: {self.alt}]"
+
+    def _repr_html_(self) -> str:
+        data = b64encode(self.png).decode()
+        text = html.escape(self.alt)
+        return (
+            f'<figure><img alt="{text}" src="data:image/png;base64,{data}" style="max-width:100%">'
+            f"<figcaption>{text}</figcaption></figure>"
+        )
+
+    def save(self, path: str) -> None:
+        """Write the PNG to a file."""
+        with open(path, "wb") as file:
+            file.write(self.png)
+
+
+def figure(width: float, height: float) -> Any:
+    """Return an empty matplotlib figure, sizes in inches, that no pyplot knows of; a missing matplotlib is an InputError."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError("A picture needs matplotlib: python -m pip install matplotlib.") from None
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn
+
+
+def picture(figure: Any, alt: str) -> Picture:
+    """Return a drawn matplotlib figure as a Picture."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return Picture(buffer.getvalue(), alt)

@@ -1,0 +1,31 @@
+"""What PyTorch's C++ writes: CUDA's error texts with its own advice, and the names of dtypes."""
+
+import torch
+
+_ADVICE = (
+    "CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.\n"
+    "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
+    "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
+)
+INITIALIZATION = f"CUDA error: initialization error\n{_ADVICE}"
+ORDINAL = (
+    f"CUDA error: invalid device ordinal\nGPU device may be out of range, do you have enough GPUs?\n{_ADVICE}"
+)
+
+SCALAR_TYPES = {  # c10/core/ScalarType.h
+    torch.bool: "Bool",
+    torch.uint8: "Byte",
+    torch.int8: "Char",
+    torch.int16: "Short",
+    torch.int32: "Int",
+    torch.int64: "Long",
+    torch.float16: "Half",
+    torch.float32: "Float",
+    torch.float64: "Double",
+    torch.bfloat16: "BFloat16",
+    torch.complex32: "ComplexHalf",
+    torch.complex64: "ComplexFloat",
+    torch.complex128: "ComplexDouble",
+}
+# Younger than torch.FloatTensor and its kin.
+LATER = {"Bool", "BFloat16", "ComplexHalf", "ComplexFloat", "ComplexDouble"}

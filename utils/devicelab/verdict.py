@@ -2,11 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from traceback import extract_tb
 from typing import Literal
 
-from .trace import Line, Trace
-from .trace.lines import USER, kind_of
+from .source import Line, own_lines
+from .trace import Trace
 from .trace.words import at, label, summary
 
 Word = Literal["accelerator", "cpu", "mixed", "mismatch", "no-training"]
@@ -92,8 +91,7 @@ def _word(trace: Trace) -> Word:
 
 def line_of(error: BaseException) -> Line | None:
     """Return the user's line in which an error arose: the innermost frame of their own code."""
-    frames = [frame for frame in extract_tb(error.__traceback__) if kind_of(frame.filename) == USER]
-    return Line(frames[-1].filename, frames[-1].lineno or 0, frames[-1].line or "") if frames else None
+    return next(reversed(own_lines(error)), None)
 
 
 def explain(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from devicelab.trace.lines import USER, kind_of
+from devicelab.source import USER, whose
 
 MOST = 20_000  # objects that are looked at; an exercise has some hundred
 _PLAIN = (
@@ -123,7 +123,7 @@ class Memento:
         return before
 
     def _function(self, function: types.FunctionType) -> Iterable[object]:
-        if kind_of(function.__code__.co_filename) != USER:
+        if whose(function.__code__.co_filename) != USER:
             return ()
         for cell in function.__closure__ or ():
             self._cell(cell)
@@ -149,7 +149,7 @@ def _is_followed(kind: type) -> bool:
     """Say whether objects of this class are torch's (modules, optimizers) or of a class that the learner wrote."""
     if kind.__module__.startswith("torch."):
         return True
-    return kind_of(getattr(sys.modules.get(kind.__module__), "__file__", None) or "<cell>") == USER
+    return whose(getattr(sys.modules.get(kind.__module__), "__file__", None) or "<cell>") == USER
 
 
 def _same(now: dict, before: dict) -> bool:

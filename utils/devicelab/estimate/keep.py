@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from devicelab.errors import InputError
-from devicelab.trace.lines import USER, kind_of
+from devicelab.source import USER, whose
 
 MOST = 200_000  # objects that are looked at
 LARGEST = 2**20  # elements of a NumPy array whose values are kept
@@ -112,7 +112,7 @@ class Kept:
 
     def _function(self, function: FunctionType) -> Iterable[Any]:
         """Return what a function of the user's holds: variables around it, defaults, globals that it names."""
-        if kind_of(function.__code__.co_filename) != USER:
+        if whose(function.__code__.co_filename) != USER:
             return ()
         inside: list[Any] = [function.__defaults__, function.__kwdefaults__, function.__dict__]
         for cell in function.__closure__ or ():

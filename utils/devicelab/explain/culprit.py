@@ -39,7 +39,7 @@ class Scene:
 
 def look(views: list[View], reading: Reading) -> Scene | None:
     """Find the innermost frame in which tensors of different devices meet, and who of them stayed behind."""
-    learners = [view for view in views if view.frame.owner == "learner"]
+    learners = [view for view in views if view.frame.is_learners]
     for view in views:
         met = view.operands
         if len({one.device for one in met}) > 1:
@@ -48,7 +48,7 @@ def look(views: list[View], reading: Reading) -> Scene | None:
             scene = Scene(met, target, stayed, learners, view=view)
             _name_culprits(scene)
             return scene
-        if view.frame.owner == "learner" and view is learners[0] and met:
+        if view.frame.is_learners and view is learners[0] and met:
             break
     return _by_reach(learners, reading)
 

@@ -19,7 +19,7 @@ TAKES_ONLY_CPU = ("numpy", "pin", "lengths")
 
 def other_family(frames: list[Frame], reading: Reading) -> Explanation:
     """Explain an error by its family; `frames` is empty for a text."""
-    own = [frame for frame in reversed(frames) if frame.owner == "learner"]
+    own = [frame for frame in reversed(frames) if frame.is_learners]
     operand = _operand(frames) if reading.family in TAKES_ONLY_CPU else None
     subject = _subject(operand, [View(frame) for frame in own])
     answer = _ANSWERS[reading.family](reading, subject, own)

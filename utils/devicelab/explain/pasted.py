@@ -4,14 +4,13 @@ import ast
 import re
 from dataclasses import dataclass
 
-from .frames import Frame, place_name
+from devicelab.source import USER, name_of, whose_elsewhere
+
+from .frames import Frame
 from .others import other_family
 from .reading import MISMATCH, Reading, read
 from .result import Explanation
 
-_INSTALLED = re.compile(
-    r"(site|dist)-packages|[\\/]lib[\\/]python\d|^<frozen|[\\/]devicelab[\\/]|[\\/]torch[\\/](nn|optim|_)"
-)
 _FRAMES = (
     re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?'),
     re.compile(r"File (?P<file>\S+?):(?P<line>\d+), in (?P<function>.+)"),
@@ -67,7 +66,7 @@ def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
 
 
 def _of_frames(frames: list[Frame]) -> Line | None:
-    own = [frame for frame in frames if frame.owner == "learner"]
+    own = [frame for frame in frames if frame.is_learners]
     return Line(own[-1].line, own[-1].file, own[-1].code) if own else None
 
 
@@ -91,7 +90,7 @@ def last_own_line(text: str) -> Line | None:
     lines = text.splitlines()
     for number, line in enumerate(lines):
         match = next((match for pattern in _FRAMES if (match := pattern.search(line))), None)
-        if match is None or _INSTALLED.search(match["file"]):
+        if match is None or whose_elsewhere(match["file"]) != USER:
             continue
         place = match.groupdict().get("line")
         code = lines[number + 1].strip() if number + 1 < len(lines) else ""
@@ -116,7 +115,7 @@ def _block(lines: list[str], number: int) -> list[str]:
 
 def _file(path: str) -> str:
     cell = re.match(r"Cell In\s*\[(\d+)\]", path)
-    return f"cell [{cell[1]}]" if cell else place_name(path)
+    return f"cell [{cell[1]}]" if cell else name_of(path)
 
 
 def _mismatch(reading: Reading, line: Line | None) -> Explanation:

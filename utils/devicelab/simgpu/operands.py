@@ -2,20 +2,18 @@
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
+from devicelab.source import TORCH_FOLDER
 
 from .tags import UNUSUAL, Adoptable, SimCard, Tensor, card_of, mark, put, tag_of
 
 NOTHING = object()  # no tensor seen yet
 MIXED = object()  # tensors with different marks
 CUSTOM = f"{__package__}.special"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
-TORCH = Path(torch.__file__).parent
 # The files whose frames lie between torch and somebody's __torch_dispatch__.
-PLUMBING = (str(TORCH / "_compile.py"), str(TORCH / "_dynamo" / "eval_frame.py"))
+PLUMBING = (str(TORCH_FOLDER / "_compile.py"), str(TORCH_FOLDER / "_dynamo" / "eval_frame.py"))
 ENGINE = "_engine_run_backward"  # torch.autograd.graph's function below which all of a backward pass runs
 
 
@@ -66,9 +64,6 @@ def named_tensors(func: Any, args: Any, kwargs: Any) -> Iterator[tuple[str, Tens
             for item in value:
                 if isinstance(item, Tensor):
                     yield argument.name, item
-
-
-NOT_THE_CALLER = ("torch._dynamo", "torch._compile", "devicelab.simgpu")
 
 
 def calling_frame() -> FrameType | None:

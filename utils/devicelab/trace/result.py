@@ -5,9 +5,9 @@ from functools import cached_property
 
 from devicelab.devices import Origin
 from devicelab.errors import InputError
+from devicelab.source import Line
 
 from . import words
-from .lines import Line
 
 PHASES = ("forward", "backward", "optimizer")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from devicelab import html, units
 
 if TYPE_CHECKING:
-    from .lines import Line
+    from devicelab.source import Line
+
     from .result import Copy, Operator, Synchronization, Trace
 
 MOST_LINES = 8

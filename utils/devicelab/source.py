@@ -87,7 +87,7 @@ def _owner(filename: str) -> Owner:
 
 def whose_elsewhere(filename: str) -> Owner:
     """Return whose code a file is that a pasted traceback names, which may come from any machine."""
-    owner = whose(filename)
+    owner = _owner(filename)  # not kept: a text can name any number of files
     if owner not in (USER, LIBRARY):
         return owner
     return next((other for other, shape in _ELSEWHERE if shape.search(filename)), owner)

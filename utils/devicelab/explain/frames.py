@@ -1,9 +1,9 @@
 """The frames of a traceback: whose code each is, which line failed, and which part of that line."""
 
 import ast
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from types import FrameType, TracebackType
 
 from devicelab.source import DEVICELAB, USER, Owner, lines_of, name_of, whose
@@ -56,29 +56,27 @@ class Frame:
         return self.source[self.line - 1].strip() if 0 < self.line <= len(self.source) else ""
 
     @cached_property
+    def syntax(self) -> "Syntax":
+        """The file's syntax."""
+        return _parsed("\n".join(self.source))
+
+    @property
     def tree(self) -> ast.AST | None:
         """The file as a syntax tree, or None."""
-        try:
-            return ast.parse("\n".join(self.source)) if self.source else None
-        except (SyntaxError, ValueError, RecursionError):
-            return None
+        return self.syntax.tree
 
     @cached_property
     def node(self) -> ast.AST | None:
         """The part of the source that failed: an expression where Python tells, else the statement."""
-        if self.tree is None:
-            return None
         span = self._span()
-        nodes = [node for node in ast.walk(self.tree) if hasattr(node, "lineno")]
-        return next((node for node in nodes if span and _span_of(node) == span), self.statement)
+        return self.syntax.spans.get(span, self.statement) if span else self.statement
 
-    @property
+    @cached_property
     def statement(self) -> ast.stmt | None:
         """The whole statement that failed."""
-        if self.tree is None:
-            return None
-        statements = [node for node in ast.walk(self.tree) if isinstance(node, ast.stmt)]
-        around = [node for node in statements if _lines_of(node)[0] <= self.line <= _lines_of(node)[1]]
+        around = [
+            node for node in self.syntax.statements if _lines_of(node)[0] <= self.line <= _lines_of(node)[1]
+        ]
         return min(
             around, key=lambda node: (_lines_of(node)[1] - node.lineno, -node.col_offset), default=None
         )
@@ -100,6 +98,27 @@ class Frame:
             for name, value in self.frame.f_globals.items()
             if name in mentioned and name not in own
         }
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """A file's syntax tree, None where it is no Python; its statements, and the first node at each place."""
+
+    tree: ast.AST | None
+    statements: tuple[ast.stmt, ...] = ()
+    spans: Mapping[tuple[int | None, ...], ast.AST] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> Syntax:
+    """Parse a file once, however many frames of a recursion or of nested layers stand in it."""
+    try:
+        tree = ast.parse(text) if text else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = None
+    nodes = [node for node in ast.walk(tree) if hasattr(node, "lineno")] if tree else []
+    spans = {_span_of(node): node for node in reversed(nodes)}
+    return Syntax(tree, tuple(node for node in nodes if isinstance(node, ast.stmt)), spans)
 
 
 def _span_of(node: ast.AST) -> tuple[int | None, ...]:

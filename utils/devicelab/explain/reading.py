@@ -88,7 +88,7 @@ _MISMATCHES = (
         r"same device type, but got {arg} tensor device type {at} and input value tensor device type {other}",
     ),
     (NOW, r"(?:to|must) be on the same device,? but (?:got|found) {arg} on {at} and \w+ on {other}"),
-    (NOW, r"same device,? but (?:input )?{arg} is on {at} and [\w ]+? (?:is|are) on {other}"),
+    (NOW, r"same device,? but (?:input )?{arg} is on {at} and [\w ]{1,80}? (?:is|are) on {other}"),
     (NOW, r"must be on the same device but tensor \d+ is on {at} and tensor \d+ on {other}"),
     (NOW, r"must all be on the same device\. Input \d+ is on device {at} and input \d+ is on device {other}"),
     (NOW, r"on the same device, but got devices {at} and {other}!"),
@@ -166,7 +166,7 @@ _OTHERS = (
     ("no kernel image", r"is not compatible with the current PyTorch installation"),
     ("ordinal", r"invalid device ordinal|Invalid device id"),
     ("busy", r"all CUDA-capable devices are busy or unavailable"),
-    ("memory", r"(?P<at>CUDA|MPS|HIP|XPU)[\w ]* out of memory"),
+    ("memory", r"(?P<at>CUDA|MPS|HIP|XPU)[\w ]{0,80} out of memory"),
     ("no device", r"No (?:CUDA|HIP) GPUs are available|no CUDA-capable device is detected"),
     ("device string", r"device type at start of device string: '?(?P<arg>[\w:.-]*)"),
     ("device string", r"Invalid device string: '?(?P<arg>[\w:.-]*)"),
@@ -221,7 +221,7 @@ def device_word(word: str | None) -> str | None:
     lower = word.lower()
     if lower.isdigit():
         return f"cuda:{lower}"
-    if re.search(_TYPE, word):
+    if "Tensor" in word or "Type" in word:
         return next((device for device in ("cuda", "mps", "xpu") if device in lower), "cpu")
     return {"gpu": "cuda"}.get(lower, lower)
 

@@ -25,6 +25,7 @@ from torchgen.model import DispatchKey, NativeFunctionsGroup
 from torchgen.selective_build.selector import SelectiveBuilder
 from torchgen.utils import Target
 
+from devicelab.explain.reading import read
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.marks.marks import Adoptable, tag_of
 from devicelab.simgpu.rules import by_name
@@ -44,11 +45,6 @@ ELSEWHERE = {
     "_weight_norm_interface": "_weight_norm, a composite, checks before",
     "_cholesky_solve_helper": "cholesky_solve checks before",
 }
-WORDS = re.compile(
-    r"Expected all tensors to be on the same device|at the same device|should be the same|on (the )?same device"
-    r"|same device type|the same device|must all be on|Expected tensor to have|Trying to pass too many CPU scalars"
-    r"|to have device|indices should be either|expected device|on cpu, but it's on|'CUDA' backend"
-)
 
 
 @dataclass
@@ -199,7 +195,7 @@ def judge(published, calls, error):
         raised = str(error) if error is not None and number == len(calls) - 1 else ""
         if wanted and wanted != raised:
             return f"{func}{operands}: wanted {wanted!r}, got {raised!r}"
-        if wanted == "" and raised and WORDS.search(raised):
+        if wanted == "" and raised and read(raised):
             return f"{func}{operands}: nothing to refuse, but got {raised!r}"
     return None
 

@@ -1,14 +1,10 @@
 """Errors on purpose: shown as a learner would meet them, and only if they really come."""
 
 import re
-import sys
 from traceback import FrameSummary, extract_tb
 from types import TracebackType
 
-import torch
-
-_TORCH = torch.__path__[0]
-_OWN = __name__.rpartition(".")[0]
+from .source import DEVICELAB, TORCH, USER, inside, whose
 
 
 class ExpectedErrorMissing(AssertionError):
@@ -54,11 +50,11 @@ def trimmed(error: BaseException) -> str:
 
     Frames of devicelab are left out; torch's frames in between are counted.
     """
-    frames = [frame for frame in extract_tb(error.__traceback__) if not _is_own(frame)]
+    frames = [frame for frame in extract_tb(error.__traceback__) if whose(frame.filename) != DEVICELAB]
     lines: list[str] = []
     hidden = 0
     for frame, following in zip(frames, [*frames[1:], None], strict=False):
-        if _is_torch(frame) and following is not None:
+        if whose(frame.filename) == TORCH and following is not None:
             hidden += 1
             continue
         if hidden:
@@ -69,16 +65,7 @@ def trimmed(error: BaseException) -> str:
     return "\n".join([*lines, f"{module}{type(error).__name__}: {error}"])
 
 
-def _is_own(frame: FrameSummary) -> bool:
-    package = sys.modules[_OWN].__path__[0]
-    return frame.filename.startswith(package)
-
-
-def _is_torch(frame: FrameSummary) -> bool:
-    return frame.filename.startswith(_TORCH)
-
-
 def _place(frame: FrameSummary) -> str:
-    if _is_torch(frame):
-        return f"torch{frame.filename[len(_TORCH) :]}, in {frame.name}".replace("\\", "/")
-    return f"your code, line {frame.lineno}, in {frame.name}".replace(", in <module>", "")
+    if whose(frame.filename) == USER:
+        return f"your code, line {frame.lineno}, in {frame.name}".replace(", in <module>", "")
+    return f"{inside(frame.filename)}, in {frame.name}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .errors import InputError, listed
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 PROGRESS = 10.0  # seconds between two progress lines
 FAILED = 3  # the exit code of --fail-on
-_PACKAGE = str(Path(__file__).parent)
 _TAKES_A_VALUE = ("--json", "--fail-on")
 _CARD = "Tesla T4"
 
@@ -156,36 +155,23 @@ def exit_code(error: BaseException | None) -> int:
 
 def _show(error: BaseException) -> None:
     """Print an error as Python would, by the script's own excepthook if it set one, without devicelab's frames."""
+    from .source import chain, without
+
     sys.stdout.flush()
     if isinstance(error, SystemExit):
         if not (error.code is None or isinstance(error.code, int)):
             say(str(error.code))
         return
-    link: BaseException | None = error
-    seen: set[int] = set()
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        link.__traceback__ = _trimmed(link.__traceback__)
-        link = link.__cause__ or link.__context__
+    for link in chain(error):
+        link.__traceback__ = without(link.__traceback__, _is_own)
     sys.excepthook(type(error), error, error.__traceback__)
 
 
-def _trimmed(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without devicelab's frames, and without those by which they passed an operator on."""
-    kept: list[TracebackType] = []
-    inside = False
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if name.startswith(_PACKAGE) or name == "<frozen runpy>":
-            inside = True
-        elif not (inside and name.endswith("_ops.py")):
-            inside = False
-            kept.append(trace)
-        trace = trace.tb_next
-    shown = None
-    for frame in reversed(kept):
-        shown = TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return shown
+def _is_own(filename: str) -> bool:
+    """Say whether a file is devicelab's, or Python's by which it runs a module."""
+    from .source import DEVICELAB, whose
+
+    return whose(filename) == DEVICELAB or filename == "<frozen runpy>"
 
 
 class Progress:

@@ -1,35 +1,21 @@
 """A run judged: on what a script trained, what it copied and waited for, and which device error stopped it."""
 
-import re
 from dataclasses import dataclass
-from traceback import extract_tb
 from typing import Literal
 
-from .trace import Line, Trace
-from .trace.lines import USER, kind_of
+from .explain.reading import read
+from .source import Line, own_lines
+from .trace import Trace
 from .trace.words import at, label, summary
 
 Word = Literal["accelerator", "cpu", "mixed", "mismatch", "no-training"]
 WORDS: tuple[Word, ...] = ("accelerator", "cpu", "mixed", "mismatch", "no-training")
-# The openings of PyTorch's messages about unlike devices, from 1.x to 2.13 (docs/sources.md, "What errors and drivers say").
-_MISMATCH = re.compile(
-    r"[Ee]xpected all tensors to be on the same device"
-    r"|Input type \(torch\.\S+\) and (weight|bias) type \(torch\.\S+\) should be the same"
-    r"|(tensors? are not at the same device|should be on the same device|must be on the same device)"
-    r"|to have the same device type, but got"
-    r"|indices should be either on"
-    r"|can't convert \S+ device type tensor to numpy"
-    r"|attempting to assign a gradient with device type"
-    r"|Expected object of (backend|device type)"
-    r"|Expected a '\w+' device type for generator"
-    r"|Trying to pass too many CPU scalars to non-CPU kernel"
-    r"|argument should be a 1D CPU int64 tensor"
-)
 
 
 def is_mismatch(message: str) -> bool:
     """Say whether a message is PyTorch's about tensors on unlike devices, or on one where another is needed."""
-    return bool(_MISMATCH.search(message))
+    reading = read(message)
+    return reading is not None and reading.is_misplaced
 
 
 @dataclass(frozen=True)
@@ -92,8 +78,7 @@ def _word(trace: Trace) -> Word:
 
 def line_of(error: BaseException) -> Line | None:
     """Return the user's line in which an error arose: the innermost frame of their own code."""
-    frames = [frame for frame in extract_tb(error.__traceback__) if kind_of(frame.filename) == USER]
-    return Line(frames[-1].filename, frames[-1].lineno or 0, frames[-1].line or "") if frames else None
+    return next(reversed(own_lines(error)), None)
 
 
 def explain(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
-from devicelab.trace.lines import USER, kind_of
+from devicelab.source import USER, whose
 
 
 @dataclass
@@ -217,7 +217,7 @@ def definition_of(answer: object) -> ast.stmt | None:
     """Return the definition that a function, a class or an instance of one was made by, if its source is at hand."""
     kind = answer if inspect.isfunction(answer) or inspect.isclass(answer) else type(answer)
     code = _code_of(kind)
-    if code is None or kind_of(code.co_filename) != USER:
+    if code is None or whose(code.co_filename) != USER:
         return None
     try:
         body = ast.parse("".join(linecache.getlines(code.co_filename))).body

@@ -12,7 +12,7 @@ from devicelab import units
 from devicelab.devices import clock
 from devicelab.estimate import estimate
 from devicelab.gpus import find
-from devicelab.trace.lines import line_at
+from devicelab.source import line_at
 
 from .evidence import is_on, same_values, short, times, watch
 from .question import NotAttempted, NotYet, Question, exercise

@@ -9,8 +9,8 @@ import torch
 from torch import nn, optim
 from torch.utils.data import Dataset
 
+from devicelab.source import Line
 from devicelab.trace import trace
-from devicelab.trace.lines import Line
 
 from .evidence import Seen, Tally, is_on, same_values, short, watch
 from .question import NotAttempted, NotYet, Question, exercise

@@ -12,7 +12,7 @@ import torch
 from devicelab import devices
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.session import Simulation, current
-from devicelab.trace.lines import line_at
+from devicelab.source import line_at
 
 from .memento import Memento
 

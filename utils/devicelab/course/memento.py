@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from devicelab.remember import Remembered
-from devicelab.trace.lines import USER, kind_of
+from devicelab.source import USER, whose
 
 _BUILT_IN = (torch.Tensor, dict, list, tuple, set, frozenset, deque, partial, types.MethodType)
 Restore = Callable[[], object]
@@ -38,7 +38,7 @@ class Memento(Remembered):
     def _follows(self, value: object) -> bool:
         """Say whether a value is the learner's: a function or an object of a class in their code, or torch's, or Python's."""
         if isinstance(value, types.FunctionType):
-            return kind_of(value.__code__.co_filename) == USER
+            return whose(value.__code__.co_filename) == USER
         return isinstance(value, _BUILT_IN) or _is_followed(type(value))
 
     def _tensor(self, tensor: torch.Tensor) -> None:
@@ -68,4 +68,4 @@ def _is_followed(kind: type) -> bool:
     """Say whether a class is torch's (modules, optimizers), made from one of torch's, or written by the learner."""
     if any(one.__module__.startswith("torch.") for one in kind.__mro__):
         return True
-    return kind_of(getattr(sys.modules.get(kind.__module__), "__file__", None) or "<cell>") == USER
+    return whose(getattr(sys.modules.get(kind.__module__), "__file__", None) or "<cell>") == USER

@@ -15,7 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from devicelab.errors import InputError
 from devicelab.remember import Remembered
-from devicelab.trace.lines import USER, kind_of
+from devicelab.source import USER, whose
 
 _grad: Any = torch._C.TensorBase.grad
 _versions = torch._C._autograd._unsafe_set_version_counter  # type: ignore[attr-defined]
@@ -36,7 +36,7 @@ class Undo(Remembered):
         super().__init__(roots)
 
     def _follows(self, value: Any) -> bool:
-        return not isinstance(value, FunctionType) or kind_of(value.__code__.co_filename) == USER
+        return not isinstance(value, FunctionType) or whose(value.__code__.co_filename) == USER
 
     def _tensor(self, value: Tensor) -> None:
         self.tensor(value)

@@ -6,7 +6,8 @@ from typing import Any
 
 from devicelab.errors import InputError
 from devicelab.simgpu.marks.adopt import calling_frame
-from devicelab.trace.lines import HIDDEN, Line, Places, kind_of
+from devicelab.source import PASSED_OVER, Line, whose
+from devicelab.trace.lines import Places
 
 _OWN = __name__.rpartition(".")[0]
 
@@ -27,7 +28,7 @@ def asking_frame() -> FrameType:
 
 def asked_by_torch() -> bool:
     """Say whether torch's or Python's own code, not the user's, is what asks for a value."""
-    return kind_of(asking_frame().f_code.co_filename) == HIDDEN
+    return whose(asking_frame().f_code.co_filename) in PASSED_OVER
 
 
 def refusal(what: str, instead: str) -> InputError:

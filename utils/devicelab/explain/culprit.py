@@ -1,6 +1,7 @@
 """Who stayed behind: judged by where the tensors are, not by what the message says."""
 
 import ast
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -39,7 +40,7 @@ class Scene:
 
 def look(views: list[View], reading: Reading) -> Scene | None:
     """Find the innermost frame in which tensors of different devices meet, and who of them stayed behind."""
-    learners = [view for view in views if view.frame.owner == "learner"]
+    learners = [view for view in views if view.frame.is_learners]
     for view in views:
         met = view.operands
         if len({one.device for one in met}) > 1:
@@ -48,7 +49,7 @@ def look(views: list[View], reading: Reading) -> Scene | None:
             scene = Scene(met, target, stayed, learners, view=view)
             _name_culprits(scene)
             return scene
-        if view.frame.owner == "learner" and view is learners[0] and met:
+        if view.frame.is_learners and view is learners[0] and met:
             break
     return _by_reach(learners, reading)
 
@@ -70,23 +71,25 @@ def _stayed(met: list[Operand], target: torch.device) -> list[Operand]:
 
 def _name_culprits(scene: Scene) -> None:
     """Put the learner's names to those that stayed behind: leaves behind an intermediate result, else the tensor itself."""
+    seen: set[tuple[int, str]] = set()
     for operand in scene.stayed:
         if operand.tensor is None or operand.made_by("to", "cuda", "cpu"):
             continue
         behind = [leaf for leaf in leaves(operand.tensor) if device_of(leaf) == operand.device]
         for tensor in behind or [operand.tensor]:
-            _name_one(scene, tensor, operand.device)
+            _name_one(scene, tensor, operand.device, seen)
     if not scene.culprits and not scene.modules and not scene.made_here:
         _all_mentioned(scene)
     _gather_modules(scene)
 
 
-def _name_one(scene: Scene, tensor: torch.Tensor, device: torch.device) -> None:
+def _name_one(scene: Scene, tensor: torch.Tensor, device: torch.device, seen: set[tuple[int, str]]) -> None:
     named = name_of(tensor, scene.views)
     module = _made_by_module(named, scene, device) if named and named.kind == "tensor" else None
     if module:
         scene.modules.append(module)
-    elif named is not None and named not in scene.culprits:
+    elif named is not None and (key := (id(named.tensor), named.text)) not in seen:
+        seen.add(key)
         scene.culprits.append(named)
 
 
@@ -95,7 +98,7 @@ def _all_mentioned(scene: Scene) -> None:
     for view in scene.views[:1]:
         for named in view.tensors:
             if (
-                named.root in _mentioned(view)
+                named.root in view.mentioned
                 and device_of(named.tensor) != scene.target
                 and not named.expected
             ):
@@ -125,7 +128,7 @@ def _made_by_module(named: Named, scene: Scene, device: torch.device) -> tuple[s
     if not isinstance(call, ast.Call):
         return None
     module = look_up(call.func, named.view.variables)
-    if not isinstance(module, nn.Module) or not _all_on(module, device):
+    if not isinstance(module, nn.Module) or _whole(module)[0] != device:
         return None
     return _module_name(module, scene.views) or (ast.unparse(call.func), module, named.view)
 
@@ -133,59 +136,62 @@ def _made_by_module(named: Named, scene: Scene, device: torch.device) -> tuple[s
 def _module_name(module: nn.Module, views: Iterable[View]) -> tuple[str, nn.Module, View] | None:
     """Return the outermost of the simplest names of a module."""
     found = [
-        (f"{root}.{path}" if path else root, view)
+        (name, view)
         for view in reversed(list(views))
-        for root, outer in view.modules
-        for path, part in outer.named_modules()
+        for name, part in view.submodules.items()
         if part is module
     ]
     best = min(found, key=lambda pair: pair[0].count("["), default=None)
     return (best[0], module, best[1]) if best else None
 
 
-def _all_on(module: nn.Module, device: torch.device) -> bool:
-    tensors = [*module.parameters(), *module.buffers()]
-    return bool(tensors) and all(device_of(tensor) == device for tensor in tensors)
-
-
 def _gather_modules(scene: Scene) -> None:
     """Name a module instead of its tensors where all of them stayed behind."""
     rest: list[Named] = []
+    known = {id(module) for _, module, _ in scene.modules}
+    whole: dict[
+        int, tuple[torch.device | None, int]
+    ] = {}  # by the module's id: it is asked for each of its tensors
     for named in scene.culprits:
-        found = _largest_module(named, scene) if named.kind in ("parameter", "buffer") else None
+        found = _largest_module(named, whole) if named.kind in ("parameter", "buffer") else None
         if found is None:
             rest.append(named)
-        elif found[1] not in [module for _, module, _ in scene.modules]:
+        elif id(found[1]) not in known:
+            known.add(id(found[1]))
             scene.modules.append(found)
     scene.culprits = rest
 
 
-def _largest_module(named: Named, scene: Scene) -> tuple[str, nn.Module, View] | None:
+def _largest_module(
+    named: Named, whole: dict[int, tuple[torch.device | None, int]]
+) -> tuple[str, nn.Module, View] | None:
     """Return the outermost module around a tensor that is as a whole where the tensor is; more than one tensor of it."""
     device = device_of(named.tensor)
-    for root, outer in named.view.modules:
-        if not named.text.startswith(root + "."):
+    for end in (dot.start() for dot in re.finditer(r"\.", named.text)):
+        name = named.text[:end]
+        part = named.view.submodules.get(name)
+        if part is None:
             continue
-        for path, part in outer.named_modules():
-            name = f"{root}.{path}" if path else root
-            if (
-                named.text.startswith(name + ".")
-                and _all_on(part, device)
-                and _worth_naming(part, name, named)
-            ):
-                return name, part, named.view
+        if id(part) not in whole:
+            whole[id(part)] = _whole(part)
+        where, tensors = whole[id(part)]
+        # a layer is named for its tensors, unless it has a single one under that very name
+        if where == device and (tensors > 1 or "." in named.text.removeprefix(name + ".")):
+            return name, part, named.view
     return None
 
 
-def _worth_naming(part: nn.Module, name: str, named: Named) -> bool:
-    """A layer is named for its tensors, unless it has a single one under that very name."""
-    return len([*part.parameters(), *part.buffers()]) > 1 or "." in named.text.removeprefix(name + ".")
+def _whole(module: nn.Module) -> tuple[torch.device | None, int]:
+    """Return where a module is as a whole, None where it is nowhere or in several places, and how many tensors it has."""
+    tensors = [*module.parameters(), *module.buffers()]
+    devices = {device_of(tensor) for tensor in tensors}
+    return devices.pop() if len(devices) == 1 else None, len(tensors)
 
 
 def _by_reach(views: list[View], reading: Reading) -> Scene | None:
     """Where the operands cannot be seen (a backward pass, compiled code), judge all that the failing line's names lead to."""
     for view in views:
-        named = [one for one in view.tensors if one.root in _mentioned(view) and not one.expected]
+        named = [one for one in view.tensors if one.root in view.mentioned and not one.expected]
         operands = [Operand(one.text, device_of(one.tensor), one.tensor) for one in named]
         if len({one.device for one in operands}) > 1:
             target = target_of(operands, views)
@@ -197,9 +203,3 @@ def _by_reach(views: list[View], reading: Reading) -> Scene | None:
             _gather_modules(scene)
             return scene
     return None
-
-
-def _mentioned(view: View) -> set[str]:
-    statement = view.frame.statement
-    names = {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} if statement else set()
-    return names or set(view.variables)

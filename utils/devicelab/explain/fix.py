@@ -106,22 +106,13 @@ def _attribute(scene: Scene, named: Named) -> Verdict:
     """A plain attribute: a buffer moves with its module."""
     owner, _, name = named.text.rpartition(".")
     why = f"{name} is a plain attribute of {owner}: .to() moves parameters and buffers, nothing else"
-    found = _set_in_class(scene, _owner(named, owner), name)
+    found = _set_in_class(scene, named.view.submodules.get(owner), name)
     if found:
         frame, line, value = found
         fix = f'self.register_buffer("{name}", {value})'
         return Verdict(named.text, why, fix, f"in place of {line_of(scene, frame, line)}")
     fix = f'self.register_buffer("{name}", self.{name})'
     return Verdict(named.text, why, fix, f"in __init__, instead of self.{name} = ...")
-
-
-def _owner(named: Named, path: str) -> nn.Module | None:
-    """Return the module that a name leads to."""
-    for root, outer in named.view.modules:
-        for inner, part in outer.named_modules():
-            if path == (f"{root}.{inner}" if inner else root):
-                return part
-    return None
 
 
 def _set_in_class(scene: Scene, owner: nn.Module | None, name: str) -> tuple[Frame, int, str] | None:

@@ -1,22 +1,13 @@
 """The frames of a traceback: whose code each is, which line failed, and which part of that line."""
 
 import ast
-import linecache
-import re
-import sys
-import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from types import FrameType, TracebackType
 
-import torch
+from devicelab.source import DEVICELAB, USER, Owner, lines_of, name_of, whose
 
-_OWN = str(Path(__file__).resolve().parents[1])
-_TORCH = torch.__path__[0]
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-_INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]|^<frozen |^<__array|^<eval_with_key")
 MOST_FRAMES = 400  # of a recursion, the innermost ones
 
 
@@ -33,21 +24,20 @@ class Frame:
         """The file of the code, or what Python calls code without a file."""
         return self.frame.f_code.co_filename
 
-    @cached_property
-    def owner(self) -> str:
-        """Whose code this is: "learner", "torch", "devicelab" or "library"."""
-        if self.path.startswith(_OWN):
-            return "devicelab"
-        if self.path.startswith(_TORCH):
-            return "torch"
-        if _INSTALLED.search(self.path) or self.path.startswith(_LIBRARIES):
-            return "library"
-        return "learner"
+    @property
+    def owner(self) -> Owner:
+        """Whose code this is."""
+        return whose(self.path)
+
+    @property
+    def is_learners(self) -> bool:
+        """Whether the learner wrote it."""
+        return self.owner == USER
 
     @property
     def file(self) -> str:
         """The file as a learner calls it: "train.py", or "cell [5]" in a notebook."""
-        return place_name(self.path)
+        return name_of(self.path)
 
     @property
     def function(self) -> str:
@@ -58,8 +48,7 @@ class Frame:
     @cached_property
     def source(self) -> list[str]:
         """The lines of the file, without line ends; empty where the source is not to be had."""
-        linecache.checkcache(self.path)
-        return [line.rstrip("\r\n") for line in linecache.getlines(self.path, self.frame.f_globals)]
+        return lines_of(self.path, self.frame.f_globals)
 
     @property
     def code(self) -> str:
@@ -67,29 +56,27 @@ class Frame:
         return self.source[self.line - 1].strip() if 0 < self.line <= len(self.source) else ""
 
     @cached_property
+    def syntax(self) -> "Syntax":
+        """The file's syntax."""
+        return _parsed("\n".join(self.source))
+
+    @property
     def tree(self) -> ast.AST | None:
         """The file as a syntax tree, or None."""
-        try:
-            return ast.parse("\n".join(self.source)) if self.source else None
-        except (SyntaxError, ValueError, RecursionError):
-            return None
+        return self.syntax.tree
 
     @cached_property
     def node(self) -> ast.AST | None:
         """The part of the source that failed: an expression where Python tells, else the statement."""
-        if self.tree is None:
-            return None
         span = self._span()
-        nodes = [node for node in ast.walk(self.tree) if hasattr(node, "lineno")]
-        return next((node for node in nodes if span and _span_of(node) == span), self.statement)
+        return self.syntax.spans.get(span, self.statement) if span else self.statement
 
-    @property
+    @cached_property
     def statement(self) -> ast.stmt | None:
         """The whole statement that failed."""
-        if self.tree is None:
-            return None
-        statements = [node for node in ast.walk(self.tree) if isinstance(node, ast.stmt)]
-        around = [node for node in statements if _lines_of(node)[0] <= self.line <= _lines_of(node)[1]]
+        around = [
+            node for node in self.syntax.statements if _lines_of(node)[0] <= self.line <= _lines_of(node)[1]
+        ]
         return min(
             around, key=lambda node: (_lines_of(node)[1] - node.lineno, -node.col_offset), default=None
         )
@@ -113,6 +100,27 @@ class Frame:
         }
 
 
+@dataclass(frozen=True)
+class Syntax:
+    """A file's syntax tree, None where it is no Python; its statements, and the first node at each place."""
+
+    tree: ast.AST | None
+    statements: tuple[ast.stmt, ...] = ()
+    spans: Mapping[tuple[int | None, ...], ast.AST] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> Syntax:
+    """Parse a file once, however many frames of a recursion or of nested layers stand in it."""
+    try:
+        tree = ast.parse(text) if text else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = None
+    nodes = [node for node in ast.walk(tree) if hasattr(node, "lineno")] if tree else []
+    spans = {_span_of(node): node for node in reversed(nodes)}
+    return Syntax(tree, tuple(node for node in nodes if isinstance(node, ast.stmt)), spans)
+
+
 def _span_of(node: ast.AST) -> tuple[int | None, ...]:
     line, end = _lines_of(node)
     return line, end, getattr(node, "col_offset", None), getattr(node, "end_col_offset", None)
@@ -123,27 +131,10 @@ def _lines_of(node: ast.AST) -> tuple[int, int]:
     return line, getattr(node, "end_lineno", None) or line
 
 
-def place_name(path: str) -> str:
-    """Return the file's own name, or the number of the notebook cell that holds the code."""
-    old = re.match(r"<ipython-input-(\d+)-", path)
-    if old:
-        return f"cell [{old[1]}]"
-    if "ipykernel_" in path or path.startswith("<ipython"):
-        number = _cell_number(path)
-        return f"cell [{number}]" if number else "the cell"
-    return re.split(r"[\\/]", path)[-1] if not path.startswith("<") else "your code"
-
-
-def _cell_number(path: str) -> int | None:
-    """Ask IPython, if it runs, which cell was compiled under this name."""
-    shell = getattr(sys.modules.get("IPython.core.getipython"), "get_ipython", lambda: None)()
-    return getattr(getattr(shell, "compile", None), "_filename_map", {}).get(path)
-
-
 def frames_of(error: BaseException) -> list[Frame]:
     """Return the frames of the error, outermost first, without devicelab's own."""
     found = [Frame(trace.tb_frame, trace.tb_lineno, trace.tb_lasti) for trace in _chain(error.__traceback__)]
-    return [frame for frame in found[-MOST_FRAMES:] if frame.owner != "devicelab"]
+    return [frame for frame in found[-MOST_FRAMES:] if frame.owner != DEVICELAB]
 
 
 def _chain(trace: TracebackType | None) -> Iterator[TracebackType]:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from devicelab.placement import Placement, placement
+from devicelab.source import chain
 
 from .frames import Frame, frames_of
 from .mismatch import mismatch
@@ -27,22 +28,11 @@ def judge(error: object) -> Explanation:
         return Explanation(
             "no error", "There is no error to explain: give explain an exception, or its text in quotes."
         )
-    for one in _with_causes(error):
+    for one in chain(error):
         reading = read(str(one))
         if reading is not None:
             return _known(one, reading)
     return _unknown(error)
-
-
-def _with_causes(error: BaseException) -> list[BaseException]:
-    """The error, then those that led to it, as Python chains them."""
-    found: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in found:
-        found.append(following)
-        hidden = following.__suppress_context__
-        following = following.__cause__ or (None if hidden else following.__context__)
-    return found
 
 
 def _known(error: BaseException, reading: Reading) -> Explanation:
@@ -59,7 +49,7 @@ def _known(error: BaseException, reading: Reading) -> Explanation:
 
 def _unknown(error: BaseException) -> Explanation:
     frames = frames_of(error)
-    own = [frame for frame in frames if frame.owner == "learner"] or frames
+    own = [frame for frame in frames if frame.is_learners] or frames
     what = f"This {type(error).__name__} is not an error about devices that devicelab knows."
     if not own:
         return Explanation("unknown", what)
@@ -72,6 +62,6 @@ def _unknown(error: BaseException) -> Explanation:
 
 def _placement(frames: list[Frame]) -> Placement | None:
     """Where everything is that the learner's innermost frame can see."""
-    own = [frame for frame in frames if frame.owner == "learner"] or frames
+    own = [frame for frame in frames if frame.is_learners] or frames
     seen = placement(**View(own[-1]).variables) if own else None
     return seen if seen and seen.places else None

@@ -65,7 +65,7 @@ def _label(scene: Scene, operand: Operand) -> str:
         named = name_of(operand.tensor, scene.views)
         if named:
             return named.text
-    return operand.text if scene.view and scene.view.frame.owner == "learner" else "a result on the way"
+    return operand.text if scene.view and scene.view.frame.is_learners else "a result on the way"
 
 
 def _via(scene: Scene, place: Frame) -> str:

@@ -1,5 +1,6 @@
 """The learner's own names for tensors, frame by frame."""
 
+import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -116,11 +117,57 @@ class View:
 
     def name(self, tensor: torch.Tensor) -> Named | None:
         """Return the frame's name of a tensor: of the very object, else of one that shares its memory."""
-        for name, value in self.variables.items():
-            if value is tensor and not isinstance(value, nn.Parameter):
-                return Named(name, tensor, "tensor", self)
-        same = [named for named in self.tensors if named.tensor is tensor]
-        return _simplest(same) or _simplest(named for named in self.tensors if _shares(named.tensor, tensor))
+        variable = self._variable_of.get(id(tensor))
+        if variable is not None:
+            return Named(variable, tensor, "tensor", self)
+        same = self._names_of.get(id(tensor))
+        near = self._sharing.get(_storage(tensor), ())
+        return same or _simplest(named for named in near if _shares(named.tensor, tensor))
+
+    @cached_property
+    def mentioned(self) -> set[str]:
+        """The names that the failing statement mentions; all variables where there is no source."""
+        statement = self.frame.statement
+        names = (
+            {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)} if statement else set()
+        )
+        return names or set(self.variables)
+
+    @cached_property
+    def submodules(self) -> dict[str, nn.Module]:
+        """Every module that the frame's variables lead to, by its name."""
+        found: dict[str, nn.Module] = {}
+        for root, outer in self.modules:
+            for path, part in outer.named_modules():
+                found.setdefault(f"{root}.{path}" if path else root, part)
+        return found
+
+    @cached_property
+    def _variable_of(self) -> dict[int, str]:
+        """The first variable that holds a tensor itself, by the tensor's id."""
+        plain = [
+            (id(value), name)
+            for name, value in self.variables.items()
+            if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter)
+        ]
+        return dict(reversed(plain))
+
+    @cached_property
+    def _names_of(self) -> dict[int, Named | None]:
+        """The simplest name of each tensor, by the tensor's id."""
+        groups: dict[int, list[Named]] = {}
+        for named in self.tensors:
+            groups.setdefault(id(named.tensor), []).append(named)
+        return {key: _simplest(group) for key, group in groups.items()}
+
+    @cached_property
+    def _sharing(self) -> dict[int | None, list[Named]]:
+        """The tensors by the memory that they lie in."""
+        groups: dict[int | None, list[Named]] = {}
+        for named in self.tensors:
+            groups.setdefault(_storage(named.tensor), []).append(named)
+        groups.pop(None, None)
+        return groups
 
 
 def _turn(value: object) -> int:
@@ -138,13 +185,16 @@ def _simplest(found: Iterable[Named]) -> Named | None:
     )
 
 
-def _shares(one: torch.Tensor, other: torch.Tensor) -> bool:
+def _storage(tensor: torch.Tensor) -> int | None:
     try:
-        if one.untyped_storage()._cdata != other.untyped_storage()._cdata:
-            return False
-        return one.storage_offset() == other.storage_offset() or one._base is other._base is None
+        return tensor.untyped_storage()._cdata
     except Exception:  # a lazy parameter, a sparse or a wrapped tensor has no storage to compare
-        return False
+        return None
+
+
+def _shares(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors in the same memory are the same, or a view and what it is a view of."""
+    return one.storage_offset() == other.storage_offset() or one._base is other._base is None
 
 
 def name_of(tensor: torch.Tensor, views: list[View]) -> Named | None:

@@ -68,8 +68,18 @@ def operands_of(frame: Frame) -> list[Operand]:
             operand for name, value in frame.frame.f_locals.items() for operand in _flat(name, value, None)
         ]
     names = dict(frame.frame.f_globals) | dict(frame.frame.f_locals)
-    found = [operand for part in _parts(node, frame) for operand in _operand(part, names)]
+    try:
+        found = [_worded(one) for part in _parts(node, frame) for one in _operand(part, names)]
+    except RecursionError:  # a sum of some hundred terms
+        return []
     return [*{(id(one.tensor), one.text): one for one in found}.values()]
+
+
+def _worded(operand: Operand) -> Operand:
+    """Return an operand with its text; what an expression makes gets it here, once, and not at each depth."""
+    if operand.text or operand.node is None:
+        return operand
+    return replace(operand, text=ast.unparse(operand.node))
 
 
 def _parts(node: ast.AST, frame: Frame) -> Iterator[ast.AST]:
@@ -188,38 +198,35 @@ def _element(owner: object, key: object) -> object:
 
 def _made(node: ast.AST, names: Mapping[str, object]) -> Operand | None:
     """Return the nameless tensor that `node` makes, if its device can be told from what it is made of."""
-    text = ast.unparse(node)
     if isinstance(node, ast.BinOp):
         inner = [one for part in (node.left, node.right) for one in _operand(part, names)]
-        return _like(text, node, inner)
+        return _like(node, inner)
     if isinstance(node, (ast.UnaryOp, ast.Subscript)):
-        return _like(
-            text, node, _operand(node.operand if isinstance(node, ast.UnaryOp) else node.value, names)
-        )
-    return _called(text, node, names) if isinstance(node, ast.Call) else None
+        return _like(node, _operand(node.operand if isinstance(node, ast.UnaryOp) else node.value, names))
+    return _called(node, names) if isinstance(node, ast.Call) else None
 
 
-def _called(text: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
+def _called(node: ast.Call, names: Mapping[str, object]) -> Operand | None:
     function = look_up(node.func, names)
     if isinstance(function, nn.Module):
-        return _by_module(text, function, node, names)
+        return _by_module(function, node, names)
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     owner = look_up(node.func.value, names) if isinstance(node.func, ast.Attribute) else MISSING
     if _torchs_own(owner) or (function is not MISSING and getattr(torch, name, MISSING) is function):
-        return _from_torch(text, name, node, names)
+        return _from_torch(name, node, names)
     if not isinstance(node.func, ast.Attribute) or not (owner is MISSING or isinstance(owner, torch.Tensor)):
         return None
     receiver = _operand(node.func.value, names)
     if name in MOVES:
         device = CPU if name == "cpu" else named_device(node, names)
-        return Operand(text, device, _first(receiver), node, made=True) if device and receiver else None
-    return _like(text, node, receiver)
+        return Operand("", device, _first(receiver), node, made=True) if device and receiver else None
+    return _like(node, receiver)
 
 
-def _by_module(text: str, module: nn.Module, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
+def _by_module(module: nn.Module, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
     """Return a module's result. The call went well, so an input on an accelerator tells, even if the module was moved since."""
     given = [one for part in node.args for one in _operand(part, names)]
-    made = _like(text, node, [*_flat(text, list(module.parameters()), node), *given])
+    made = _like(node, [*_flat("", list(module.parameters()), node), *given])
     return replace(made, made_by_module=True) if made else None
 
 
@@ -227,14 +234,14 @@ def _torchs_own(owner: object) -> bool:
     return isinstance(owner, ModuleType) and owner.__name__.partition(".")[0] == "torch"
 
 
-def _from_torch(text: str, name: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
+def _from_torch(name: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
     if name not in FACTORIES:
-        return _like(text, node, [one for part in node.args for one in _operand(part, names)])
+        return _like(node, [one for part in node.args for one in _operand(part, names)])
     given = next((word.value for word in node.keywords if word.arg == "device"), None)
     device = _as_device(look_up(given, names)) if given else None
     if given is None:
         device = CPU if name in CPU_MAKERS else torch.get_default_device()
-    return Operand(text, device, None, node, made=True) if device else None
+    return Operand("", device, None, node, made=True) if device else None
 
 
 def named_device(node: ast.Call, names: Mapping[str, object]) -> torch.device | None:
@@ -253,12 +260,12 @@ def _as_device(value: object) -> torch.device | None:
         return None
 
 
-def _like(text: str, node: ast.AST, inner: list[Operand]) -> Operand | None:
+def _like(node: ast.AST, inner: list[Operand]) -> Operand | None:
     """A result is where its operands are; an accelerator wins over a CPU scalar."""
     if not inner:
         return None
     device = next((one.device for one in inner if one.device.type != "cpu"), inner[0].device)
-    return Operand(text, device, _first(inner), node, made=True)
+    return Operand("", device, _first(inner), node, made=True)
 
 
 def _first(operands: list[Operand]) -> torch.Tensor | None:

@@ -10,17 +10,15 @@ from .environment import Answer, Answering
 from .frames import Frame
 from .names import View, name_of
 from .operands import Operand
-from .reading import Reading
+from .reading import CPU_ONLY, Reading
 from .result import Explanation, Met
 from .verdict import device_text
-
-TAKES_ONLY_CPU = ("numpy", "pin", "lengths")
 
 
 def other_family(frames: list[Frame], reading: Reading) -> Explanation:
     """Explain an error by its family; `frames` is empty for a text."""
-    own = [frame for frame in reversed(frames) if frame.owner == "learner"]
-    operand = _operand(frames) if reading.family in TAKES_ONLY_CPU else None
+    own = [frame for frame in reversed(frames) if frame.is_learners]
+    operand = _operand(frames, reading.family) if reading.family in CPU_ONLY else None
     subject = _subject(operand, [View(frame) for frame in own])
     answer = _ANSWERS[reading.family](reading, subject, own)
     place = own[0] if own else None
@@ -38,11 +36,13 @@ def other_family(frames: list[Frame], reading: Reading) -> Explanation:
     )
 
 
-def _operand(frames: list[Frame]) -> Operand | None:
+def _operand(frames: list[Frame], family: str) -> Operand | None:
     """Return the tensor that an accelerator holds and this call cannot take."""
     for frame in reversed(frames):
         found = [one for one in View(frame).operands if one.device.type not in ("cpu", "meta")]
         if found:
+            if family in ("sections", "scalars"):
+                return found[-1]
             return next((one for one in found if "lengths" in one.text), found[0])
     return None
 
@@ -75,11 +75,29 @@ def _pin(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(what, subject or "the data set's tensors", why, "DataLoader(..., pin_memory=False)")
 
 
-def _lengths(reading: Reading, subject: str, own: list[Frame]) -> Answer:
-    name = subject or "lengths"
-    what = f"{name} is on {reading.argument_device}, but pack_padded_sequence reads the lengths on the CPU."
-    why = "the lengths steer a loop on the CPU; the padded data itself may stay on the GPU"
-    return Answer(what, name, why, f"{name}.cpu()")
+# Who reads what on the CPU, and why the rest may stay on the GPU.
+_READ_ON_CPU = {
+    "lengths": (
+        "pack_padded_sequence reads the lengths",
+        "the lengths steer a loop on the CPU; the padded data itself may stay on the GPU",
+    ),
+    "sections": (
+        "tensor_split reads where to split",
+        "the places steer a loop on the CPU; the tensor that is split may stay on the GPU",
+    ),
+    "scalars": (
+        "the operation reads its scalars",
+        "they are handed to the kernels as numbers; the tensors that are changed may stay on the GPU",
+    ),
+}
+
+
+def _read_on_cpu(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    name = subject or reading.argument or reading.family
+    reads, why = _READ_ON_CPU[reading.family]
+    return Answer(
+        f"{name} is on {reading.argument_device}, but {reads} on the CPU.", name, why, f"{name}.cpu()"
+    )
 
 
 def _generator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
@@ -145,7 +163,7 @@ _ANSWERS: dict[str, Answering] = {
     **environment.ANSWERS,
     "numpy": _numpy,
     "pin": _pin,
-    "lengths": _lengths,
+    **dict.fromkeys(_READ_ON_CPU, _read_on_cpu),
     "generator": _generator,
     "meta": _meta,
     "no gpu at load": _at_load,

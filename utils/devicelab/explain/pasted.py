@@ -3,24 +3,27 @@
 import ast
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
-from .frames import Frame, place_name
+from devicelab.source import USER, name_of, whose_elsewhere
+
+from .frames import Frame
 from .others import other_family
 from .reading import MISMATCH, Reading, read
 from .result import Explanation
 
-_INSTALLED = re.compile(
-    r"(site|dist)-packages|[\\/]lib[\\/]python\d|^<frozen|[\\/]devicelab[\\/]|[\\/]torch[\\/](nn|optim|_)"
-)
+# Each begins with words, or with the beginning of a word, that its own repetitions cannot contain: so the time that a search
+# takes grows as the line does, and not faster.
 _FRAMES = (
     re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?'),
     re.compile(r"File (?P<file>\S+?):(?P<line>\d+), in (?P<function>.+)"),
     re.compile(r"(?P<file>Cell In\s*\[\d+\]), line (?P<line>\d+)"),
-    re.compile(r"(?P<file><ipython-input-\S+>) in (?P<function>.+)"),
-    re.compile(r"(?P<file>\S+\.py) in (?P<function>.+)"),
+    re.compile(r"(?P<file><ipython-input-[^\s<>]+>) in (?P<function>.+)"),
+    re.compile(r"(?<!\S)(?P<file>\S+\.py) in (?P<function>.+)"),
     re.compile(r"(?P<file>your code), line (?P<line>\d+)"),
 )
 _ARROW = re.compile(r"-+> ?(?P<line>\d+) ?(?P<code>.*)")
+MOST_CODE = 1_000  # letters of a line that is looked into; nobody types more
 
 # What an operator's argument is in the learner's terms: the argument that the message calls so.
 _ROLES = {
@@ -67,7 +70,7 @@ def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
 
 
 def _of_frames(frames: list[Frame]) -> Line | None:
-    own = [frame for frame in frames if frame.owner == "learner"]
+    own = [frame for frame in frames if frame.is_learners]
     return Line(own[-1].line, own[-1].file, own[-1].code) if own else None
 
 
@@ -87,36 +90,39 @@ def _placed(found: Explanation, line: Line) -> Explanation:
 
 def last_own_line(text: str) -> Line | None:
     """Return the innermost line of a traceback's text that is not a library's; Python's and IPython's forms, old and new."""
-    found: list[Line] = []
     lines = text.splitlines()
-    for number, line in enumerate(lines):
-        match = next((match for pattern in _FRAMES if (match := pattern.search(line))), None)
-        if match is None or _INSTALLED.search(match["file"]):
+    after = len(lines)  # where the next frame begins
+    for number in range(len(lines) - 1, -1, -1):
+        match = _frame(lines[number])
+        if match is None:
             continue
-        place = match.groupdict().get("line")
-        code = lines[number + 1].strip() if number + 1 < len(lines) else ""
-        arrow = next(
-            (arrow for after in _block(lines, number) if (arrow := _ARROW.match(after.strip()))), None
-        )
-        if arrow:
+        if whose_elsewhere(match["file"]) == USER:
+            return _line(match, lines[number + 1 : after])
+        after = number
+    return None
+
+
+def _frame(line: str) -> re.Match[str] | None:
+    """Return what a line says of a frame, if it begins one."""
+    if "line " not in line and " in " not in line:
+        return None
+    return next((match for pattern in _FRAMES if (match := pattern.search(line))), None)
+
+
+def _line(match: re.Match[str], block: list[str]) -> Line:
+    """Return the line that a frame means: its arrow's, where there is one above the first empty line, else the one below."""
+    place = match.groupdict().get("line")
+    code = block[0].strip() if block else ""
+    for text in takewhile(str.strip, block):
+        if arrow := _ARROW.match(text.strip()):
             place, code = arrow["line"], arrow["code"].strip()
-        found.append(Line(int(place) if place else None, _file(match["file"]), code))
-    return found[-1] if found else None
-
-
-def _block(lines: list[str], number: int) -> list[str]:
-    """The lines that belong to one frame: those up to the next frame or empty line."""
-    block: list[str] = []
-    for line in lines[number + 1 :]:
-        if not line.strip() or any(pattern.search(line) for pattern in _FRAMES):
             break
-        block.append(line)
-    return block
+    return Line(int(place) if place and len(place) < 10 else None, _file(match["file"]), code)
 
 
 def _file(path: str) -> str:
     cell = re.match(r"Cell In\s*\[(\d+)\]", path)
-    return f"cell [{cell[1]}]" if cell else place_name(path)
+    return f"cell [{cell[1]}]" if cell else name_of(path)
 
 
 def _mismatch(reading: Reading, line: Line | None) -> Explanation:
@@ -176,18 +182,17 @@ def _role(reading: Reading, blamed: str | None) -> str:
 
 def _call(code: str) -> tuple[str, list[str]] | None:
     """Return function and plain-name arguments of the last call in a line, or None."""
+    if len(code) > MOST_CODE or code.startswith(("for", "with", "if")):
+        return None
     try:
-        tree = ast.parse(
-            code.strip().rstrip(":") if not code.strip().startswith(("for", "with", "if")) else ""
-        )
-    except SyntaxError:
+        calls = [node for node in ast.walk(ast.parse(code.rstrip(":"))) if isinstance(node, ast.Call)]
+        if len(calls) != 1 or "." in ast.unparse(calls[0].func).removeprefix("self."):
+            return None
+        names = [
+            ast.unparse(argument)
+            for argument in calls[0].args
+            if isinstance(argument, (ast.Name, ast.Attribute, ast.Subscript))
+        ]
+        return ast.unparse(calls[0].func), names
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or nested too deeply
         return None
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    if len(calls) != 1 or "." in ast.unparse(calls[0].func).removeprefix("self."):
-        return None
-    names = [
-        ast.unparse(argument)
-        for argument in calls[0].args
-        if isinstance(argument, (ast.Name, ast.Attribute, ast.Subscript))
-    ]
-    return ast.unparse(calls[0].func), names

@@ -8,6 +8,15 @@ from dataclasses import dataclass
 
 Family = str
 MISMATCH = "mismatch"
+CPU_ONLY = (
+    "numpy",
+    "pin",
+    "lengths",
+    "sections",
+    "scalars",
+)  # a tensor is on an accelerator, and only the CPU's will do
+MISPLACED = (MISMATCH, "gradient", "generator", *CPU_ONLY)
+NOW = "2.8 and newer"
 
 
 @dataclass(frozen=True)
@@ -20,6 +29,11 @@ class Reading:
     argument_device: str | None = None
     other_device: str | None = None
     operator: str | None = None
+
+    @property
+    def is_misplaced(self) -> bool:
+        """Whether something is on one device where another is needed."""
+        return self.family in MISPLACED
 
     @property
     def blames(self) -> bool:
@@ -49,47 +63,87 @@ _PARTS = {
     "{checking}": r"when checking (?:argument|arugment)",
     "{layer}": r"(?P<layer>weight|bias)",
 }
-# Most specific first; spaces and line breaks are one space.
+# The releases of PyTorch that say so, then the wording, most specific first; in a wording, spaces and line breaks are one space.
+# A wording of one release stands for its neighbours, where nobody looked.
 _MISMATCHES = (
-    r"same device, but got {arg} is on {at}, different from other tensors on {other}(?: \({checking} in method {op}\))?",
-    r"found at least two devices, {other} and {at}! \({checking} for (?:argument|arugment) {arg} in method {op}\)",
-    r"found at least two devices, {other} and {at}!",
-    r"Input type \({at type}\) and {layer} type \({other type}\) should be the same",
-    r"tensors are not at the same device, found (?P<arg>input) tensor at {at} and \w+ tensor at {other}",
-    r"indices should be either on {device} or on the same device as the indexed tensor \({at}\)",
-    r"same device type, but got query\.device: {at} key\.device: {other}",
-    r"to be on the same device, but got {arg} on {at} and \w+ on {other}",
-    r"same device,? but (?:input )?{arg} is on {at} and [\w ]+? (?:is|are) on {other}",
-    r"Expected (?P<arg>out) tensor to have device {other}, but got {at} instead",
-    r"Expected object of (?:device type|backend|type) {other word} but (?:got|found) (?:device type|backend|type) {at word} "
-    r"for (?:sequence element \d+ in sequence )?argument #\d+ '{arg}'(?: in call to {op})?",
-    r"Tensor for argument #\d+ '{arg}' is on {at word}, but expected (?:it|them) to be on {other word}"
-    r"(?: \(while checking arguments for {op}\))?",
-    r"Expected tensor for argument #\d+ '\w+' to have the same device as tensor for argument #\d+ '{arg}'; "
-    r"but device {other word} does not equal {at word} \(while checking arguments for {op}\)",
-    r"[Ee]xpected type {other type} but got {at type}",
-    r"[Ee]xpected device {other} but got (?:device )?{at}",
-    r"expected '{arg}' to be a {other word} tensor, ?but got a {at word} tensor",
-    r"input tensors must be on the same device\. Received {at} and {other}",
-    r"on device {other} \(device_ids\[0\]\) but found one of them on device: {at}",
-    r"input\(device='?{at}'?\) and {layer}\(device=\s?'?{other}'?\) must be on the same device",
-    r"Tensor on device {at} is not on the expected device {other}!",
-    r"Unhandled FakeTensor Device Propagation for {op}, found two different devices {other}, {at}",
-    r"Placeholder storage has not been allocated on MPS device",
-    r"Tensors of the same index must be on the same device",
-    r"arguments are located on different GPUs",
-    r"must be on the (?:current|same) device",
-    r"too many CPU scalars to non-CPU kernel",
-    r"to (?:be on|have) the same device",
+    (
+        NOW,
+        r"same device, but got {arg} is on {at}, different from other tensors on {other}(?: \({checking} in method {op}\))?",
+    ),
+    (
+        "1.10 to 2.7",
+        r"found at least two devices, {other} and {at}! \({checking} for (?:argument|arugment) {arg} in method {op}\)",
+    ),
+    ("1.7 and newer", r"found at least two devices, {other} and {at}!"),
+    (NOW, r"Input type \({at type}\) and {layer} type \({other type}\) should be the same"),
+    (
+        NOW,
+        r"tensors are not at the same device, found (?P<arg>input) tensor at {at} and \w+ tensor at {other}",
+    ),
+    (NOW, r"indices should be either on {device} or on the same device as the indexed tensor \({at}\)"),
+    (NOW, r"same device type, but got query\.device: {at} key\.device: (?P=at) and value\.device: {other}"),
+    (NOW, r"same device type, but got query\.device: {at} key\.device: {other}"),
+    (
+        NOW,
+        r"same device type, but got {arg} tensor device type {at} and input value tensor device type {other}",
+    ),
+    (NOW, r"(?:to|must) be on the same device,? but (?:got|found) {arg} on {at} and \w+ on {other}"),
+    (NOW, r"same device,? but (?:input )?{arg} is on {at} and [\w ]{1,80}? (?:is|are) on {other}"),
+    (NOW, r"must be on the same device but tensor \d+ is on {at} and tensor \d+ on {other}"),
+    (NOW, r"must all be on the same device\. Input \d+ is on device {at} and input \d+ is on device {other}"),
+    (NOW, r"on the same device, but got devices {at} and {other}!"),
+    (NOW, r"Expected (?P<arg>out) tensor to have device {other}, but got {at} instead"),
+    (NOW, r"Expected tensor to have {other} Device, but got tensor with {at} Device"),
+    (NOW, r"device type {other} does not match device type of (?P<arg>out) parameter \({at}\)"),
+    (NOW, r'storage of a tensor on device "{at}" to a storage on different device "{other}"'),
+    (
+        "0.4 to 1.5",
+        r"Expected object of (?:device type|backend|type) {other word} but (?:got|found) (?:device type|backend|type) {at word} "
+        r"for (?:sequence element \d+ in sequence )?argument #\d+ '{arg}'(?: in call to {op})?",
+    ),
+    (
+        "1.7",
+        r"Tensor for argument #\d+ '{arg}' is on {at word}, but expected (?:it|them) to be on {other word}"
+        r"(?: \(while checking arguments for {op}\))?",
+    ),
+    (
+        NOW,
+        r"Expected tensor for argument #\d+ '\w+' to have the same device as tensor for argument #\d+ '{arg}'; "
+        r"but device {other word} does not equal {at word} \(while checking arguments for {op}\)",
+    ),
+    ("1.2", r"[Ee]xpected type {other type} but got {at type}"),
+    ("1.4 and newer", r"[Ee]xpected device {other} but got (?:device )?{at}"),
+    ("0.4", r"expected '{arg}' to be a {other word} tensor, ?but got a {at word} tensor"),
+    ("1.x", r"input tensors must be on the same device\. Received {at} and {other}"),
+    (NOW, r"on device {other} \(device_ids\[0\]\) but found one of them on device: {at}"),
+    (NOW, r"input\(device='?{at}'?\) and {layer}\(device=\s?'?{other}'?\) must be on the same device"),
+    (NOW, r"Tensor on device {at} is not on the expected device {other}!"),
+    (NOW, r"Unhandled FakeTensor Device Propagation for {op}, found two different devices {other}, {at}"),
+    (NOW, r"Placeholder storage has not been allocated on MPS device"),
+    (NOW, r"Tensors of the same index must be on the same device"),
+    (NOW, r"Expected inputs to be on same device"),
+    (NOW, r"get_device\(\) == \w+\.get_device\(\) to be true, but got false"),
+    (NOW, r"must have same dtype, device, and layout"),
+    ("1.x", r"arguments are located on different GPUs"),
+    (NOW, r"must be on the (?:current|same)(?: GPU)? device"),
+    (NOW, r"too many CPU scalars to non-CPU kernel"),
+    (NOW, r"to (?:be on|have) the same device"),
 )
 _OTHERS = (
     (
         "gradient",
         r"assign a gradient with device type '{at word}' to a tensor with device type '{other word}'",
     ),
+    (
+        "gradient",
+        r"assign a gradient located on device with index {at word} to a tensor located on device with index {other word}\.",
+    ),
     ("numpy", r"can't convert (?P<at>[\w:]+) (?:device type )?tensor to numpy"),
     ("pin", r"cannot pin '{at type}' only (?:dense )?CPU (?:tensors|memory) can be pinned"),
+    ("pin", r"Only dense CPU tensors can be pinned"),
     ("lengths", r"'lengths' argument should be a 1D CPU int64 tensor, but got 1D {at} "),
+    ("sections", r"tensor_split expected {arg} to be on cpu, but it's on {at}"),
+    ("scalars", r"Expected (?P<arg>scalars) to be on CPU, got {at} instead"),
     (
         "generator",
         r"Expected a '?{other}'? (?:device type for )?generator (?:device )?but (?:found|got) '?{at}'?",
@@ -107,12 +161,12 @@ _OTHERS = (
         "fewer gpus at load",
         r"deserialize object on (?P<arg>\w+ device \d+) but torch\.\w+\.device_count\(\) is",
     ),
-    ("fork", r"Cannot re-initialize \w+ in forked subprocess"),
+    ("fork", r"Cannot re-initialize \w+ in forked subprocess|CUDA error: initialization error"),
     ("no kernel image", r"no kernel image is available for execution on the device"),
     ("no kernel image", r"is not compatible with the current PyTorch installation"),
     ("ordinal", r"invalid device ordinal|Invalid device id"),
     ("busy", r"all CUDA-capable devices are busy or unavailable"),
-    ("memory", r"(?P<at>CUDA|MPS|HIP|XPU)[\w ]* out of memory"),
+    ("memory", r"(?P<at>CUDA|MPS|HIP|XPU)[\w ]{0,80} out of memory"),
     ("no device", r"No (?:CUDA|HIP) GPUs are available|no CUDA-capable device is detected"),
     ("device string", r"device type at start of device string: '?(?P<arg>[\w:.-]*)"),
     ("device string", r"Invalid device string: '?(?P<arg>[\w:.-]*)"),
@@ -130,15 +184,16 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-_PATTERNS = [
-    (family, _compiled(pattern)) for family, pattern in (*((MISMATCH, one) for one in _MISMATCHES), *_OTHERS)
+WORDINGS = [
+    (family, _compiled(pattern))
+    for family, pattern in (*((MISMATCH, one) for _, one in _MISMATCHES), *_OTHERS)
 ]
 
 
 def read(message: str) -> Reading | None:
     """Return what the message says about devices, or None where it says nothing of the kind."""
     text = " ".join(message.split())
-    for family, pattern in _PATTERNS:
+    for family, pattern in WORDINGS:
         if (found := pattern.search(text)) is not None:
             return _reading(family, message, found)
     return None
@@ -166,7 +221,7 @@ def device_word(word: str | None) -> str | None:
     lower = word.lower()
     if lower.isdigit():
         return f"cuda:{lower}"
-    if re.search(_TYPE, word):
+    if "Tensor" in word or "Type" in word:
         return next((device for device in ("cuda", "mps", "xpu") if device in lower), "cpu")
     return {"gpu": "cuda"}.get(lower, lower)
 

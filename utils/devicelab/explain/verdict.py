@@ -51,7 +51,7 @@ def before(scene: Scene, view: View) -> str:
 
 def instead(scene: Scene, text: str) -> str:
     """Where to type something that replaces a part of the learner's failing line."""
-    own = scene.view is not None and scene.view.frame.owner == "learner"
+    own = scene.view is not None and scene.view.frame.is_learners
     view = scene.view if scene.view and own else scene.views[0]
     return f"in place of {text} in line {view.frame.line}"
 

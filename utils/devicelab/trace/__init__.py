@@ -12,8 +12,8 @@ import torch
 
 from devicelab import devices
 from devicelab.errors import InputError
+from devicelab.source import Line
 
-from .lines import Line
 from .result import Copy, Event, Operator, Phase, Synchronization
 from .shown import Trace
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import torch
 
-from .lines import Line
+from devicelab.source import Line
+
 from .recorder import Recorder
 from .result import Copy, Event, Operator, Synchronization
 

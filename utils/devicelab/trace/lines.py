@@ -1,78 +1,10 @@
 """Which line of the user's own code is being run: frames of torch, devicelab and Python itself are passed over."""
 
-import linecache
-import os
 import sys
-import sysconfig
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from types import CodeType, FrameType
 
-import torch
-
-_PACKAGE = str(Path(__file__).parents[1])
-_HIDDEN = (str(torch.__path__[0]), _PACKAGE, "<frozen", "<__array_function__", "<eval_with_key>")
-_STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
-_INSTALLED = ("site-packages", "dist-packages")
-HIDDEN, LIBRARY, USER = 0, 1, 2
-WIDTH = 60  # of a line of source, as it is shown
-_kinds: dict[str, int] = {}
-
-
-@dataclass(frozen=True, order=True)
-class Line:
-    """One line of source: the file as Python names it, the line's number from 1, and its text.
-
-    `via` is the installed library's line that it led to, such as "transformers/trainer.py:1900", where there is one.
-    """
-
-    file: str
-    number: int
-    text: str = ""
-    via: str = ""
-
-    @property
-    def place(self) -> str:
-        """The line for people: "train.py:42", or "line 3" in a notebook cell."""
-        if "ipykernel_" in self.file or self.file.startswith("<"):
-            return f"line {self.number}"
-        return f"{Path(self.file).name}:{self.number}"
-
-    def __str__(self) -> str:
-        text = self.text if len(self.text) <= WIDTH else f"{self.text[: WIDTH - 1]}…"
-        through = f", through {self.via}" if self.via else ""
-        return f"{self.place} `{text}`{through}" if text else f"{self.place}{through}"
-
-
-def kind_of(filename: str) -> int:
-    """Return whether a file is torch's or Python's own (HIDDEN), an installed LIBRARY, or the USER's."""
-    kind = _kinds.get(filename)
-    if kind is None:
-        kind = _kinds[filename] = _kind_of(filename)
-    return kind
-
-
-def _kind_of(filename: str) -> int:
-    if filename.startswith(_HIDDEN):
-        return HIDDEN
-    if any(word in filename for word in _INSTALLED):
-        return LIBRARY
-    return HIDDEN if filename.startswith(_STANDARD) else USER
-
-
-def line_at(filename: str, number: int, via: tuple[str, int] | None = None) -> Line:
-    """Return a line with its text, which is empty where the source is not at hand."""
-    text = linecache.getline(filename, number).strip()
-    return Line(filename, number, text, f"{_inside(via[0])}:{via[1]}" if via else "")
-
-
-def _inside(filename: str) -> str:
-    """Return a library's file as seen from the folder that it is installed in."""
-    for word in _INSTALLED:
-        filename = filename.rpartition(f"{word}{os.sep}")[2]
-    return filename.replace(os.sep, "/")
-
+from devicelab.source import LIBRARY, OWNERS, PASSED_OVER, USER, Line, line_at, whose
 
 Instruction = tuple[CodeType, int]
 
@@ -93,16 +25,12 @@ class Places:
         """Return the place of the user's innermost frame, else of a library's; 0 where there is neither."""
         frame: FrameType | None = sys._getframe(depth)
         library = None
-        known = _kinds.get
         while frame is not None:
-            kind = known(frame.f_code.co_filename)
-            if kind != HIDDEN:
-                if kind is None:
-                    kind = kind_of(frame.f_code.co_filename)
-                if kind == USER:
-                    break
-                if kind == LIBRARY:
-                    library = library or frame
+            owner = OWNERS[frame.f_code.co_filename]
+            if owner == USER:
+                break
+            if owner == LIBRARY:
+                library = library or frame
             frame = frame.f_back
         if frame is None:
             frame, library = library, None
@@ -140,7 +68,7 @@ def caller_name(depth: int = 2) -> str:
     """Return the name of the function of torch that the user called, such as "torch.cuda.synchronize"."""
     frame: FrameType | None = sys._getframe(depth)
     name = ""
-    while frame is not None and kind_of(frame.f_code.co_filename) == HIDDEN:
+    while frame is not None and whose(frame.f_code.co_filename) in PASSED_OVER:
         module = frame.f_globals.get("__name__", "")
         home = (
             "torch.cuda" if module.startswith("devicelab.simgpu") else module

@@ -5,8 +5,7 @@ from functools import cached_property
 
 from devicelab.devices import Origin
 from devicelab.errors import InputError
-
-from .lines import Line
+from devicelab.source import Line
 
 PHASES = ("forward", "backward", "optimizer")
 

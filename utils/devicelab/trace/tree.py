@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from .lines import LIBRARY, USER, Line, kind_of, line_at
+from devicelab.source import LIBRARY, USER, Line, line_at, whose
+
 from .nodes import Node, Work
 from .recorder import BACKWARD, FORWARD, MOST_EVENTS, OPTIMIZER, OTHER, computes
 from .result import Copy, Event, Operator, Synchronization
@@ -230,7 +231,7 @@ def _called(node: Node) -> str:
     for above in node.above():
         if above.kind == "python":
             name = above.name.rpartition(": ")[2]
-            if above.caller and kind_of(absolute(above.caller[0])) == USER:
+            if above.caller and whose(absolute(above.caller[0])) == USER:
                 break
     return name
 
@@ -247,10 +248,10 @@ def line_of(node: Node) -> Line | None:
             if place is None:
                 continue
             filename = absolute(place[0])
-            kind = kind_of(filename)
-            if kind == USER:
+            owner = whose(filename)
+            if owner == USER:
                 return line_at(filename, place[1], library)
-            if kind == LIBRARY and library is None:
+            if owner == LIBRARY and library is None:
                 library = filename, place[1]
     return line_at(*library) if library else None
 

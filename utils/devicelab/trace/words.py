@@ -5,8 +5,8 @@ from typing import Any
 
 from devicelab import units
 from devicelab.picture import Table
+from devicelab.source import Line
 
-from .lines import Line
 from .result import Copy, Observed, Operator, Synchronization
 
 MOST_LINES = 8

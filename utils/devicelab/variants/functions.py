@@ -1,24 +1,17 @@
 """The learner's own functions side by side: where each really ran, how long a call takes, and where one stops."""
 
-import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from traceback import extract_tb
 
 from devicelab import devices
 from devicelab.errors import InputError, check_range
+from devicelab.source import own_lines
 from devicelab.timing import check_function, timeit
 
 from .outcome import Table, Variant, lead
 
 MOST = 6  # functions, so that the table stays readable
 Fn = Callable[[], object]
-# Code below these folders is not the learner's.
-_LIBRARIES = (
-    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
-    str(Path(__file__).parents[1]),
-)
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,6 +86,5 @@ def _words(error: Exception) -> str:
 
 def _own_line(error: Exception) -> str:
     """Return the last line of the learner's own code that the error went through."""
-    frames = extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith(_LIBRARIES)]
-    return next((frame.line for frame in reversed(own) if frame.line), "a line that cannot be shown")
+    texts = [line.text for line in own_lines(error) if line.text]
+    return texts[-1] if texts else "a line that cannot be shown"

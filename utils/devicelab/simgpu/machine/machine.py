@@ -8,10 +8,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab.gpus import Card
 
-from . import texts
 from .clock import Clock
 from .memory import CONTEXT, Ledger
 from .patches import Patches
+from .texts import ORDINAL
 
 
 class SimCard:
@@ -56,7 +56,7 @@ class Machine:
         """Return the card that a cuda device means; without index the current one. Using a card starts (simulated) CUDA."""
         index = self.current if device.index is None else device.index
         if not 0 <= index < len(self.cards):
-            raise torch.AcceleratorError(texts.ORDINAL)
+            raise torch.AcceleratorError(ORDINAL)
         card = self.cards[index]
         if card.forked or not self.initialized:
             torch.cuda._lazy_init()

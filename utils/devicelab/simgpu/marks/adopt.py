@@ -1,18 +1,16 @@
 """Tensors that C++ made on the way: which Python instruction they belong to, by which a card may adopt them."""
 
 import sys
-from pathlib import Path
 from types import FrameType
 
-import torch
+from devicelab.source import TORCH_FOLDER
 
 from .marks import Adoptable, Tensor, card_of
 
 SIMGPU = __package__.rpartition(".")[0]
 CUSTOM = f"{SIMGPU}.run.handlers"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
-TORCH = Path(torch.__file__).parent
 # The files whose frames lie between torch and somebody's __torch_dispatch__.
-PLUMBING = (str(TORCH / "_compile.py"), str(TORCH / "_dynamo" / "eval_frame.py"))
+PLUMBING = (str(TORCH_FOLDER / "_compile.py"), str(TORCH_FOLDER / "_dynamo" / "eval_frame.py"))
 ENGINE = "_engine_run_backward"  # torch.autograd.graph's function below which all of a backward pass runs
 
 

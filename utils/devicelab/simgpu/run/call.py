@@ -6,8 +6,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab.devices import Listener
-from devicelab.simgpu.machine import texts
 from devicelab.simgpu.machine.machine import Machine, SimCard
+from devicelab.simgpu.machine.texts import INITIALIZATION
 from devicelab.simgpu.marks.adopt import adoptable
 from devicelab.simgpu.marks.marks import CPU, Adoptable, Tensor, card_of, device_of, parts, put, tag_of
 from devicelab.simgpu.marks.place import named_tensors, place
@@ -98,7 +98,7 @@ class Calls(TorchDispatchMode):
     def usable(self, card: Any) -> bool:
         """Say whether a card belongs to the running simulation; CUDA's error in a forked child."""
         if card.forked:
-            raise torch.AcceleratorError(texts.INITIALIZATION)
+            raise torch.AcceleratorError(INITIALIZATION)
         return card.running
 
 

@@ -5,47 +5,32 @@ is shown: by Python, by a thread, by IPython and Jupyter. Python offers no way t
 """
 
 import functools
+import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from devicelab.simgpu.machine.machine import Machine
+from devicelab.source import PACKAGE, chain, without
 
-HERE = (str(Path(__file__).parent), str(Path(__file__).parents[1] / "trace"))  # below torch's operators
-OPS = torch._ops.__file__
+# Below torch's operators: the card, and who hears of them.
+BELOW = (
+    *(os.path.join(PACKAGE, name, "") for name in ("simgpu", "trace")),
+    os.path.join(PACKAGE, "devices.py"),
+)
 
 
 def trimmed(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback without this package's frames, nor the lines by which they call torch's operators."""
-    frames: list[TracebackType] = []
-    inside = False
-    while trace is not None:
-        path = trace.tb_frame.f_code.co_filename
-        if path.startswith(HERE):
-            inside = True
-        elif not (inside and path == OPS):
-            inside = False
-            frames.append(trace)
-        trace = trace.tb_next
-    shown = None
-    for frame in reversed(frames):
-        shown = TracebackType(shown, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
-    return shown
+    """Return the traceback without the frames of this package that lie below torch's operators."""
+    return without(trace, lambda filename: filename.startswith(BELOW))
 
 
 def trim(error: BaseException) -> BaseException:
     """Trim the tracebacks of an error and of those that led to it; return it."""
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
+    for link in chain(error):
         link.__traceback__ = trimmed(link.__traceback__) or link.__traceback__
-        link = link.__cause__ or link.__context__
     return error
 
 

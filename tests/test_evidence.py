@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from devicelab import simulate_gpu
-from devicelab.course.evidence import Seen, is_on, same_values, short, times, watch, without_gpu
-from devicelab.course.outcome import NotAttempted, NotYet
+from devicelab.course.looking import Seen, is_on, same_values, short, times, watch, without_gpu
+from devicelab.course.question import NotAttempted, NotYet
 from devicelab.simgpu.session import current
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from devicelab import simulate_gpu
-from devicelab.course import ex03
+from devicelab.course.exercises import ex03
 from tools.nbfiles import SOLUTIONS, read
 
 GENUINE = Path(__file__).parent / "data" / "cuda_error_messages.json"

@@ -6,7 +6,7 @@ from torch import nn
 
 import devicelab as lab
 from devicelab import simulate_gpu
-from devicelab.course import ex04
+from devicelab.course.exercises import ex04
 
 LINES = {
     "a": lambda: torch.cuda.is_available(),

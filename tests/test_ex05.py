@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from devicelab import clock, simulate_gpu, timeit
-from devicelab.course import ex05
+from devicelab.course.exercises import ex05
 from devicelab.trace import trace
 
 

@@ -8,7 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from devicelab import simulate_gpu
-from devicelab.course import ex06, workers
+from devicelab.course.exercises import ex06
+from devicelab.course.looking import workers
 from devicelab.course.question import NotYet
 
 TRUE = {name: name in "adeh" for name in "abcdefgh"}

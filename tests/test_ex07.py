@@ -5,8 +5,8 @@ import torch
 from torch import nn, optim
 
 from devicelab import simulate_gpu
-from devicelab.course import ex07
-from devicelab.course.ex07 import _waves as waves
+from devicelab.course.exercises import ex07
+from devicelab.course.exercises.ex07 import _waves as waves
 
 TRUE = {"weight": "cuda", "scale": "cpu", "own_scale": "cuda", "head": "cpu", "average": "cpu"}
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from devicelab import simulate_gpu
-from devicelab.course.ex10 import q1, q2, q3, q4
-from devicelab.course.rescue import copy_script, running
-from devicelab.course.rescue.faults import BROKEN, FAULTS, SHOWS, answer, edited, rescued
+from devicelab.course.exercises.ex10 import q1, q2, q3, q4
+from devicelab.course.exercises.rescue import copy_script, running
+from devicelab.course.exercises.rescue.faults import BROKEN, FAULTS, SHOWS, answer, edited, rescued
 from devicelab.errors import InputError
 
 QUESTIONS = (q1, q2, q3)

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from devicelab import guess, widgets
-from devicelab.course.bet import NOT_SURE, TRUTH, Bet, judged, number, shown, value_of
-from devicelab.course.guess import bet_reply, replies, reply
+from devicelab.course.guess.bet import NOT_SURE, TRUTH, Bet, judged, number, shown, value_of
+from devicelab.course.guess.guess import bet_reply, replies, reply
 from devicelab.errors import InputError
 
-guess_module = importlib.import_module("devicelab.course.guess")  # `from ... import guess` gives the function
+guess_module = importlib.import_module(
+    "devicelab.course.guess.guess"
+)  # `from ... import guess` gives the function
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 
 

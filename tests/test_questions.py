@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import importlib
 import os
 import re
 
@@ -9,8 +10,7 @@ import pytest
 from lesson_rules import checks, outcome
 from notebook_rules import Page
 
-from devicelab.course import progress
-from devicelab.course.question import Question
+from devicelab.course.question import Question, progress
 from tools.exercises import BEGIN, END
 from tools.mutants import is_plain
 from tools.nbfiles import (
@@ -55,6 +55,12 @@ def definitions(source):
 def test_each_solution_has_its_questions_and_each_module_its_solution():
     numbers = {int(path.name[:2]) for path in find(SOLUTIONS)}
     assert numbers == set(progress._questions())
+
+
+@pytest.mark.parametrize("name", [*(f"ex{path.name[:2]}" for path in find(SOLUTIONS)), "rescue", "rescue.faults"])
+def test_what_notebooks_import_is_the_module_in_exercises(name):
+    here = "devicelab.course"
+    assert importlib.import_module(f"{here}.{name}") is importlib.import_module(f"{here}.exercises.{name}")
 
 
 @pytest.mark.parametrize(("path", "question"), pairs())

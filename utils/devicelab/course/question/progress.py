@@ -18,6 +18,7 @@ from platformdirs import user_data_dir
 from devicelab import html
 from devicelab.errors import InputError, listed
 
+EXERCISES = "devicelab.course.exercises"
 VERSION = 1
 WAIT = 2.0  # seconds for another notebook to finish its write, which takes milliseconds
 _BLOCKS = 10  # of a bar in text
@@ -164,9 +165,9 @@ def _free_name() -> Path:
 def _questions() -> dict[int, list[str]]:
     """Return the keys of every question, by exercise."""
     found = {}
-    for module in pkgutil.iter_modules(import_module(__package__).__path__):
+    for module in pkgutil.iter_modules(import_module(EXERCISES).__path__):
         if module.name.startswith("ex") and module.name[2:].isdigit():
-            questions = import_module(f"{__package__}.{module.name}").questions
+            questions = import_module(f"{EXERCISES}.{module.name}").questions
             found[int(module.name[2:])] = [question.key for question in questions]
     return found
 

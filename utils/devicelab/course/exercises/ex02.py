@@ -7,9 +7,9 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from .evidence import is_on, same_values, short, watch, without_gpu
-from .places import compare_places
-from .question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.looking import is_on, same_values, short, watch, without_gpu
+from devicelab.course.looking.predict import compare_places
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 
 _PLACES_WHY = {
     "weight": "Module.to moved the layer. Which tensors does a layer hold?",

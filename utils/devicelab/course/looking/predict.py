@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from .evidence import short
-from .question import NotAttempted, NotYet
+from devicelab.course.question.outcome import NotAttempted, NotYet
+
+from .words import short
 
 
 def compare_places(places: Any, truth: Mapping[str, str], why: Mapping[str, str]) -> None:

@@ -9,12 +9,11 @@ import torch
 from torch import nn, optim
 from torch.utils.data import Dataset
 
+from devicelab.course.looking import Seen, Tally, is_on, same_values, short, watch
+from devicelab.course.looking.workers import are_forked, count_reads, through_a_worker
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.trace import trace
 from devicelab.trace.lines import Line
-
-from .evidence import Seen, Tally, is_on, same_values, short, watch
-from .question import NotAttempted, NotYet, Question, exercise
-from .workers import are_forked, count_reads, through_a_worker
 
 
 def _tally(found: Iterable[Any]) -> Tally:

@@ -5,15 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 
+from devicelab.course.guard import SwitchedOff, on_a_gpu, unchanged
 from devicelab.expect import trimmed
 from devicelab.explain import explain
 
 from . import cells, progress
-from .evidence import CALLED
-from .guards import SwitchedOff, on_a_gpu, unchanged
-from .outcome import NotAttempted, NotYet, Outcome
-
-__all__ = ["NotAttempted", "NotYet", "Outcome", "Question", "exercise"]
+from .outcome import CALLED, NotAttempted, NotYet, Outcome
 
 Kind = Literal["predict", "write", "mend", "find", "faster", "read", "script"]  # script: a file is mended
 TRIES = 3  # after so many tries the solution is shown without asking twice

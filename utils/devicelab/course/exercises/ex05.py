@@ -9,13 +9,12 @@ import torch
 from torch import nn, optim
 
 from devicelab import units
+from devicelab.course.looking import is_on, same_values, short, times, watch
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.devices import clock
 from devicelab.estimate import estimate
 from devicelab.gpus import find
 from devicelab.trace.lines import line_at
-
-from .evidence import is_on, same_values, short, times, watch
-from .question import NotAttempted, NotYet, Question, exercise
 
 # --- 1: a stopwatch -----------------------------------------------------------------------------------------------
 

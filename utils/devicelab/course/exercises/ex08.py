@@ -11,10 +11,10 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from .evidence import short, watch, without_gpu
-from .machines import NVIDIA, OLDER_NVIDIA, OTHERS, Machine
-from .places import compare_places
-from .question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.looking import short, watch, without_gpu
+from devicelab.course.looking.played import NVIDIA, OLDER_NVIDIA, OTHERS, Machine
+from devicelab.course.looking.predict import compare_places
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 
 _PLACES_WHY = {
     "weight": "the layer makes its weights while the default holds.",

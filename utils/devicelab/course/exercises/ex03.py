@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from devicelab.course.looking import is_on, same_values, short, watch
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.expect import trimmed
-
-from .evidence import is_on, same_values, short, watch
-from .question import NotAttempted, NotYet, Question, exercise
 
 _SUSPECTS = ("data", "weight", "bias", "labels", "class_weight")
 # What was left on the CPU in each run of the question:

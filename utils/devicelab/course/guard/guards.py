@@ -14,7 +14,7 @@ from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.session import Simulation, current
 from devicelab.trace.lines import line_at
 
-from .memento import Memento
+from .snapshot import Snapshot
 
 CARD = "Tesla T4"
 SEED = 0  # each check draws the same numbers, so that its words are the same each time
@@ -52,7 +52,7 @@ def unchanged(*objects: object) -> Iterator[None]:
     simulation = current()
     functions, variables = _functions(), dict(os.environ)
     restores = [*_random_states(), *_modes()]
-    memento = Memento(objects)
+    before = Snapshot(objects)
     _clean()
     try:
         yield
@@ -67,7 +67,7 @@ def unchanged(*objects: object) -> Iterator[None]:
             raise SwitchedOff(tampered)
     finally:
         _put_back(simulation, functions, variables)  # after an interrupt; else there is nothing left to do
-        memento.restore()
+        before.restore()
         for restore in restores:
             restore()
 

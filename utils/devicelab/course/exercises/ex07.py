@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from devicelab.course.looking import Tally, is_on, same_values, short, watch, without_gpu
+from devicelab.course.looking.predict import compare_places
+from devicelab.course.looking.same import CLOSE
+from devicelab.course.question import NotYet, Question, exercise
 from devicelab.placement import placement
-
-from .evidence import CLOSE, Tally, is_on, same_values, short, watch, without_gpu
-from .places import compare_places
-from .question import NotYet, Question, exercise
 
 STEPS = 4  # trained before a checkpoint, and again after it
 

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from .evidence import short, watch
-from .question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.looking import short, watch
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 
 
 class _Normalised(nn.Module):

@@ -11,10 +11,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from devicelab.course.looking import Seen, same_values, short, times, watch, without_gpu
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.expect import trimmed
-
-from .evidence import Seen, same_values, short, times, watch, without_gpu
-from .question import NotAttempted, NotYet, Question, exercise
 
 _EFFECTS = ("asleep", "awake", "computes")
 # What each line does as the first of a fresh kernel; tests/test_ex04.py runs them.

@@ -28,7 +28,7 @@ _PLAIN = (
 Restore = Callable[[], object]
 
 
-class Memento:
+class Snapshot:
     """Remembers tensors, modules, optimizers, containers and plain objects that can be reached from `roots`.
 
     Also through a function: its closure, its defaults and the global names that it uses. What cannot be copied, such as a

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from devicelab import devices, units
+from devicelab.course.looking import Seen, Tally, short, without_gpu
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.trace import Copy, Line, Synchronization
 
-from .evidence import Seen, Tally, short, without_gpu
-from .question import NotAttempted, NotYet, Question, exercise
-from .rescue.faults import FAULTS, SHOWS, Fault, answer, rescued
-from .rescue.judge import (
+from .rescue.expected import (
     BATCH,
     DUE,
     EPOCHS,
@@ -29,6 +28,7 @@ from .rescue.judge import (
     run,
     trained,
 )
+from .rescue.faults import FAULTS, SHOWS, Fault, answer, rescued
 from .rescue.running import Ran
 
 LABELS = BATCH * 2 * 4  # bytes of the smaller half of a batch; what crosses in lesser pieces is no batch

@@ -33,7 +33,9 @@ def test_each_place_has_a_question_of_its_own(name):
 
 
 def test_a_prediction_of_another_form():
-    assert "with the keys weight, scale, own_scale, head, average" in told(ex07.q1, {"weight": "cuda"})
+    assert "with the 5 keys of the cell: weight, scale, own_scale, head, average." in told(
+        ex07.q1, {"weight": "cuda"}
+    )
     assert "you wrote 'gpu'; 'cpu' or 'cuda' was asked for" in told(ex07.q1, TRUE | {"head": "gpu"})
     assert ex07.q1.check(dict.fromkeys(TRUE, ...)).state == "not attempted"
 

@@ -12,7 +12,7 @@ workers  a dataset read by a worker process    words    a value in a few words
 
 from .played import without_gpu
 from .same import is_on, same_values
-from .seen import Seen, Tally, watch
+from .seen import Seen, Tally, tally, watch
 from .words import short, times
 
-__all__ = ["Seen", "Tally", "is_on", "same_values", "short", "times", "watch", "without_gpu"]
+__all__ = ["Seen", "Tally", "is_on", "same_values", "short", "tally", "times", "watch", "without_gpu"]

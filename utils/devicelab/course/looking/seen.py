@@ -12,7 +12,7 @@ from devicelab.trace import Line, Trace, trace
 
 from .words import device_kind, short, times
 
-watched: list["Seen"] | None = None  # tools/mutants.py collects what judges saw here
+watched: list["Seen"] | None = None  # tools/mutants.py collects here what judges saw
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,19 @@ class Seen:
             for copy in self.trace.copies
             if (device_kind(copy.source), device_kind(copy.target)) == (source, target)
         ]
-        return _tally((c.count, c.nbytes, c.line) for c in found)
+        return tally((c.count, c.nbytes, c.line) for c in found)
 
     @property
     def waits(self) -> Tally:
         """The moments at which the CPU waited for the GPU, other than for a copy: .item(), print, synchronize ..."""
-        return _tally(
+        return tally(
             (wait.count, 0, wait.line) for wait in self.trace.synchronizations if wait.kind != "copy"
         )
+
+    @property
+    def stops(self) -> Tally:
+        """The moments at which the CPU waited for the GPU, for copies too."""
+        return tally((wait.count, 0, wait.line) for wait in self.trace.synchronizations)
 
     def operators(self, device: str, phase: str | None = None) -> Tally:
         """Return the operators that ran on a kind of device, in one phase ("forward", "backward", "optimizer") or in all."""
@@ -60,7 +65,7 @@ class Seen:
             and phase in (None, operator.phase)
             and not operator.scalars
         ]
-        return _tally((operator.count, 0, operator.line) for operator in found)
+        return tally((operator.count, 0, operator.line) for operator in found)
 
     def ran_on(self, device: str, what: str, phase: str | None = None) -> None:
         """Raise NotYet unless every operator of the phase ran on that kind of device, and at least one did."""
@@ -70,6 +75,11 @@ class Seen:
                 raise NotYet(f"{what} ran on {other}, not on {device}{_at(strays)}.")
         if not self.operators(device, phase).count:
             raise NotYet(f"{what} did not run at all: no operator was seen on {device}.")
+
+    def trained_on(self, device: str) -> None:
+        """Raise NotYet unless forward, backward and optimizer ran on that kind of device."""
+        for phase in ("forward", "backward", "optimizer"):
+            self.ran_on(device, f"With device={device!r} the {phase} pass", phase)
 
     def at_most(self, most: int, found: Tally, what: str, advice: str = "") -> None:
         """Raise NotYet when something was found more than `most` times: "`what` 40 times (line 7 ...). `advice`"."""
@@ -120,7 +130,8 @@ def _argument(value: object) -> str:
     return name if name[0].isupper() else f"a {name}"
 
 
-def _tally(found: Iterable[tuple[int, int, Line | None]]) -> Tally:
+def tally(found: Iterable[tuple[int, int, Line | None]]) -> Tally:
+    """Add up rows of (count, bytes, line)."""
     rows = list(found)
     by_line: dict[Line, int] = {}
     for count, _, line in rows:

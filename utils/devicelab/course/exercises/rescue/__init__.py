@@ -1,4 +1,4 @@
-"""The capstone: a training script with eight device faults, and how a copy of it is run and judged."""
+"""The capstone: a training script with eight device faults, and how a copy of it is run."""
 
 from .running import copy_script
 

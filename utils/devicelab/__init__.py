@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .course.guess import guess
+    from .course.guess.guess import guess
     from .course.question.progress import progress
     from .devices import clock
     from .doctor import doctor

@@ -5,7 +5,7 @@ import torch
 from IPython.core.interactiveshell import InteractiveShell
 
 from devicelab import simulate_gpu
-from devicelab.course import cells
+from devicelab.course.question import cells
 
 SETUP = """
 from devicelab.course.question import NotYet, Question, exercise

@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from devicelab import simulate_gpu
-from devicelab.course.evidence import Seen, is_on, same_values, short, times, watch, without_gpu
-from devicelab.course.outcome import NotAttempted, NotYet
+from devicelab.course.looking import Seen, is_on, same_values, short, times, watch, without_gpu
+from devicelab.course.looking.predict import device_prediction, prediction
+from devicelab.course.question import NotAttempted, NotYet
 from devicelab.simgpu.session import current
 
 
@@ -178,3 +179,27 @@ def test_without_gpu_nothing_can_be_put_on_one_and_afterwards_it_can():
                 ask()
         assert torch.ones(1, device="cpu").to("cpu").device.type == "cpu"
     assert current() is simulation and torch.ones(1).cuda().is_cuda
+
+
+@pytest.mark.parametrize("said", [1, "True", None, [True]])
+def test_a_prediction_takes_the_words_that_were_asked_for(said):
+    judge = prediction(
+        lambda: {"a": True, "b.c": False}, lambda name, *_: f"Not {name}.", words=(True, False)
+    )
+    judge({"a": True, "b.c": False})
+    with pytest.raises(NotYet, match=r"^For 'b\.c' you wrote .*; True or False was asked for\.$"):
+        judge({"a": True, "b.c": said})
+    with pytest.raises(NotYet, match=r"^Not a\.$"):
+        judge({"a": False, "b.c": said})
+    with pytest.raises(NotAttempted):
+        judge({"a": ..., "b.c": ...})
+    with pytest.raises(NotYet, match=r"^The answer is a dict with the 2 keys of the cell: a, 'b\.c'\.$"):
+        judge({"a": True})
+
+
+def test_a_predicted_device_may_be_a_device():
+    judge = device_prediction(lambda: {"x": "cuda"}, {"x": "Who moved it?"})
+    for said in ("cuda", "cuda:0", torch.device("cuda"), torch.device("cuda", 0)):
+        judge({"x": said})
+    with pytest.raises(NotYet, match="x was not on cpu: Who moved it"):
+        judge({"x": torch.device("cpu")})

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from devicelab.course import ex01
+from devicelab.course.exercises import ex01
 
 
 def right(module):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from devicelab import simulate_gpu
-from devicelab.course import ex03
+from devicelab.course.exercises import ex03
 from tools.nbfiles import SOLUTIONS, read
 
 GENUINE = Path(__file__).parent / "data" / "cuda_error_messages.json"
@@ -51,8 +51,8 @@ def test_each_wrong_name_is_tried_out(run, name):
 
 
 def test_question_1_says_what_kind_of_answer_it_wants():
-    assert "three keys" in ex03.q1.check({"a": "bias"}).text
-    assert "For run b you wrote 'mat1'; one of data, weight" in ex03.q1.check(RIGHT | {"b": "mat1"}).text
+    assert "3 keys of the cell: a, b, c." in ex03.q1.check({"a": "bias"}).text
+    assert "For b you wrote 'mat1'; one of data, weight" in ex03.q1.check(RIGHT | {"b": "mat1"}).text
     assert ex03.q1.check(dict.fromkeys("abc", ...)).state == "not attempted"
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 import devicelab as lab
 from devicelab import simulate_gpu
-from devicelab.course import ex04
+from devicelab.course.exercises import ex04
 
 LINES = {
     "a": lambda: torch.cuda.is_available(),
@@ -40,8 +40,8 @@ def test_one_wrong_line_is_named_with_a_question(line, effect):
 
 
 def test_question_1_says_what_kind_of_answer_it_wants():
-    assert "six keys" in ex04.q1.check({"a": "asleep"}).text
-    assert "For c you wrote 'on'; one of asleep, awake or computes" in ex04.q1.check(RIGHT | {"c": "on"}).text
+    assert "6 keys" in ex04.q1.check({"a": "asleep"}).text
+    assert "For c you wrote 'on'; one of asleep, awake, computes" in ex04.q1.check(RIGHT | {"c": "on"}).text
     assert ex04.q1.check(dict.fromkeys("abcdef", ...)).state == "not attempted"
 
 

@@ -5,8 +5,8 @@ import torch
 from torch import nn, optim
 
 from devicelab import simulate_gpu
-from devicelab.course import ex07
-from devicelab.course.ex07 import _waves as waves
+from devicelab.course.exercises import ex07
+from devicelab.course.exercises.ex07 import _waves as waves
 
 TRUE = {"weight": "cuda", "scale": "cpu", "own_scale": "cuda", "head": "cpu", "average": "cpu"}
 
@@ -33,7 +33,9 @@ def test_each_place_has_a_question_of_its_own(name):
 
 
 def test_a_prediction_of_another_form():
-    assert "with the keys weight, scale, own_scale, head, average" in told(ex07.q1, {"weight": "cuda"})
+    assert "with the 5 keys of the cell: weight, scale, own_scale, head, average." in told(
+        ex07.q1, {"weight": "cuda"}
+    )
     assert "you wrote 'gpu'; 'cpu' or 'cuda' was asked for" in told(ex07.q1, TRUE | {"head": "gpu"})
     assert ex07.q1.check(dict.fromkeys(TRUE, ...)).state == "not attempted"
 

@@ -5,9 +5,9 @@ import torch
 from torch import nn, optim
 
 from devicelab import simulate_gpu
-from devicelab.course import ex08
-from devicelab.course.evidence import without_gpu
-from devicelab.course.machines import NVIDIA, OLDER_NVIDIA, OTHERS
+from devicelab.course.exercises import ex08
+from devicelab.course.looking import without_gpu
+from devicelab.course.looking.played import NVIDIA, OLDER_NVIDIA, OTHERS
 
 TRUE = {"weight": "cuda", "noise": "cpu", "shared": "cpu", "copied": "cuda", "batch": "cpu", "late": "cpu"}
 ASKED = ("is_available", "device_count", "current_accelerator")

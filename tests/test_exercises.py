@@ -1,6 +1,7 @@
 """The exercises are what the solutions give, nobody has answered them, and the cutter refuses what it does not understand."""
 
 import asyncio
+import json
 import os
 
 import pytest
@@ -9,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebook_rules import Page
 
 from tools import exercises
-from tools.exercises import CutError, cut, drift, generate
+from tools.exercises import CutError, answers, answers_drift, cut, drift, generate, generate_answers
 from tools.nbfiles import (
     EXERCISES,
     NoNotebooks,
@@ -41,6 +42,10 @@ def test_the_exercises_are_what_the_solutions_give():
 def test_an_untouched_exercise_runs_and_passes_nothing(path, tmp_path):
     environment = os.environ | private_environment(tmp_path) | device_environment("simulated")
     assert list(untouched(Page(path, asyncio.run(execute(path, environment))))) == []
+
+
+def test_the_packages_answers_are_those_of_the_solutions():
+    assert answers_drift() == []
 
 
 def test_the_stub_takes_the_place_of_the_solution():
@@ -120,6 +125,29 @@ def test_a_stray_exercise_is_found_and_removed(pair):
     assert [line.rpartition(".ipynb")[2] for line in drift(*pair)] == [" is missing.", " has no solution."]
     generate(*pair)
     assert [path.name for path in pair[1].iterdir()] == ["02_b.ipynb"]
+
+
+def test_an_answer_that_drifted_is_found(pair, tmp_path):
+    notebook, stored = read(pair[0] / "01_a.ipynb"), tmp_path / "answers.json"
+    notebook.cells[1].update(id="q1-answer", source="import torch\n\n\n" + SOLVED)
+    write(pair[0] / "01_a.ipynb", notebook)
+    assert "is not what the solutions give" in answers_drift(pair[0], stored)[0]
+    assert generate_answers(pair[0], stored) == [f"{stored}: written"]
+    assert generate_answers(pair[0], stored) == [f"{stored}: unchanged"]
+    texts = json.loads(stored.read_text("utf-8"))["01.q1"]
+    assert "\n".join(texts["given"]) == cut(SOLVED)
+    assert "\n".join(texts["answer"]) == "\n".join(line for line in SOLVED.split("\n") if "###" not in line)
+    notebook.cells[1].source = SOLVED.replace("return model, x.to", "return model, 2 * x.to")
+    write(pair[0] / "01_a.ipynb", notebook)
+    assert "is not what the solutions give" in answers_drift(pair[0], stored)[0]
+
+
+def test_no_answer_at_all_is_a_fault(pair, tmp_path):
+    with pytest.raises(NoNotebooks, match="no cell with an answer"):
+        answers(pair[0])
+    (tmp_path / "answers.json").write_text("{}")
+    with pytest.raises(NoNotebooks):
+        answers_drift(pair[0], tmp_path / "answers.json")
 
 
 def test_no_pair_at_all_is_a_fault(tmp_path):

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from devicelab import guess, widgets
-from devicelab.course.bet import NOT_SURE, TRUTH, Bet, judged, number, shown, value_of
-from devicelab.course.guess import bet_reply, replies, reply
+from devicelab.course.guess.bet import NOT_SURE, TRUTH, Bet, number, off_by, shown, value_of
+from devicelab.course.guess.guess import bet_reply, replies, reply
 from devicelab.errors import InputError
 
-guess_module = importlib.import_module("devicelab.course.guess")  # `from ... import guess` gives the function
+guess_module = importlib.import_module(
+    "devicelab.course.guess.guess"
+)  # `from ... import guess` gives the function
 NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
 
 
@@ -174,12 +176,12 @@ def test_what_is_no_number_is_answered_with_what_is_wanted(text):
     [(1024, "just that"), (512, "within a factor of 2"), (2048, "within a factor of 2"), (500, "2 times too small"),
      (88, "12 times too small"), (4e6, "3,900 times too large"), (0, "too small")],
 )  # fmt: skip
-def test_a_number_is_judged_by_factor(value, words):
-    assert judged(value, 1024) == words
+def test_a_number_is_off_by_by_factor(value, words):
+    assert off_by(value, 1024) == words
 
 
 def test_a_truth_of_zero_knows_no_factor():
-    assert judged(0, 0) == "just that" and judged(3, 0) == "too large"
+    assert off_by(0, 0) == "just that" and off_by(3, 0) == "too large"
 
 
 @pytest.mark.parametrize(

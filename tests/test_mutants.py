@@ -5,7 +5,7 @@ import ast
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from devicelab.course import evidence
+from devicelab.course.looking import seen as looking
 from tools import mutants as tool
 from tools.breakers import mutants
 from tools.mutants import Tried, answer_lines, counts, faults, plain, report, run_cell
@@ -94,7 +94,7 @@ def test_values_are_compared_with_their_device():
 
 
 SETUP = """import torch
-from devicelab.course.evidence import watch
+from devicelab.course.looking import watch
 from devicelab.course.question import Question
 
 q1 = Question(lambda f: watch(f, torch.ones(2), "cuda"), "", "", ("?",), "")"""
@@ -109,7 +109,7 @@ def test_a_judge_that_looks_at_nothing_is_found(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "PASSED although line 3: .to() dropped" in said
     assert "equivalent,  line 3: .to() sent to 'cuda'" in said
-    assert evidence.watched is None
+    assert looking.watched is None
     assert "1 questions, 0 wrong answers rejected, 0 alternatives accepted; of 1 answers" in said
 
 

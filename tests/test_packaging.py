@@ -159,6 +159,11 @@ FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_comman
 FORBIDDEN = {
     "upwards": ("devicelab/units.py", "import devicelab.session", "to the same floor or downwards BROKEN"),
     "circle": ("devicelab/results.py", "import devicelab.timing", "downwards BROKEN"),
+    "rooms": (
+        "devicelab/course/guard/modes.py",
+        "import devicelab.course.question",
+        "rooms of course: imports point downwards BROKEN",
+    ),
     "widgets": ("devicelab/timing/timer.py", "import ipywidgets", "Only widgets imports ipywidgets BROKEN"),
     "pictures": (
         "devicelab/timing/timer.py",

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import devicelab as lab
-from devicelab.course import progress as home
+from devicelab.course.question import progress as home
 from devicelab.errors import InputError
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from devicelab import simulate_gpu
-from devicelab.course.evidence import watch
+from devicelab.course.looking import watch
 from devicelab.course.question import NotYet, Outcome, Question
 
 

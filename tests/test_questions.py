@@ -2,15 +2,17 @@
 
 import ast
 import asyncio
+import importlib
 import os
 import re
+from pathlib import Path
 
 import pytest
 from lesson_rules import checks, outcome
 from notebook_rules import Page
 
-from devicelab.course import progress
-from devicelab.course.question import Question
+from devicelab.course import exercises
+from devicelab.course.question import Question, answers
 from tools.exercises import BEGIN, END
 from tools.mutants import is_plain
 from tools.nbfiles import (
@@ -53,8 +55,20 @@ def definitions(source):
 
 
 def test_each_solution_has_its_questions_and_each_module_its_solution():
-    numbers = {int(path.name[:2]) for path in find(SOLUTIONS)}
-    assert numbers == set(progress._questions())
+    asked = {
+        int(path.name[:2]): [question.key for question in questions_of(path)] for path in find(SOLUTIONS)
+    }
+    assert asked == answers.keys()
+    modules = Path(exercises.__file__).parent.glob("ex??.py")
+    assert sorted(asked) == sorted(int(module.stem[2:]) for module in modules)
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"ex{path.name[:2]}" for path in find(SOLUTIONS)), "rescue", "rescue.faults"]
+)
+def test_what_notebooks_import_is_the_module_in_exercises(name):
+    here = "devicelab.course"
+    assert importlib.import_module(f"{here}.{name}") is importlib.import_module(f"{here}.exercises.{name}")
 
 
 @pytest.mark.parametrize(("path", "question"), pairs())
@@ -70,15 +84,14 @@ def test_the_words_are_there(path, question):
 def test_the_reference_answer_is_the_one_in_the_solution(path, question):
     lines = cell_of(path, question, "answer").split("\n")
     kept = "\n".join(line for line in lines if not line.strip().startswith("### "))
-    assert set(definitions(question.answer)) <= set(definitions(kept))
+    assert definitions(question.answer) and set(definitions(question.answer)) <= set(definitions(kept))
 
 
 @pytest.mark.parametrize(("path", "question"), pairs())
 def test_the_stub_is_the_one_in_the_exercise(path, question):
-    assert bool(question.stub) == (question.kind in FROM_A_STUB)
-    if question.stub:
-        given = cell_of(EXERCISES / path.name, question, "answer")
-        assert set(definitions(question.stub)) <= set(definitions(given))
+    given = cell_of(EXERCISES / path.name, question, "answer")
+    assert question.stub and given.endswith(question.stub)
+    assert (not re.search(r"\.\.\.|^path", question.stub)) == (question.kind in FROM_A_STUB)
 
 
 @pytest.mark.parametrize("path", find(SOLUTIONS), ids=short)

@@ -192,15 +192,15 @@ def test_variables_of_functions_are_put_back():
 
 
 def test_modules_of_installed_libraries_are_put_back_too():
-    from devicelab.course.memento import Memento
+    from devicelab.course.guard.snapshot import Snapshot
 
     scope = {"__name__": "json", "nn": nn}  # a module whose file is not the learner's
     exec("class Layer(nn.Linear):\n    pass\nclass Plain:\n    pass", scope)
     layer, plain = scope["Layer"](2, 2), scope["Plain"]()
     plain.layer = nn.Linear(1, 1)
     before = layer.weight.detach().clone()
-    memento = Memento([layer, plain])
+    snapshot = Snapshot([layer, plain])
     with torch.no_grad():
         layer.weight.zero_(), plain.layer.weight.zero_()
-    memento.restore()
+    snapshot.restore()
     assert torch.equal(layer.weight, before) and plain.layer.weight == 0

@@ -13,8 +13,8 @@ import torch
 
 import devicelab as lab
 from devicelab import source
-from devicelab.course.cells import definition_of
-from devicelab.course.memento import Memento
+from devicelab.course.guard.snapshot import Snapshot
+from devicelab.course.question.cells import definition_of
 from devicelab.estimate.keep import Undo
 from devicelab.estimate.unknown import asked_by_torch
 from devicelab.expect import trimmed
@@ -149,7 +149,7 @@ def test_everybody_who_looks_into_a_function_agrees(path, owner):
     held = [1]
     function = from_file(path, "def change():\n    held.append(2)\n", held=held)["change"]
     assert (definition_of(function) is not None) is (owner == USER)
-    for keeper in (lambda one: Memento([one]), Undo):
+    for keeper in (lambda one: Snapshot([one]), Undo):
         kept = keeper(function)
         function()
         kept.restore()

@@ -3,20 +3,25 @@
 In a code cell of a solution, the lines from `### BEGIN SOLUTION` to `### END SOLUTION` become a placeholder.
 Lines `### STUB: ...` among them are the placeholder's text (without one: a comment and `...`); it must not raise,
 because an unsolved exercise runs from top to bottom. Cells tagged wrong-answer, other-right-answer or solution-only
-are left out.
+are left out. The package gets a file of its own: of each question the answer, and what stands in its place (answers.json).
 """
 
 import argparse
 import copy
+import json
+import re
 from pathlib import Path
 
 from nbformat import NotebookNode
 
-from tools.nbfiles import EXERCISES, SOLUTIONS, NoNotebooks, find, read, short, tags, text_of, write
+from tools.nbfiles import EXERCISES, ROOT, SOLUTIONS, NoNotebooks, find, read, short, tags, text_of, write
 
 BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "### STUB:"
 PLACEHOLDER = ["# Your code here", "..."]
 LEFT_OUT = {"wrong-answer", "other-right-answer", "solution-only"}
+ANSWERS = ROOT / "utils" / "devicelab" / "course" / "question" / "answers.json"
+ANSWER_CELL = re.compile(r"q(\d+)-answer")
+IMPORTS = re.compile(r"\A(?:import .+\n)+\n*")  # above an answer: the cell's, not the answer's
 
 
 class CutError(ValueError):
@@ -108,6 +113,41 @@ def drift(solutions: Path = SOLUTIONS, exercises: Path = EXERCISES) -> list[str]
     return faults + [f"{short(path)} has no solution." for path in strays]
 
 
+def solved(source: str) -> str:
+    """Return a cell's source as a learner would write it: the answer without markers and placeholder."""
+    lines = [line for line in source.split("\n") if not line.strip().startswith("### ")]
+    return IMPORTS.sub("", "\n".join(lines))
+
+
+def answers(solutions: Path = SOLUTIONS) -> str:
+    """Return the package's file of answers: by question, line by line, the answer and what is given in its place."""
+    found = {}
+    for path in find(solutions):
+        for cell in read(path).cells:
+            number = ANSWER_CELL.fullmatch(cell.id)
+            if number:
+                pair = {"answer": solved(cell.source), "given": IMPORTS.sub("", cut(cell.source))}
+                key = f"{path.name[:2]}.q{number[1]}"
+                found[key] = {name: text.split("\n") for name, text in pair.items()}
+    if not found:
+        raise NoNotebooks(f"There is no cell with an answer in {solutions}.")
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def answers_drift(solutions: Path = SOLUTIONS, path: Path = ANSWERS) -> list[str]:
+    """Return one sentence if the package's answers are not those of the solutions."""
+    same = path.exists() and path.read_text(encoding="utf-8") == answers(solutions)
+    return [] if same else [f"{short(path)} is not what the solutions give."]
+
+
+def generate_answers(solutions: Path = SOLUTIONS, path: Path = ANSWERS) -> list[str]:
+    """Write the package's answers, and return one line about them."""
+    changed = bool(answers_drift(solutions, path))
+    if changed:
+        path.write_text(answers(solutions), encoding="utf-8", newline="\n")
+    return [f"{short(path)}: {'written' if changed else 'unchanged'}"]
+
+
 def generate(solutions: Path = SOLUTIONS, exercises: Path = EXERCISES) -> list[str]:
     """Write every exercise, remove those without a solution, and return one line about each."""
     wanted = texts(solutions, exercises)
@@ -124,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; fail when an exercise drifted")
     options = parser.parse_args(arguments)
     try:
-        lines = drift() if options.check else generate()
+        lines = drift() + answers_drift() if options.check else generate() + generate_answers()
     except (CutError, NoNotebooks) as error:
         print(error)
         return 1

@@ -25,7 +25,7 @@ import torch
 from nbformat import NotebookNode
 
 from devicelab import simulate_gpu
-from devicelab.course import evidence
+from devicelab.course.looking import seen as looking
 from devicelab.course.question import Question
 from tools.breakers import Mutant, mutants
 from tools.exercises import BEGIN, END
@@ -131,20 +131,20 @@ def words(mutant: Mutant) -> str:
 
 def judged(source: str, check: str, namespace: dict[str, Any]) -> tuple[str, list[Any]]:
     """Return what the check says to a cell, and what it saw while it looked."""
-    evidence.watched = []
+    looking.watched = []
     try:
         with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             run_cell(source, namespace, "<mutant>")
             outcome = run_cell(check, namespace, "<check>")
-        return outcome.state, [fingerprint(seen) for seen in evidence.watched]
+        return outcome.state, [fingerprint(seen) for seen in looking.watched]
     except Exception as error:  # the cell itself fails, which no learner overlooks
         return type(error).__name__, []
     finally:
-        evidence.watched = None
+        looking.watched = None
 
 
-def fingerprint(seen: evidence.Seen) -> Any:
+def fingerprint(seen: looking.Seen) -> Any:
     """Return operators, copies, waits and values of one call, without lines and times."""
     operators: Counter[Any] = Counter()
     for one in seen.trace.operators:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .course.guess import guess
-    from .course.progress import progress
+    from .course.guess.guess import guess
+    from .course.question.progress import progress
     from .devices import clock
     from .doctor import doctor
     from .estimate import estimate
@@ -42,7 +42,7 @@ _HOME = {
     "load_ipython_extension": "ipython",
     "monitor": "monitor",
     "placement": "placement",
-    "progress": "course.progress",
+    "progress": "course.question.progress",
     "recordings": "recordings",
     "simulate_gpu": "simgpu",
     "start": "session",

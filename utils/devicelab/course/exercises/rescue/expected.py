@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from devicelab import devices
-from devicelab.course.evidence import Seen, short
-from devicelab.course.outcome import NotAttempted, NotYet
+from devicelab.course.looking import Seen, short
+from devicelab.course.question import NotAttempted, NotYet
 from devicelab.errors import InputError
 from devicelab.explain import explain
 from devicelab.trace.words import plural

@@ -5,6 +5,7 @@ from typing import Literal
 
 from devicelab import html
 
+CALLED = "The check called"  # begins the note on an error of the learner's function
 State = Literal["not attempted", "not yet", "passed", "hint", "solution"]
 _COLOURS = {"not attempted": "#555", "not yet": "#8a4b00", "passed": "#006400"}
 

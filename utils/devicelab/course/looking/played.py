@@ -13,6 +13,11 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from torch.overrides import TorchFunctionMode
+
+from devicelab.simgpu.session import current
+
+from .words import device_kind
 
 
 @dataclass(frozen=True)
@@ -64,3 +69,42 @@ OTHERS = (
     Machine("that is a Mac with an older PyTorch", "mps", new=False),
     Machine("without any GPU and with an older PyTorch", "cpu", new=False),
 )
+
+
+@contextmanager
+def without_gpu() -> Iterator[None]:
+    """Run the block as on a machine whose GPU cannot be used: torch says so, as it does with a hidden card."""
+    simulation = current()
+    if simulation is not None:
+        simulation.stop()
+    patches: list[tuple[Any, str, Callable[[], object]]] = [
+        (torch.cuda, "is_available", lambda: False),
+        (torch.cuda, "device_count", lambda: 0),
+        (torch.accelerator, "is_available", lambda: False),
+    ]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
+    for owner, name, value in patches:
+        setattr(owner, name, value)
+    try:
+        with _NoCard():
+            yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+        if simulation is not None:
+            simulation.start()
+
+
+class _NoCard(TorchFunctionMode):
+    """Refuses what would need the card, as torch does where it finds none; a real card may be in use already."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        asked = [*args[1:], *named.values()]
+        if func is torch.Tensor.cuda or any(_means_card(value) for value in asked):
+            raise RuntimeError("No CUDA GPUs are available")
+        return func(*args, **named)
+
+
+def _means_card(value: object) -> bool:
+    return isinstance(value, (str, torch.device)) and device_kind(value) == "cuda"

@@ -95,10 +95,3 @@ def rescued(*left: Fault) -> str:
         if fault not in left:
             text = edited(text, fault.broken, fault.mended)
     return text
-
-
-def answer(question: int) -> str:
-    """Return one way to mend the faults of a question, as calls of the solution's `edit(path, old, new)`."""
-    return "\n".join(
-        f"edit(path, {fault.broken!r}, {fault.mended!r})" for fault in FAULTS if fault.question == question
-    )

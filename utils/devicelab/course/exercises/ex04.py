@@ -11,10 +11,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from devicelab.course.looking import Seen, same_values, short, times, watch, without_gpu
+from devicelab.course.looking.predict import prediction
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.expect import trimmed
-
-from .evidence import Seen, same_values, short, times, watch, without_gpu
-from .question import NotAttempted, NotYet, Question, exercise
 
 _EFFECTS = ("asleep", "awake", "computes")
 # What each line does as the first of a fresh kernel; tests/test_ex04.py runs them.
@@ -29,22 +29,8 @@ _WHY = {
 }
 
 
-def _judge_effects(effects) -> None:
-    if not isinstance(effects, dict) or set(effects) != set(_TRUTH):
-        raise NotYet("The answer is a dict with the six keys 'a' to 'f', as in the cell.")
-    if all(effect is ... for effect in effects.values()):
-        raise NotAttempted
-    for line, wanted in _TRUTH.items():
-        if effects[line] not in _EFFECTS:
-            raise NotYet(
-                f"For {line} you wrote {short(effects[line])}; one of asleep, awake or computes was asked for."
-            )
-        if effects[line] != wanted:
-            raise NotYet(f"Look at {line} again: {_WHY[line]}")
-
-
 q1 = Question(
-    judge=_judge_effects,
+    judge=prediction(lambda: _TRUTH, lambda name, *_: f"Look at {name} again: {_WHY[name]}", words=_EFFECTS),
     kind="predict",
     start_here="Replace each `...` by 'asleep', 'awake' or 'computes'. Decide before you run anything.",
     praise="Six of six. Asking, naming, waking and reserving are not work: one line of six computes.",
@@ -53,7 +39,6 @@ q1 = Question(
         "Restart this kernel and ask torch.cuda.is_initialized() after a line; lab.trace() shows who computed.",
         "A context comes with the first _lazy_init: get_device_name and torch.empty on 'cuda' need it. Only a fill is a kernel.",
     ),
-    answer="""effects = {"a": "asleep", "b": "asleep", "c": "awake", "d": "awake", "e": "computes", "f": "asleep"}""",
 )
 
 
@@ -108,35 +93,13 @@ def _judge_used_gpu(used_gpu) -> None:
 
 q2 = Question(
     judge=_judge_used_gpu,
-    kind="write",
-    start_here="Replace the `...` in used_gpu by your code, run the cell, then run this check again.",
     praise="Awake, full or asked: none of these is use. You looked at the operators themselves.",
     hints=(
         "What can memory tell you about an operator that changes a tensor in place?",
         "Which tool of lesson 04 notes each operator with its device, while a block runs?",
         "with lab.trace() as t: fn() - afterwards t.operators is a tuple, and each one has a .device, such as 'cuda:0'.",
     ),
-    answer="""def used_gpu(fn):
-    with lab.trace() as t:
-        fn()
-    return any(operator.device != "cpu" for operator in t.operators)""",
 )
-
-_STRAY = """
-def train(model, data, labels, epochs):
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    costs = torch.tensor([1.0, 2.0, 4.0], device=device)  # of a mistake, class by class
-    optimizer = optim.SGD(model.parameters(), lr=0.1)
-    history = []
-    for epoch in range(epochs):
-        optimizer.zero_grad()
-        outputs = model(data)
-        nn.functional.cross_entropy(outputs, labels).backward()
-        optimizer.step()
-        wrong = outputs.argmax(dim=1) != labels
-        history.append(costs[labels[wrong]].sum().item())
-    return history
-"""
 
 
 def _reference_train(model: nn.Module, data: torch.Tensor, labels: torch.Tensor, epochs: int) -> list[float]:
@@ -179,26 +142,13 @@ def _leaves_the_gpu_alone(seen: Seen, when: str) -> None:
 q3 = Question(
     judge=_judge_train,
     kind="find",
-    stub=_STRAY,
-    start_here="This is still the training as it was found. Change it, run the cell, then run this check again.",
+    thing="training",
     praise="The monitor lies still when the training is on the CPU, and the costs follow it to the GPU.",
     hints=(
         "On which device is each tensor of the last line of the loop? Ask them, or let lab.trace() tell.",
         "A tensor on the GPU may be indexed by one on the CPU: no error, and the result is on the GPU. Who is it here?",
         "data.device is the device of the training, whatever it is; torch.tensor(..., device=...) can take it.",
     ),
-    answer="""def train(model, data, labels, epochs):
-    costs = torch.tensor([1.0, 2.0, 4.0], device=data.device)  # of a mistake, class by class
-    optimizer = optim.SGD(model.parameters(), lr=0.1)
-    history = []
-    for epoch in range(epochs):
-        optimizer.zero_grad()
-        outputs = model(data)
-        nn.functional.cross_entropy(outputs, labels).backward()
-        optimizer.step()
-        wrong = outputs.argmax(dim=1) != labels
-        history.append(costs[labels[wrong]].sum().item())
-    return history""",
 )
 
 _NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
@@ -267,19 +217,12 @@ def _compare_usable(got: object, wanted: bool, where: str) -> None:
 
 q4 = Question(
     judge=_judge_usable_gpu,
-    kind="write",
-    start_here="Replace the `...` in usable_gpu by your code, run the cell, then run this check again.",
     praise="Tried on four machines: a working GPU, one without kernels, a hidden one, and a CPU-only PyTorch.",
     hints=(
         "What is the smallest piece of work for a GPU whose result you can check?",
         "Where there is no usable GPU, that work raises. A RuntimeError always?",
         "(torch.ones(2, device='cuda') + 1).tolist() in a try; a CPU-only PyTorch raises AssertionError.",
     ),
-    answer="""def usable_gpu():
-    try:
-        return (torch.ones(2, device="cuda") + 1).tolist() == [2, 2]
-    except (RuntimeError, AssertionError):
-        return False""",
 )
 
 questions = exercise(4, q1, q2, q3, q4)

@@ -9,13 +9,13 @@ import torch
 from torch import nn, optim
 
 from devicelab import units
+from devicelab.course.looking import is_on, same_values, short, times, watch
+from devicelab.course.looking.predict import prediction
+from devicelab.course.question import NotYet, Question, exercise
 from devicelab.devices import clock
 from devicelab.estimate import estimate
 from devicelab.gpus import find
 from devicelab.source import line_at
-
-from .evidence import is_on, same_values, short, times, watch
-from .question import NotAttempted, NotYet, Question, exercise
 
 # --- 1: a stopwatch -----------------------------------------------------------------------------------------------
 
@@ -97,18 +97,10 @@ def _compare_seconds(got: float, spans: list[float]) -> None:
     )
 
 
-_STOPWATCH = """
-def seconds(work):
-    start = lab.clock()
-    work()
-    return lab.clock() - start
-"""
-
 q1 = Question(
     judge=_judge_seconds,
     kind="mend",
-    stub=_STOPWATCH,
-    start_here="This is still the stopwatch as it was found. Change it, run the cell, then run this check again.",
+    thing="stopwatch",
     praise="A full queue, a slow first call and a disturbed one: none of them got into your number.",
     hints=(
         "When work() returns, what has the GPU done? And what was it doing when you pressed the button?",
@@ -116,16 +108,6 @@ q1 = Question(
         "work() once, uncounted; then five times torch.cuda.synchronize(), lab.clock(), work(), torch.cuda.synchronize(), "
         "lab.clock(); statistics.median of the five.",
     ),
-    answer="""def seconds(work):
-    work()
-    times = []
-    for _ in range(5):
-        torch.cuda.synchronize()
-        start = lab.clock()
-        work()
-        torch.cuda.synchronize()
-        times.append(lab.clock() - start)
-    return statistics.median(times)""",
 )
 
 # --- 2: what a data sheet allows ------------------------------------------------------------------------------------
@@ -170,35 +152,23 @@ def _mistakes(name: str) -> tuple[tuple[float, str], ...]:
     }[name]
 
 
-def _judge_least(least) -> None:
-    truth = _least_seconds()
-    if not isinstance(least, dict) or set(least) != set(truth):
-        raise NotYet("The answer is a dict with the three keys 'a', 'b' and 'c', as in the cell.")
-    if all(value is ... for value in least.values()):
-        raise NotAttempted
-    for name, wanted in truth.items():
-        _compare_least(name, least[name], wanted)
-
-
-def _compare_least(name: str, got: Any, wanted: float) -> None:
+def _compare_least(name: str, got: Any, wanted: float) -> str:
     if not isinstance(got, (int, float)):
-        raise NotYet(f"For {name} a number of seconds was asked for, but it is {short(got)}.")
+        return f"For {name} a number of seconds was asked for, but it is {short(got)}."
     if math.isclose(got, wanted, rel_tol=0.05):
-        return
+        return ""
     allowed = f"For {name} you allow {units.seconds(got)}"
     for value, text in _mistakes(name):
         if math.isclose(got, value, rel_tol=0.05):
-            raise NotYet(f"{allowed}. That is {text}")
+            return f"{allowed}. That is {text}"
     if math.isclose(got, 1000 * wanted, rel_tol=0.05):
-        raise NotYet(f"{allowed}: the right digits, but in milliseconds. Seconds were asked for.")
+        return f"{allowed}: the right digits, but in milliseconds. Seconds were asked for."
     more = "more" if got < wanted else "less"
-    raise NotYet(
-        f"{allowed}; the card needs {more}. Count operations and bytes anew, and ask which road the bytes take."
-    )
+    return f"{allowed}; the card needs {more}. Count operations and bytes anew, and ask which road the bytes take."
 
 
 q2 = Question(
-    judge=_judge_least,
+    judge=prediction(_least_seconds, _compare_least),
     kind="predict",
     start_here="Replace each `...` by a number of seconds; an expression such as 2 * 10**9 / card.fp32 will do.",
     praise="a and c are faster than their cards can be, so somebody's clock was wrong; b is fast, and can be true.",
@@ -207,17 +177,10 @@ q2 = Question(
         "An n x n product takes 2 * n**3 operations. c = a + b reads two vectors and writes one, 4 bytes a number.",
         "Divide operations by card.fp32, bytes within the card by card.bandwidth, bytes from the CPU by card.link.",
     ),
-    answer="""t4, l4 = lab.gpus().find("Tesla T4"), lab.gpus().find("NVIDIA L4")
-least = {
-    "a": 2 * 4096**3 / t4.fp32,
-    "b": 3 * 4 * 100_000_000 / l4.bandwidth,
-    "c": 4 * 64 * 3 * 256 * 256 / t4.link,
-}""",
 )
 
 # --- 3: what takes the time -----------------------------------------------------------------------------------------
 
-_BOUNDS = ("launch", "compute", "memory", "transfer")
 _BOUNDS_WHY = {
     "a": "A hundred rows of ten numbers: how much is there to do for each of its operators?",
     "b": "How many operations are done with each number that is read, and what becomes of the result?",
@@ -248,24 +211,14 @@ def _bounds() -> dict[str, str]:
     return {name: estimate(fn, gpu="Tesla T4").bound for name, fn in steps.items()}
 
 
-def _judge_bounds(bounds) -> None:
-    truth = _bounds()
-    if not isinstance(bounds, dict) or set(bounds) != set(truth):
-        raise NotYet("The answer is a dict with the four keys 'a' to 'd', as in the cell.")
-    if all(word is ... for word in bounds.values()):
-        raise NotAttempted
-    for name, wanted in truth.items():
-        word = bounds[name]
-        if word not in _BOUNDS:
-            raise NotYet(f"For {name} you wrote {short(word)}; one of {', '.join(_BOUNDS)} was asked for.")
-        if word != wanted:
-            raise NotYet(
-                f"{name} was estimated for a T4, and {word} is not what takes the longest. {_BOUNDS_WHY[name]}"
-            )
-
-
 q3 = Question(
-    judge=_judge_bounds,
+    judge=prediction(
+        _bounds,
+        lambda name, said, _: (
+            f"{name} was estimated for a T4, and {said} is not what takes the longest. {_BOUNDS_WHY[name]}"
+        ),
+        words=("launch", "compute", "memory", "transfer"),
+    ),
     kind="predict",
     start_here='Replace each `...` by "launch", "compute", "memory" or "transfer".',
     praise="Four of four. A faster card helps with d, a wider memory with b, and neither with a or c.",
@@ -274,19 +227,10 @@ q3 = Question(
         "Operations for each byte: a product of matrices does thousands, exp does a few.",
         "lab.estimate(step, gpu='Tesla T4').bound gives the word for any function over tensors.",
     ),
-    answer='bounds = {"a": "launch", "b": "memory", "c": "transfer", "d": "compute"}',
 )
 
 # --- 4: fewer, larger operators -------------------------------------------------------------------------------------
 
-_LOOP = """
-def predict(weights, biases, x, device):
-    votes = []
-    for weight, bias in zip(weights, biases):
-        scores = x.to(device) @ weight.to(device) + bias.to(device)
-        votes.append(scores.softmax(dim=1))
-    return torch.stack(votes).mean(0).cpu()
-"""
 _FEW, _MANY = 6, 24  # members
 
 
@@ -324,7 +268,6 @@ def _judge_predict(predict) -> None:
 q4 = Question(
     judge=_judge_predict,
     kind="faster",
-    stub=_LOOP,
     start_here="This is still the loop over the members. Change it, run the cell, then run this check again.",
     praise="As many launches for 24 members as for 6: the same work in fewer, larger operators.",
     hints=(
@@ -332,11 +275,6 @@ q4 = Question(
         "The members' weights lie in one tensor already. Which product multiplies a whole stack of matrices at once?",
         "x @ weights broadcasts over the members, as torch.bmm would; biases[:, None] adds each bias to its own member.",
     ),
-    answer="""def predict(weights, biases, x, device):
-    weights = weights.to(device)
-    biases = biases.to(device)
-    scores = x.to(device) @ weights + biases[:, None]
-    return scores.softmax(dim=2).mean(0).cpu()""",
 )
 
 questions = exercise(5, q1, q2, q3, q4)

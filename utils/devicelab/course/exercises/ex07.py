@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from devicelab.course.looking import is_on, same_values, short, tally, watch, without_gpu
+from devicelab.course.looking.predict import device_prediction
+from devicelab.course.looking.same import CLOSE
+from devicelab.course.question import NotYet, Question, exercise
 from devicelab.placement import placement
-
-from .evidence import CLOSE, Tally, is_on, same_values, short, watch, without_gpu
-from .places import compare_places
-from .question import NotYet, Question, exercise
 
 STEPS = 4  # trained before a checkpoint, and again after it
 
@@ -55,32 +55,15 @@ def _where_they_are() -> dict[str, str]:
 
 
 q1 = Question(
-    judge=lambda places: compare_places(places, _where_they_are(), _PLACES_WHY),
+    judge=device_prediction(_where_they_are, _PLACES_WHY),
     kind="predict",
-    start_here="Replace each `...` by 'cpu' or 'cuda'. Decide before you run the lines anywhere.",
     praise="Five of five, and the check ran the lines to be sure. Only two of them went along.",
     hints=(
         "Which tensors belong to tagger at the moment of the move, in its own opinion?",
         "tagger.state_dict() lists what it has registered. And what does the move do with each: fill it anew, or replace it?",
         "Module.to keeps parameters (new .data), replaces buffers, and reaches submodules only where they are registered.",
     ),
-    answer='places = {"weight": "cuda", "scale": "cpu", "own_scale": "cuda", "head": "cpu", "average": "cpu"}',
 )
-
-_READER = """
-class Reader(nn.Module):
-    def __init__(self, length, width):
-        super().__init__()
-        self.mix = nn.Linear(width, width)
-        self.table = waves(length, width)
-
-    def forward(self, x):  # x: (rows, steps, width), steps <= length
-        steps = x.shape[1]
-        x = x + self.table[:steps]
-        mask = torch.ones(steps, steps).tril()  # step i reads the steps 0 to i
-        mask = mask / mask.sum(dim=1, keepdim=True)
-        return self.mix(mask @ x)
-"""
 
 
 def _waves(length: int, width: int) -> torch.Tensor:
@@ -107,10 +90,10 @@ def _judge_reader(Reader: Callable[..., nn.Module]) -> None:
         seen = watch(_three_calls, reader, x)
         _copies_nothing(case, seen)
         seen.ran_on(device, f"In {case[0].lower()}{case[1:]} a part of the work")
-        remade = [operator for operator in seen.trace.operators if operator.name.startswith("aten::sin")]
-        if remade:
-            found = Tally(sum(one.count for one in remade), 0, tuple(one.line for one in remade if one.line))
-            raise NotYet(f"{case} computed the table {found}. Does it change between two calls?")
+        remade = tally(
+            (one.count, 0, one.line) for one in seen.trace.operators if one.name.startswith("aten::sin")
+        )
+        seen.at_most(0, remade, f"{case} computed the table", "Does it change between two calls?")
         same_values(seen.value[-1], _reference_read(reader.mix, length, here), f"On {device} the result")
 
 
@@ -156,26 +139,13 @@ def _says_what_it_keeps(reader: nn.Module) -> None:
 q2 = Question(
     judge=_judge_reader,
     kind="mend",
-    stub=_READER,
-    start_here="This is still the class as it was found. Change it, run the cell, then run this check again.",
+    thing="class",
     praise="It reads on both devices, copies nothing, computes its table once, and its checkpoints are the old ones.",
     hints=(
         "Two tensors are made here, one for always and one for each call. How does each learn where it should be?",
         "The table should move with the module, without being trained or saved. The mask should be made where x is.",
         "register_buffer(..., persistent=False) for the table, and device=x.device in torch.ones(...).",
     ),
-    answer="""class Reader(nn.Module):
-    def __init__(self, length, width):
-        super().__init__()
-        self.mix = nn.Linear(width, width)
-        self.register_buffer("table", waves(length, width), persistent=False)
-
-    def forward(self, x):  # x: (rows, steps, width), steps <= length
-        steps = x.shape[1]
-        x = x + self.table[:steps]
-        mask = torch.ones(steps, steps, device=x.device).tril()  # step i reads the steps 0 to i
-        mask = mask / mask.sum(dim=1, keepdim=True)
-        return self.mix(mask @ x)""",
 )
 
 
@@ -251,41 +221,13 @@ def _holds_the_model(case: str, optimizer: object, model: nn.Module) -> None:
 
 q3 = Question(
     judge=_judge_resume,
-    start_here="Replace the `...` in resume by your code, run the cell, then run this check again.",
     praise="Resumed three times, once where no GPU can be used: each went on as if it had never stopped.",
     hints=(
         "A file from the GPU is opened on a laptop. Where should its tensors go first, so that every machine can open it?",
         "An optimizer puts loaded state where its parameters are at that moment. So what has to happen before it is loaded?",
         'torch.load(path, map_location="cpu"), model.load_state_dict and model.to, optim.Adam, optimizer.load_state_dict.',
     ),
-    answer="""def resume(path, model, device):
-    saved = torch.load(path, map_location="cpu")
-    model.load_state_dict(saved["model"])
-    model.to(device)
-    optimizer = optim.Adam(model.parameters(), lr=0.01)
-    optimizer.load_state_dict(saved["optimizer"])
-    return optimizer""",
 )
-
-_RECALL = """
-class Recall(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.hits = torch.zeros(classes)
-        self.rows = torch.zeros(classes)
-
-    def reset(self):
-        self.hits, self.rows = torch.zeros_like(self.hits), torch.zeros_like(self.rows)
-
-    def update(self, outputs, labels):
-        outputs, labels = outputs.cpu(), labels.cpu()
-        right = (outputs.argmax(dim=1) == labels).float()
-        self.hits.index_add_(0, labels, right)
-        self.rows.index_add_(0, labels, torch.ones_like(right))
-
-    def compute(self):
-        return self.hits / self.rows
-"""
 
 
 def _batches(rows: int, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -344,31 +286,13 @@ def _computes(recall: Any, batches: list[tuple[torch.Tensor, torch.Tensor]], wha
 q4 = Question(
     judge=_judge_recall,
     kind="faster",
-    stub=_RECALL,
-    start_here="This is still the metric as it was found. Change it, run the cell, then run this check again.",
+    thing="metric",
     praise="It counts where the outputs are, moves and resets there, and copies once, when somebody asks.",
     hints=(
         "update() copies because the counts live on the CPU. What would have to move for the copies to go?",
         "Counts belong to the module, are not trained, and are not saved. And where does reset() leave them?",
         "register_buffer(..., persistent=False) for both, .zero_() in reset, and .cpu() in compute only.",
     ),
-    answer="""class Recall(nn.Module):
-    def __init__(self, classes):
-        super().__init__()
-        self.register_buffer("hits", torch.zeros(classes), persistent=False)
-        self.register_buffer("rows", torch.zeros(classes), persistent=False)
-
-    def reset(self):
-        self.hits.zero_()
-        self.rows.zero_()
-
-    def update(self, outputs, labels):
-        right = (outputs.argmax(dim=1) == labels).float()
-        self.hits.index_add_(0, labels, right)
-        self.rows.index_add_(0, labels, torch.ones_like(right))
-
-    def compute(self):
-        return (self.hits / self.rows).cpu()""",
 )
 
 questions = exercise(7, q1, q2, q3, q4)

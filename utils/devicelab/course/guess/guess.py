@@ -33,7 +33,7 @@ def guess(question: str, *, unit: str) -> Bet: ...
 def guess(question: str, options: Sequence[str] | None = None, *, unit: str | None = None) -> Bet | None:
     """Ask `question` before its cell is run: with `options` a choice, with `unit` a number; "not sure" is an answer.
 
-    The reply waits, folded, for the outcome. A number is judged by factor: the returned bet's `against(outcome)` shows
+    The reply waits, folded, for the outcome. A number is compared by factor: the returned bet's `against(outcome)` shows
     both. Where widgets cannot be shown, the question is shown as text.
     """
     if (options is None) == (unit is None):

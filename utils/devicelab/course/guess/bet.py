@@ -1,4 +1,4 @@
-"""A number bet before a cell is run, and judged by factor once the true one is known."""
+"""A number bet before a cell is run, and compared by factor once the true one is known."""
 
 import re
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def size_class(bet: float, truth: float) -> str:
     return "small" if bet < truth else "large"
 
 
-def judged(bet: float, truth: float) -> str:
+def off_by(bet: float, truth: float) -> str:
     """Return how far a bet is off, by factor: "within a factor of 2", "10 times too small"."""
     if abs(bet - truth) <= EXACT * abs(truth):
         return "just that"
@@ -99,7 +99,7 @@ class Bet:
             return f"No bet placed; {outcome}."
         if isinstance(self.value, str):
             return f"You were not sure; {outcome}. {self.replies.get(NOT_SURE, '')}".strip()
-        how = judged(self.value, truth)
+        how = off_by(self.value, truth)
         return f"You bet {self.text}; {outcome}: your bet was {how}.\n{reply_to(self.value, truth, self.replies)}".strip()
 
     def against(self, outcome: object) -> None:

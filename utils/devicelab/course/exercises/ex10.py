@@ -1,4 +1,4 @@
-"""The checks of exercise 10, the capstone: the learner's copy of a training script is run, and judged by what it did."""
+"""The checks of exercise 10, the capstone: the learner's copy of a training script is run, and what it did is seen."""
 
 import shutil
 import tempfile
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from devicelab import devices, units
+from devicelab.course.looking import Seen, Tally, without_gpu
+from devicelab.course.looking.predict import prediction
+from devicelab.course.question import NotYet, Question, exercise
 from devicelab.trace import Copy, Line, Synchronization
 
-from .evidence import Seen, Tally, short, without_gpu
-from .question import NotAttempted, NotYet, Question, exercise
-from .rescue.faults import FAULTS, SHOWS, Fault, answer, rescued
-from .rescue.judge import (
+from .rescue.expected import (
     BATCH,
     DUE,
     EPOCHS,
@@ -29,6 +29,7 @@ from .rescue.judge import (
     run,
     trained,
 )
+from .rescue.faults import FAULTS, SHOWS, Fault, rescued
 from .rescue.running import Ran
 
 LABELS = BATCH * 2 * 4  # bytes of the smaller half of a batch; what crosses in lesser pieces is no batch
@@ -56,7 +57,6 @@ q1 = Question(
         "Four faults stop the first epoch, one after another: a batch, tensors of the model, a tensor made on the way, a metric.",
         "x = x.to(device), register_buffer, device=x.device for what is made in forward, .cpu() in front of .numpy().",
     ),
-    answer=answer(1),
 )
 
 
@@ -106,7 +106,6 @@ q2 = Question(
         "An optimizer's load_state_dict puts each state where its parameter is now. The file, too, remembers a device.",
         'Adder(...).to(device) before load(...), and torch.load(path, map_location="cpu").',
     ),
-    answer=answer(2),
 )
 
 
@@ -183,7 +182,6 @@ q3 = Question(
         "`if` on a value of the GPU waits for it, each time. And a tensor that is moved in each step was never moved for good.",
         "(errors < 0.5).sum() stays on the GPU until int(close); the loss's weights belong in register_buffer.",
     ),
-    answer=answer(3),
 )
 
 
@@ -211,27 +209,17 @@ def _shown(card: str, fault: Fault) -> str:
     return "stops elsewhere" if other.error is not None else "only slow"
 
 
-def _judge_report(report) -> None:
-    names = [fault.name for fault in FAULTS]
-    if not isinstance(report, dict) or set(report) != set(names):
-        raise NotYet(f"The answer is a dict with the {len(names)} keys of the cell, one for each fault.")
-    if all(value is ... for value in report.values()):
-        raise NotAttempted
-    for fault in FAULTS:
-        said = report[fault.name]
-        if said not in SHOWS:
-            raise NotYet(
-                f"For {fault.name!r} you wrote {short(said)}; one of {', '.join(SHOWS)} was asked for."
-            )
-        if said != _shown(card(), fault):
-            raise NotYet(
-                f"{fault.name!r} was put back alone into the mended script, and the script was run, resumed, and resumed "
-                f"without a GPU. It was not {said!r}: {_ASKS[said]}"
-            )
+def _compare_report(name: str, said: str, fault: Fault) -> str:
+    if said == _shown(card(), fault):
+        return ""
+    return (
+        f"{name!r} was put back alone into the mended script, and the script was run, resumed, and resumed "
+        f"without a GPU. It was not {said!r}: {_ASKS[said]}"
+    )
 
 
 q4 = Question(
-    judge=_judge_report,
+    judge=prediction(lambda: {fault.name: fault for fault in FAULTS}, _compare_report, words=SHOWS),
     kind="read",
     start_here="Replace each `...` by one of the four words of the task.",
     praise="Eight of eight: each was put back alone and run. One run on a GPU shows four; the others ask for more.",
@@ -240,7 +228,6 @@ q4 = Question(
         "Five lines are used in every run, two by --resume only; of the five, not all raise.",
         "Put a line back in a copy of your script, and ask python -m devicelab run --simulate-gpu.",
     ),
-    answer="report = {" + ", ".join(f"{fault.name!r}: {fault.shows!r}" for fault in FAULTS) + "}",
 )
 
 questions = exercise(10, q1, q2, q3, q4)

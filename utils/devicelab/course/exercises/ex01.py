@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from .evidence import short, watch
-from .question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.looking import short, watch
+from devicelab.course.looking.predict import prediction
+from devicelab.course.question import NotYet, Question, exercise
 
 
 class _Normalised(nn.Module):
@@ -48,15 +49,12 @@ def _words(devices: set[torch.device]) -> str:
 
 q1 = Question(
     judge=_judge_devices_of,
-    kind="write",
-    start_here="Replace the `...` in devices_of by your code, run the cell, then run this check again.",
     praise="Parameters and buffers, each asked for its own device: no tensor could hide.",
     hints=(
         "Which kinds of tensors does a module hold? Lesson 01 asked only the first parameter.",
         "A BatchNorm layer keeps its running mean, although no optimizer ever changes it. How is such a tensor called?",
         "module.parameters() and module.buffers() give all of them, and each tensor has .device.",
     ),
-    answer="def devices_of(module):\n    return {t.device for t in (*module.parameters(), *module.buffers())}",
 )
 
 _TRUTH = {"a": "cpu", "b": "cuda", "c": "cuda", "d": "cuda", "e": "cpu"}
@@ -69,20 +67,10 @@ _WHY = {
 }
 
 
-def _judge_places(places) -> None:
-    if not isinstance(places, dict) or set(places) != set(_TRUTH):
-        raise NotYet("The answer is a dict with the five keys 'a' to 'e', as in the cell.")
-    if all(place is ... for place in places.values()):
-        raise NotAttempted
-    for name, wanted in _TRUTH.items():
-        if str(places[name]).removesuffix(":0") not in ("cpu", "cuda"):
-            raise NotYet(f"For {name} you wrote {places[name]!r}; 'cpu' or 'cuda' was asked for.")
-        if str(places[name]).removesuffix(":0") != wanted:
-            raise NotYet(f"Look at {name} again: {_WHY[name]}")
-
-
 q2 = Question(
-    judge=_judge_places,
+    judge=prediction(
+        lambda: _TRUTH, lambda name, *_: f"Look at {name} again: {_WHY[name]}", words=("cpu", "cuda")
+    ),
     kind="predict",
     start_here="Replace each `...` by 'cpu' or 'cuda' before you run the five lines.",
     praise="Five of five. A tensor is where it was made, or where .to() returned it.",
@@ -91,7 +79,6 @@ q2 = Question(
         "Tensor.to returns a tensor. In which lines is the returned tensor kept?",
         "torch.ones_like(t) takes shape, dtype and device from t; x.to(device) leaves x as it is.",
     ),
-    answer='places = {"a": "cpu", "b": "cuda", "c": "cuda", "d": "cuda", "e": "cpu"}',
 )
 
 
@@ -126,24 +113,13 @@ def _judge_ran_on_gpu(ran_on_gpu) -> None:
 
 q3 = Question(
     judge=_judge_ran_on_gpu,
-    kind="write",
-    start_here="Replace the `...` in ran_on_gpu by your code, run the cell, then run this check again.",
     praise="You asked the result, not the machine: evidence instead of belief.",
     hints=(
         "Does a GPU that is available have to be used? What would show that it was?",
         "An operator leaves its result on the device on which it ran.",
         "model(data).device.type is 'cpu' exactly if the last operator ran on the CPU.",
     ),
-    answer='def ran_on_gpu(model, data):\n    return model(data).device.type != "cpu"',
 )
-
-_SEND = """
-def send(batch, device):
-    for name, value in batch.items():
-        if isinstance(value, torch.Tensor):
-            value.to(device)
-    return batch
-"""
 
 
 def _judge_send(send) -> None:
@@ -181,19 +157,12 @@ def _compare_entry(name: str, got: object, before: object, device: str) -> None:
 q4 = Question(
     judge=_judge_send,
     kind="mend",
-    stub=_SEND,
-    start_here="This is still the function as it was found. Change it, run the cell, then run this check again.",
     praise="Every tensor of the batch arrived, in both directions, and the file names stayed what they are.",
     hints=(
         "Run send on a small batch and look at one tensor before and after. What has changed?",
         "value.to(device) gives something back. Who keeps it?",
         "Put what .to() returns into a dict: {name: value.to(device) ...}, or batch[name] = value.to(device).",
     ),
-    answer="""def send(batch, device):
-    moved = {}
-    for name, value in batch.items():
-        moved[name] = value.to(device) if isinstance(value, torch.Tensor) else value
-    return moved""",
 )
 
 questions = exercise(1, q1, q2, q3, q4)

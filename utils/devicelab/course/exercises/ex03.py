@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn, optim
 
+from devicelab.course.looking import is_on, same_values, short, watch
+from devicelab.course.looking.predict import prediction
+from devicelab.course.question import NotYet, Question, exercise
 from devicelab.expect import trimmed
-
-from .evidence import is_on, same_values, short, watch
-from .question import NotAttempted, NotYet, Question, exercise
 
 _SUSPECTS = ("data", "weight", "bias", "labels", "class_weight")
 # What was left on the CPU in each run of the question:
@@ -44,27 +44,21 @@ def _blamed(message: str) -> tuple[str, str, str]:
     return (found[4], found[1], f"{found[2]} {found[3]}") if found else (message, "", "")
 
 
-def _judge_stayed(stayed) -> None:
-    if not isinstance(stayed, dict) or set(stayed) != set(_STAYED):
-        raise NotYet("The answer is a dict with the three keys 'a', 'b' and 'c', as in the cell.")
-    if all(name is ... for name in stayed.values()):
-        raise NotAttempted
-    for run, right in _STAYED.items():
-        name = stayed[run]
-        if name not in _SUSPECTS:
-            raise NotYet(
-                f"For run {run} you wrote {short(name)}; one of {', '.join(_SUSPECTS)} was asked for."
-            )
-        tried, wanted = _message_when(name), _message_when(right)
-        for mine, theirs, advice in zip(_blamed(tried), _blamed(wanted), _COMPARE, strict=True):
-            if mine != theirs:
-                raise NotYet(
-                    f"Tried: with {name} alone on the CPU, torch says\n{tried}\nThat is not message {run}. {advice}"
-                )
+def _messages() -> dict[str, str]:
+    return {run: _message_when(stayed) for run, stayed in _STAYED.items()}
+
+
+def _compare_messages(run: str, name: str, wanted: str) -> str:
+    """Return what torch says with that tensor left behind, and where that is not the wanted message."""
+    tried = _message_when(name)
+    for mine, theirs, advice in zip(_blamed(tried), _blamed(wanted), _COMPARE, strict=True):
+        if mine != theirs:
+            return f"Tried: with {name} alone on the CPU, torch says\n{tried}\nThat is not message {run}. {advice}"
+    return ""
 
 
 q1 = Question(
-    judge=_judge_stayed,
+    judge=prediction(_messages, _compare_messages, words=_SUSPECTS),
     kind="read",
     start_here="Replace each `...` by the name of one of the five tensors, such as 'data'.",
     praise="Each of your three was left on the CPU once more, and torch said the same three sentences.",
@@ -73,22 +67,7 @@ q1 = Question(
         "addmm computes bias + data @ weight.T: two of the three are its mat1 and mat2. nll_loss has a weight of its own.",
         "The first argument is the standard. addmm's first is the bias: alone on the CPU, it makes the others look wrong.",
     ),
-    answer='stayed = {"a": "weight", "b": "bias", "c": "class_weight"}',
 )
-
-_STEP = """
-def train_step(model, optimizer, images, labels, device):
-    images = images.to(device)
-    weight = torch.tensor([1.0, 2.0, 4.0])  # a rare class counts more
-    wanted = torch.full((len(images), 3), 0.05)
-    wanted.scatter_(1, labels[:, None], 0.9)  # smoothed labels
-    optimizer.zero_grad()
-    log_p = model(images).log_softmax(dim=1)
-    loss = -(weight * wanted * log_p).sum(dim=1).mean()
-    loss.backward()
-    optimizer.step()
-    return loss.item()
-"""
 
 
 def _reference_step(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -130,26 +109,13 @@ def _judge_train_step(train_step) -> None:
 q2 = Question(
     judge=_judge_train_step,
     kind="mend",
-    stub=_STEP,
-    start_here="This is still the step as it was found. Change it, run the cell, then run this check again.",
+    thing="step",
     praise="The whole step ran where it was sent, on both devices, with one wait: for the loss.",
     hints=(
         "Which lines make a new tensor, and where does a tensor lie that is made without a word about it?",
         "Three tensors stay behind. They meet the others in two different lines, so the second error hides behind the first.",
         "labels.to(device), and device=device in torch.tensor(...) and in torch.full(...).",
     ),
-    answer="""def train_step(model, optimizer, images, labels, device):
-    images = images.to(device)
-    labels = labels.to(device)
-    weight = torch.tensor([1.0, 2.0, 4.0], device=device)  # a rare class counts more
-    wanted = torch.full((len(images), 3), 0.05, device=device)
-    wanted.scatter_(1, labels[:, None], 0.9)  # smoothed labels
-    optimizer.zero_grad()
-    log_p = model(images).log_softmax(dim=1)
-    loss = -(weight * wanted * log_p).sum(dim=1).mean()
-    loss.backward()
-    optimizer.step()
-    return loss.item()""",
 )
 
 
@@ -211,17 +177,12 @@ def _compare_names(got: Any, wanted: set[str], case: str) -> None:
 
 q3 = Question(
     judge=_judge_left_behind,
-    kind="write",
-    start_here="Replace the `...` in left_behind by your code, run the cell, then run this check again.",
     praise="Every tensor was asked for its own device, and none could hide: no message needed, and no run.",
     hints=(
         "Which tensors does a model hold besides those that the optimizer changes?",
         "model.state_dict() looks tempting. What does register_buffer(..., persistent=False) keep out of it?",
         "module.named_parameters() and module.named_buffers() give names with tensors; compare tensor.device with x.device.",
     ),
-    answer="""def left_behind(module, x):
-    tensors = [*module.named_parameters(), *module.named_buffers()]
-    return {name for name, tensor in tensors if tensor.device != x.device}""",
 )
 
 
@@ -286,22 +247,12 @@ def _compare(what: str, got: Any, before: Any, device: str) -> None:
 
 q4 = Question(
     judge=_judge_to_device,
-    kind="write",
-    start_here="Replace the `...` in to_device by your code, run the cell, then run this check again.",
     praise="However deep a tensor lay, it arrived, and everything else stayed what it was.",
     hints=(
         "What would you do with a dict whose value is again a dict? And who could do that for you?",
         "Four cases: a tensor, a dict, a list or tuple, anything else. Two of them need the same work for each part.",
         "isinstance(...) tells them apart, to_device calls itself for each part, type(batch)(...) makes a list or a tuple.",
     ),
-    answer="""def to_device(batch, device):
-    if isinstance(batch, torch.Tensor):
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return {name: to_device(part, device) for name, part in batch.items()}
-    if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(part, device) for part in batch)
-    return batch""",
 )
 
 questions = exercise(3, q1, q2, q3, q4)

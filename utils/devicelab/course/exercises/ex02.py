@@ -7,9 +7,9 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from .evidence import is_on, same_values, short, watch, without_gpu
-from .places import compare_places
-from .question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.looking import is_on, same_values, short, watch, without_gpu
+from devicelab.course.looking.predict import device_prediction
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 
 _PLACES_WHY = {
     "weight": "Module.to moved the layer. Which tensors does a layer hold?",
@@ -41,16 +41,14 @@ def _where_they_are() -> dict[str, str]:
 
 
 q1 = Question(
-    judge=lambda places: compare_places(places, _where_they_are(), _PLACES_WHY),
+    judge=device_prediction(_where_they_are, _PLACES_WHY),
     kind="predict",
-    start_here="Replace each `...` by 'cpu' or 'cuda'. Decide before you run the lines anywhere.",
     praise="Five of five, and the check ran the lines to be sure. The loss has to be moved too when it holds a tensor.",
     hints=(
         "Which tensors does each line make, and which of them does a .to() reach?",
         "A model and a loss are two modules. Moving one says nothing to the other.",
         "Tensor.to returns a tensor, Module.to moves parameters and buffers, and optimizer state is made like its parameter.",
     ),
-    answer='places = {"weight": "cuda", "class_weight": "cpu", "batch": "cpu", "outputs": "cuda", "momentum": "cuda"}',
 )
 
 
@@ -80,8 +78,7 @@ def _judge_train_epoch(train_epoch) -> None:
         wanted = _reference_epoch(twin, copy.deepcopy(criterion), loader)
         optimizer = optim.SGD(model.parameters(), lr=0.1)
         seen = watch(train_epoch, model, loader, criterion, optimizer, device)
-        for phase in ("forward", "backward", "optimizer"):
-            seen.ran_on(device, f"With device={device!r} the {phase} pass", phase)
+        seen.trained_on(device)
         held = sum(1 for module in (model, criterion) for _ in (*module.parameters(), *module.buffers()))
         seen.at_most(
             2 * len(loader) + held,
@@ -96,27 +93,12 @@ def _judge_train_epoch(train_epoch) -> None:
 
 q2 = Question(
     judge=_judge_train_epoch,
-    kind="write",
-    start_here="Replace the `...` in train_epoch by your code, run the cell, then run this check again.",
     praise="Forward, backward and optimizer ran on the device that was asked for, with two copies a batch.",
     hints=(
         "Which objects hold tensors that meet in an operator: the model, the batch, the target - is that all?",
         "This loss has class weights. Print list(criterion.buffers()).",
         "model.to(device) and criterion.to(device) once, .to(device) for batch and target in the loop, loss.item() at the end.",
     ),
-    answer="""def train_epoch(model, loader, criterion, optimizer, device):
-    model.to(device)
-    criterion.to(device)
-    losses = []
-    for batch, target in loader:
-        batch = batch.to(device)
-        target = target.to(device)
-        optimizer.zero_grad()
-        loss = criterion(model(batch), target)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return sum(losses) / len(losses)""",
 )
 
 
@@ -157,38 +139,13 @@ def _expect_refusal(pick_device) -> None:
 
 q3 = Question(
     judge=_judge_pick_device,
-    kind="write",
-    start_here="Replace the `...` in pick_device by your code, run the cell, then run this check again.",
     praise="Tried with a GPU and without one: it never trains on the CPU behind anybody's back.",
     hints=(
         "What should somebody see who pays for a GPU by the hour and does not get one?",
         "Three requests, and with 'cuda' and 'auto' it matters whether a GPU can be used. Which of them may go on without one?",
         "torch.cuda.is_available() decides; `raise RuntimeError(...)` for 'cuda', `warnings.warn(...)` for 'auto'.",
     ),
-    answer="""def pick_device(name):
-    usable = torch.cuda.is_available()
-    if name == "cpu":
-        return torch.device("cpu")
-    if name == "cuda" and not usable:
-        raise RuntimeError("a GPU was asked for, but torch finds none that it can use")
-    if not usable:
-        warnings.warn("no usable GPU: training on the CPU")
-    return torch.device("cuda" if usable else "cpu")""",
 )
-
-_SLOW = """
-def train(model, data, labels, device, epochs):
-    model.to(device)
-    optimizer = optim.SGD(model.parameters(), lr=0.1)
-    for epoch in range(epochs):
-        for start in range(0, len(data), 25):
-            batch = data[start : start + 25].to(device)
-            target = labels[start : start + 25].to(device)
-            optimizer.zero_grad()
-            nn.functional.mse_loss(model(batch), target).backward()
-            optimizer.step()
-    return model(data.to(device)).cpu()
-"""
 
 
 def _reference_train(model: nn.Module, data: torch.Tensor, labels: torch.Tensor, epochs: int) -> torch.Tensor:
@@ -207,8 +164,7 @@ def _judge_train(train) -> None:
         labels = data[:, 0:2] + data[:, 2:4]
         wanted = _reference_train(copy.deepcopy(model), data, labels, epochs)
         seen = watch(train, model, data, labels, device, epochs)
-        for phase in ("forward", "backward", "optimizer"):
-            seen.ran_on(device, f"With device={device!r} the {phase} pass", phase)
+        seen.trained_on(device)
         once = sum(tensor.nbytes for tensor in (data, labels, *model.parameters()))
         what = f"In {epochs} epochs, what has to be on the GPU was sent there"
         seen.at_most_bytes(once, seen.copies("cpu", "cuda"), what, "Does it change between two epochs?")
@@ -221,7 +177,6 @@ def _judge_train(train) -> None:
 q4 = Question(
     judge=_judge_train,
     kind="faster",
-    stub=_SLOW,
     start_here="This is still the slow training. Change it, run the cell, then run this check again.",
     praise="The same outputs with one copy of data and one of labels, however many epochs there are.",
     hints=(
@@ -229,19 +184,6 @@ q4 = Question(
         "These data are small and stay the same. Where could they live during the training?",
         "data = data.to(device) and labels = labels.to(device), once, before the first epoch; slices stay where they are.",
     ),
-    answer="""def train(model, data, labels, device, epochs):
-    model.to(device)
-    data = data.to(device)
-    labels = labels.to(device)
-    optimizer = optim.SGD(model.parameters(), lr=0.1)
-    for epoch in range(epochs):
-        for start in range(0, len(data), 25):
-            batch = data[start : start + 25]
-            target = labels[start : start + 25]
-            optimizer.zero_grad()
-            nn.functional.mse_loss(model(batch), target).backward()
-            optimizer.step()
-    return model(data).cpu()""",
 )
 
 questions = exercise(2, q1, q2, q3, q4)

@@ -6,8 +6,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from .evidence import short
-from .outcome import NotYet
+from devicelab.course.question.outcome import NotYet
+
+from .words import short
 
 
 def are_forked() -> bool:

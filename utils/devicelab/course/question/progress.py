@@ -6,10 +6,8 @@ write takes a lock, reads, adds and replaces the file in one step. A file that c
 
 import json
 import os
-import pkgutil
 import tempfile
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,6 +15,8 @@ from platformdirs import user_data_dir
 
 from devicelab import html
 from devicelab.errors import InputError, listed
+
+from . import answers
 
 VERSION = 1
 WAIT = 2.0  # seconds for another notebook to finish its write, which takes milliseconds
@@ -62,7 +62,7 @@ class _Progress:
     """`lab.progress()` shows how far you are, `lab.progress(2)` in exercise 02 alone; `lab.progress.reset()` forgets it all."""
 
     def __call__(self, exercise: int | None = None) -> Standing:
-        questions = _questions()
+        questions = answers.keys()
         if exercise is not None and exercise not in questions:
             raise InputError(f"There is no exercise {exercise!r}; there is {listed(sorted(questions))}.")
         try:
@@ -159,16 +159,6 @@ def _free_name() -> Path:
     while (place := path().with_name(f"progress.damaged-{number}.json")).exists():
         number += 1
     return place
-
-
-def _questions() -> dict[int, list[str]]:
-    """Return the keys of every question, by exercise."""
-    found = {}
-    for module in pkgutil.iter_modules(import_module(__package__).__path__):
-        if module.name.startswith("ex") and module.name[2:].isdigit():
-            questions = import_module(f"{__package__}.{module.name}").questions
-            found[int(module.name[2:])] = [question.key for question in questions]
-    return found
 
 
 def _bar(done: int, count: int) -> str:

@@ -1,7 +1,7 @@
 """The checks of exercise 06: what does moving data cost?"""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,29 +9,11 @@ import torch
 from torch import nn, optim
 from torch.utils.data import Dataset
 
-from devicelab.source import Line
+from devicelab.course.looking import Seen, Tally, is_on, same_values, short, tally, watch
+from devicelab.course.looking.predict import prediction
+from devicelab.course.looking.workers import are_forked, count_reads, through_a_worker
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.trace import trace
-
-from .evidence import Seen, Tally, is_on, same_values, short, watch
-from .question import NotAttempted, NotYet, Question, exercise
-from .workers import are_forked, count_reads, through_a_worker
-
-
-def _tally(found: Iterable[Any]) -> Tally:
-    """Add up copies or waits of a trace: how many, and their lines, the busiest first."""
-    by_line: dict[Line, int] = {}
-    count = 0
-    for one in found:
-        count += one.count
-        if one.line is not None:
-            by_line[one.line] = by_line.get(one.line, 0) + one.count
-    return Tally(count, 0, tuple(sorted(by_line, key=lambda line: (-by_line[line], line))))
-
-
-def _stops(seen: Seen) -> Tally:
-    """Return every moment at which the CPU waited for the GPU, for copies too."""
-    return _tally(seen.trace.synchronizations)
-
 
 # --- 1: what makes the CPU wait -------------------------------------------------------------------------------------
 
@@ -71,22 +53,14 @@ def _what_waits() -> dict[str, bool]:
     return found
 
 
-def _judge_waits(waits) -> None:
-    truth = _what_waits()
-    if not isinstance(waits, dict) or set(waits) != set(truth):
-        raise NotYet("The answer is a dict with the eight keys 'a' to 'h', as in the cell.")
-    if all(value is ... for value in waits.values()):
-        raise NotAttempted
-    for name, wanted in truth.items():
-        if not isinstance(waits[name], bool):
-            raise NotYet(f"For {name} you wrote {short(waits[name])}; True or False was asked for.")
-        if waits[name] is not wanted:
-            seen = "the CPU waited" if wanted else "the CPU did not wait"
-            raise NotYet(f"Line {name} was run, and {seen}: {_WAITS_WHY[name]}")
-
-
 q1 = Question(
-    judge=_judge_waits,
+    judge=prediction(
+        _what_waits,
+        lambda name, _, waits: (
+            f"Line {name} was run, and the CPU {'waited' if waits else 'did not wait'}: {_WAITS_WHY[name]}"
+        ),
+        words=(True, False),
+    ),
     kind="predict",
     start_here="Replace each `...` by True or False. Decide before you run the lines anywhere.",
     praise="Eight of eight, and the check ran the lines to be sure. Who asks for a value waits; who only hands on work does not.",
@@ -95,30 +69,10 @@ q1 = Question(
         "The length of a result can be such a number, and so can a condition.",
         "a waits, for x is not pinned; item(), a boolean index and `if` read a value; sum, clamp and shape do not.",
     ),
-    answer="""waits = {
-    "a": True, "b": False, "c": False, "d": True,
-    "e": True, "f": False, "g": False, "h": True,
-}""",
 )
 
 # --- 2: hidden waits in a training epoch ----------------------------------------------------------------------------
 
-_WAITING = """
-def train_epoch(model, optimizer, batches, device):
-    total, spikes = 0.0, 0
-    for batch, target in batches:
-        batch, target = batch.to(device, non_blocking=True), target.to(device, non_blocking=True)
-        optimizer.zero_grad()
-        errors = (model(batch) - target).square().mean(1)
-        hard = errors[errors > errors.mean()]
-        loss = hard.mean()
-        loss.backward()
-        optimizer.step()
-        total += loss.item()
-        if loss > 1.0:
-            spikes += 1
-    return total / len(batches), spikes
-"""
 _AN_EPOCH = 2  # waits: two numbers are asked for
 
 
@@ -152,19 +106,18 @@ def _judge_train_epoch(train_epoch) -> None:
         optimizer = optim.SGD(model.parameters(), lr=0.1)
         wanted = _reference_epoch(twin, batches)
         seen = watch(train_epoch, model, optimizer, batches, device)
-        for phase in ("forward", "backward", "optimizer"):
-            seen.ran_on(device, f"With device={device!r} the {phase} pass", phase)
+        seen.trained_on(device)
         seen.at_most(
             _AN_EPOCH,
-            _stops(seen),
+            seen.stops,
             f"In an epoch of {count} batches the CPU waited for the GPU",
             "The busiest line is named; what does it want to know, and when is it needed?",
         )
-        _judge_two_numbers(seen.value, wanted, device)
+        _expect_two_numbers(seen.value, wanted, device)
         same_values(dict(model.state_dict()), dict(twin.state_dict()), "The trained model")
 
 
-def _judge_two_numbers(got: object, wanted: list[float], device: str) -> None:
+def _expect_two_numbers(got: object, wanted: list[float], device: str) -> None:
     if not isinstance(got, (tuple, list)) or len(got) != 2:
         raise NotYet(f"train_epoch should return two numbers, but it returned {short(got)}.")
     for name, mine, right in zip(("mean loss", "number of batches above 1"), got, wanted, strict=True):
@@ -174,8 +127,7 @@ def _judge_two_numbers(got: object, wanted: list[float], device: str) -> None:
 q2 = Question(
     judge=_judge_train_epoch,
     kind="find",
-    stub=_WAITING,
-    start_here="This is still the epoch as it was found. Change it, run the cell, then run this check again.",
+    thing="epoch",
     praise="The same training and the same two numbers, and the queue never ran empty before the end.",
     hints=(
         "Three lines of the loop make Python wait for a value. Which, and who needs the value before the epoch ends?",
@@ -183,30 +135,9 @@ q2 = Question(
         "hard = errors > errors.mean(); (errors * hard).sum() / hard.sum(); total += loss.detach(); spikes += loss > 1; "
         ".item() after the loop.",
     ),
-    answer="""def train_epoch(model, optimizer, batches, device):
-    total, spikes = torch.zeros((), device=device), torch.zeros((), device=device)
-    for batch, target in batches:
-        batch, target = batch.to(device, non_blocking=True), target.to(device, non_blocking=True)
-        optimizer.zero_grad()
-        errors = (model(batch) - target).square().mean(1)
-        hard = errors > errors.mean()
-        loss = (errors * hard).sum() / hard.sum()
-        loss.backward()
-        optimizer.step()
-        total += loss.detach()
-        spikes += loss > 1.0
-    return total.item() / len(batches), spikes.item()""",
 )
 
 # --- 3: batches that travel while the CPU goes on -------------------------------------------------------------------
-
-_THERE_AND_BACK = """
-def predict(model, batches, device):
-    outputs = []
-    for batch in batches:
-        outputs.append(model(batch.to(device)).cpu())
-    return torch.cat(outputs)
-"""
 
 
 def _classifier() -> tuple[nn.Module, list[str]]:
@@ -220,7 +151,7 @@ def _classifier() -> tuple[nn.Module, list[str]]:
 def _waiting_copies(seen: Seen, pinned: bool) -> Tally:
     """Return the copies to the GPU that the CPU waited for, from pinned or from ordinary memory."""
     up = (one for one in seen.trace.copies if one.waits and one.source == "cpu")
-    return _tally(one for one in up if bool(one.pinned) is pinned)
+    return tally((one.count, one.nbytes, one.line) for one in up if bool(one.pinned) is pinned)
 
 
 def _reads_too_early(seen: Seen) -> str:
@@ -253,12 +184,12 @@ def _judge_predict(predict) -> None:
         if set(homes) != {device}:
             places = " and ".join(sorted(set(homes))) or "nothing at all"
             raise NotYet(f"With device={device!r} the model was called with batches on {places}.")
-        _judge_the_road(seen, count)
+        _expect_the_road(seen, count)
         is_on(seen.value, "cpu", "What predict returned")
         same_values(seen.value, wanted, "What predict returned")
 
 
-def _judge_the_road(seen: Seen, count: int) -> None:
+def _expect_the_road(seen: Seen, count: int) -> None:
     seen.at_most(
         0,
         _waiting_copies(seen, pinned=False),
@@ -272,7 +203,7 @@ def _judge_the_road(seen: Seen, count: int) -> None:
         "Pinned they are. What else has to be said?",
     )
     what = f"For {count} batches the CPU waited for results"
-    seen.at_most(1, _stops(seen), what, "Which of them is needed before the loop ends?")
+    seen.at_most(1, seen.stops, what, "Which of them is needed before the loop ends?")
     reader = _reads_too_early(seen)
     if reader:
         raise NotYet(
@@ -284,36 +215,16 @@ def _judge_the_road(seen: Seen, count: int) -> None:
 q3 = Question(
     judge=_judge_predict,
     kind="faster",
-    stub=_THERE_AND_BACK,
-    start_here="This is still the loop as it was found. Change it, run the cell, then run this check again.",
+    thing="loop",
     praise="The CPU wrote all its orders ahead and waited once, when everything was there to be read.",
     hints=(
         "The CPU waits twice for each batch: on which journeys, and which of them could go on behind its back?",
         "Pinned memory is one condition, the other is a word in the call. And who needs an output before the loop ends?",
         "batch.to(device, non_blocking=True); keep the outputs on the device, torch.cat them there, and one .cpu() at the end.",
     ),
-    answer="""def predict(model, batches, device):
-    outputs = []
-    for batch in batches:
-        outputs.append(model(batch.to(device, non_blocking=True)))
-    return torch.cat(outputs).cpu()""",
 )
 
 # --- 4: a dataset that workers can use ------------------------------------------------------------------------------
-
-_ON_THE_GPU = """
-class Readings(Dataset):
-    def __init__(self, data):
-        self.data = data.to("cuda")
-        self.mean = self.data.mean(0)
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, row):
-        reading = self.data[row] - self.mean
-        return reading, reading[:2].sum()
-"""
 
 
 def _items(data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -325,12 +236,12 @@ def _judge_readings(kind, batches) -> None:
     for device, rows in (("cuda", 40), ("cpu", 25)):
         data = torch.randn(rows, 6)
         dataset = watch(kind, data).value
-        _judge_dataset(dataset)
-        _judge_batches(watch(_listed, batches, dataset, device, 0), data, device)
+        _expect_dataset(dataset)
+        _expect_batches(watch(_listed, batches, dataset, device, 0), data, device)
         if device == "cuda" and are_forked():
             read = count_reads(dataset)
             got = through_a_worker(partial(_listed, batches, dataset, device, 1))
-            _judge_values(got, data, device)
+            _expect_values(got, data, device)
             if read:
                 raise NotYet(
                     f"With workers=1 the process that trains read {len(read)} items itself. Where does `workers` go?"
@@ -344,7 +255,7 @@ def _listed(batches: Callable[..., Any], dataset: Any, device: str, workers: int
     return list(found)
 
 
-def _judge_dataset(dataset: Any) -> None:
+def _expect_dataset(dataset: Any) -> None:
     if not isinstance(dataset, Dataset):
         raise NotYet(f"Readings(data) should be a Dataset, but it is {short(dataset)}.")
     for name, value in vars(dataset).items():
@@ -361,8 +272,8 @@ def _judge_dataset(dataset: Any) -> None:
     is_on(seen.value, "cpu", "What __getitem__ hands over")
 
 
-def _judge_batches(seen: Seen, data: torch.Tensor, device: str) -> None:
-    _judge_values(seen.value, data, device)
+def _expect_batches(seen: Seen, data: torch.Tensor, device: str) -> None:
+    _expect_values(seen.value, data, device)
     seen.at_most(
         2 * len(seen.value),
         seen.copies("cpu", "cuda"),
@@ -371,7 +282,7 @@ def _judge_batches(seen: Seen, data: torch.Tensor, device: str) -> None:
     )
 
 
-def _judge_values(got: list[Any], data: torch.Tensor, device: str) -> None:
+def _expect_values(got: list[Any], data: torch.Tensor, device: str) -> None:
     readings, sums = _items(data)
     for number, pair in enumerate(got, start=1):
         for name, part in zip(("readings", "sums"), pair, strict=True):
@@ -384,7 +295,6 @@ def _judge_values(got: list[Any], data: torch.Tensor, device: str) -> None:
 q4 = Question(
     judge=_judge_readings,
     kind="mend",
-    stub=_ON_THE_GPU,
     start_here="Readings is still as it was found. Change it and the loop, run the cell, then run this check again.",
     praise="The items stay where a worker can read them, and each batch reached the device in two copies.",
     hints=(
@@ -392,22 +302,6 @@ q4 = Question(
         "CUDA does not survive being copied into a worker. So what may the dataset hold, and where can a batch change sides?",
         "self.data = data in Readings; `yield readings.to(device), sums.to(device)` in the loop over the DataLoader.",
     ),
-    answer="""class Readings(Dataset):
-    def __init__(self, data):
-        self.data = data
-        self.mean = self.data.mean(0)
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, row):
-        reading = self.data[row] - self.mean
-        return reading, reading[:2].sum()
-
-
-def batches(dataset, device, workers):
-    for readings, sums in DataLoader(dataset, batch_size=10, num_workers=workers):
-        yield readings.to(device), sums.to(device)""",
 )
 
 questions = exercise(6, q1, q2, q3, q4)

@@ -15,7 +15,7 @@ _BUILT_IN = (torch.Tensor, dict, list, tuple, set, frozenset, deque, partial, ty
 Restore = Callable[[], object]
 
 
-class Memento(Remembered):
+class Snapshot(Remembered):
     """Remembers tensors, modules, optimizers, containers and plain objects that can be reached from `roots`.
 
     Also through a function: its closure, its defaults and the global names that it uses. What cannot be copied, such as a

@@ -31,11 +31,11 @@ class Run:
 
 @dataclass
 class Cells:
-    """The runs of one kernel, and which answers were judged for which question."""
+    """The runs of one kernel, and which answers were checked for which question."""
 
     runs: list[Run] = field(default_factory=list)
     namespace: dict[str, Any] = field(default_factory=dict)
-    judged: "weakref.WeakKeyDictionary[Any, str]" = field(default_factory=weakref.WeakKeyDictionary)
+    checked: "weakref.WeakKeyDictionary[Any, str]" = field(default_factory=weakref.WeakKeyDictionary)
     last: dict[str, list[Callable[[object], bool]]] = field(default_factory=dict)  # by question: its parts
     shell: Any = None
 
@@ -110,7 +110,7 @@ def stale(key: str, answer: tuple[object, ...]) -> str:
         if reason:
             return reason
     for value in answer:
-        other = _judged_for(value)
+        other = _checked_for(value)
         if key and other and other != key:
             return (
                 f"This {_noun(value)} was checked before, as the answer to question {other.partition('.q')[2]}. "
@@ -178,19 +178,19 @@ def _rerun(name: str, run: Run, reason: str) -> str:
     )
 
 
-def _judged_for(value: object) -> str | None:
+def _checked_for(value: object) -> str | None:
     try:
-        return _cells.judged.get(value)
+        return _cells.checked.get(value)
     except TypeError:  # it cannot be hashed or held weakly: a number, a dict
         return None
 
 
-def note_judged(key: str, answer: tuple[object, ...]) -> str:
-    """Note that an answer was judged; return a sentence when all its parts were judged for this question just before."""
+def note_checked(key: str, answer: tuple[object, ...]) -> str:
+    """Note that an answer was checked; return a sentence when all its parts were checked for this question just before."""
     functions = [value for value in answer if callable(value)]
     for value in functions:
         try:
-            _cells.judged[value] = key
+            _cells.checked[value] = key
         except TypeError:  # cannot be held weakly
             continue
     before, _cells.last[key] = _cells.last.get(key, []), [_recognizes(value) for value in answer]

@@ -5,17 +5,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NoReturn
 
+from devicelab.course.guard import SwitchedOff, on_a_gpu, unchanged
 from devicelab.expect import trimmed
 from devicelab.explain import explain
 
-from . import cells, progress
-from .evidence import CALLED
-from .guards import SwitchedOff, on_a_gpu, unchanged
-from .outcome import NotAttempted, NotYet, Outcome
-
-__all__ = ["NotAttempted", "NotYet", "Outcome", "Question", "exercise"]
+from . import answers, cells, progress
+from .outcome import CALLED, NotAttempted, NotYet, Outcome
 
 Kind = Literal["predict", "write", "mend", "find", "faster", "read", "script"]  # script: a file is mended
+_FOUND = "This is still the {thing} as it was found. Change it, run the cell, then run this check again."
+_START = {
+    "predict": "Replace each `...` by 'cpu' or 'cuda'. Decide before you run the lines anywhere.",
+    "write": "Replace the `...` in {name} by your code, run the cell, then run this check again.",
+    "mend": _FOUND,
+    "find": _FOUND,
+    "faster": _FOUND,
+}
 TRIES = 3  # after so many tries the solution is shown without asking twice
 _CELL = re.compile(r" of cell \[\d+\]")  # a number that changes with every run
 _EXPLAINED = ("where", "called", "met", "why")  # the parts of an explanation that do not give the answer away
@@ -25,17 +30,18 @@ _EXPLAINED = ("where", "called", "met", "why")  # the parts of an explanation th
 class Question:
     """One question; `judge` takes the learner's answer and raises NotYet or NotAttempted unless it is right.
 
-    `start_here` says what to do when the cell is untouched, `praise` what the right answer shows, `hints` go from a
-    question to the name of the API, `answer` is the reference answer as text. `stub` is the code that a "mend" or
-    "faster" question starts from: a function that still reads so was not attempted.
+    `praise` says what the right answer shows, `hints` go from a question to the name of the API. `start_here` says what to
+    do when the cell is untouched; each kind has words for it, and `thing` is what they call the code that was given.
+    `answer` is the reference answer, `stub` the code that learners are given: what still reads so was not attempted.
     """
 
     judge: Callable[..., None]
-    start_here: str
-    praise: str
-    hints: Sequence[str]
-    answer: str
+    start_here: str = ""
+    praise: str = ""
+    hints: Sequence[str] = ()
+    answer: str = ""
     kind: Kind = "write"
+    thing: str = "function"
     stub: str = ""
     key: str = ""
     tries: int = field(default=0, init=False)
@@ -50,10 +56,10 @@ class Question:
         stale = cells.stale(self.key, answer)
         if stale:
             return Outcome("not yet", stale)
-        outcome = self._judged(answer)
+        outcome = self._outcome(answer)
         if outcome.state == "not attempted":
             return outcome
-        note = cells.note_judged(self.key, answer)
+        note = cells.note_checked(self.key, answer)
         if outcome.state == "not yet":
             self.tries += 1
         else:
@@ -64,9 +70,9 @@ class Question:
     def _untouched(self, answer: tuple[object, ...]) -> bool:
         if not answer or any(part is ... for part in answer):
             return True
-        return bool(self.stub) and any(cells.reads_like(part, self.stub) for part in answer)
+        return bool(self.stub) and all(cells.reads_like(part, self.stub) for part in answer)
 
-    def _judged(self, answer: tuple[object, ...]) -> Outcome:
+    def _outcome(self, answer: tuple[object, ...]) -> Outcome:
         notes: list[str] = []
         try:
             with on_a_gpu(notes), unchanged(*answer):
@@ -98,11 +104,20 @@ class Question:
 
 
 def exercise(number: int, *questions: Question) -> tuple[Question, ...]:
-    """Name the questions of one exercise "01.q1", "01.q2", ... so that progress can be noted, and return them."""
+    """Name the questions of one exercise "01.q1", "01.q2", ..., give them their texts by that name, and return them."""
     for place, question in enumerate(questions, start=1):
         question.key = f"{number:02}.q{place}"
+        texts = answers.texts().get(question.key, {"answer": "", "given": ""})
+        question.answer = question.answer or texts["answer"]
+        question.stub = question.stub or texts["given"]
+        question.start_here = question.start_here or _start_here(question)
     cells.listen()
     return questions
+
+
+def _start_here(question: Question) -> str:
+    name = re.search(r"\b(?:def|class) (\w+)", question.answer)
+    return _START[question.kind].format(name=name[1] if name else "the cell", thing=question.thing)
 
 
 def _own_error(error: BaseException) -> str:

@@ -11,10 +11,10 @@ import torch
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from .evidence import short, watch, without_gpu
-from .machines import NVIDIA, OLDER_NVIDIA, OTHERS, Machine
-from .places import compare_places
-from .question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.looking import short, watch, without_gpu
+from devicelab.course.looking.played import NVIDIA, OLDER_NVIDIA, OTHERS, Machine
+from devicelab.course.looking.predict import device_prediction
+from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 
 _PLACES_WHY = {
     "weight": "the layer makes its weights while the default holds.",
@@ -49,17 +49,14 @@ def _where_they_are() -> dict[str, str]:
 
 
 q1 = Question(
-    judge=lambda places: compare_places(places, _where_they_are(), _PLACES_WHY),
+    judge=device_prediction(_where_they_are, _PLACES_WHY),
     kind="predict",
-    start_here="Replace each `...` by 'cpu' or 'cuda'. Decide before you run the lines anywhere.",
     praise="Six of six, and the check ran the lines to be sure. A default device moves less than its name says.",
     hints=(
         "A default is for those who do not say. Which of these lines have a tensor at hand that says it for them?",
         "Three kinds: made from nothing, made like another tensor, made of memory that exists already.",
         "Factories, torch.tensor, as_tensor and layers ask for the default; *_like, from_numpy and stack do not.",
     ),
-    answer="""places = {"weight": "cuda", "noise": "cpu", "shared": "cpu"}
-places |= {"copied": "cuda", "batch": "cpu", "late": "cpu"}""",
 )
 
 
@@ -96,7 +93,6 @@ def _on(machine: Machine, pick_device: Callable[[bool], object], float64: bool) 
 
 q2 = Question(
     judge=_judge_pick_device,
-    start_here="Replace the `...` in pick_device by your code, run the cell, then run this check again.",
     praise="Eight machines, twice each: the best device that can be used, and never one that is only built in.",
     hints=(
         "Which machines answer which question? Write the eight down as a table first.",
@@ -104,34 +100,8 @@ q2 = Question(
         'hasattr(torch, "accelerator"), torch.accelerator.is_available() and .current_accelerator(), '
         "torch.cuda.is_available(), torch.backends.mps.is_available(), and device.type at the end.",
     ),
-    answer="""def pick_device(float64):
-    device = torch.device("cpu")
-    if hasattr(torch, "accelerator"):
-        if torch.accelerator.is_available():
-            device = torch.accelerator.current_accelerator()
-    elif torch.cuda.is_available():
-        device = torch.device("cuda")
-    elif torch.backends.mps.is_available():
-        device = torch.device("mps")
-    if float64 and device.type == "mps":
-        device = torch.device("cpu")
-    return device""",
 )
 
-_TRAIN = """
-def train(model, batches, criterion, device, lr):
-    model.to(device)
-    optimizer = optim.SGD(model.parameters(), lr=lr)
-    scaler = torch.amp.GradScaler("cuda", enabled=device == "cuda")
-    for rows, target in batches:
-        optimizer.zero_grad()
-        with torch.autocast("cuda", dtype=torch.float16):
-            loss = criterion(model(rows.to(device)), target.to(device))
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-    return loss.item()
-"""
 _SMALL = 1e-7  # the loss's factor: its gradients are below 6e-8, the smallest number of float16 above 0
 _LR = 0.1 / _SMALL
 _OFF = 0.1  # trained weights may be off by a tenth of the way they went: half precision is not exact
@@ -219,28 +189,13 @@ def _learned(case: str, before: torch.Tensor, after: torch.Tensor, wanted: torch
 q3 = Question(
     judge=_judge_train,
     kind="mend",
-    stub=_TRAIN,
-    start_here="This is still the training as it was found. Change it, run the cell, then run this check again.",
+    thing="training",
     praise="Half precision on every machine, however the device was named, and a scaler only where numbers get lost.",
     hints=(
         "A device may be named 'cuda', 'cuda:0' or by a torch.device. What do the three have in common?",
         "Three lines name a device or compare one: the scaler (two places) and autocast (device and dtype).",
         "kind = torch.device(device).type, then torch.autocast(kind, dtype=...) and GradScaler(kind, enabled=...).",
     ),
-    answer="""def train(model, batches, criterion, device, lr):
-    kind = torch.device(device).type
-    half = torch.float16 if kind == "cuda" else torch.bfloat16
-    model.to(device)
-    optimizer = optim.SGD(model.parameters(), lr=lr)
-    scaler = torch.amp.GradScaler(kind, enabled=half == torch.float16)
-    for rows, target in batches:
-        optimizer.zero_grad()
-        with torch.autocast(kind, dtype=half):
-            loss = criterion(model(rows.to(device)), target.to(device))
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-    return loss.item()""",
 )
 
 
@@ -315,23 +270,12 @@ def _refusal(check: Callable[..., object], predict: Callable[..., object], devic
 
 q4 = Question(
     judge=_judge_check,
-    start_here="Replace the `...` in check by your code, run the cell, then run this check again.",
     praise="Two right functions passed on three devices, and five faults were found. It would run in any CI, without a GPU.",
     hints=(
         "What would you look at by hand after predict(model, rows), if you doubted it?",
         "Three things: where the answer is, where the model is, and whether the answer is right. And 'cuda' is not 'cuda:0'.",
         "assert answer.device.type == torch.device(device).type, the same for model.weight, and torch.allclose on the CPU.",
     ),
-    answer="""def check(predict, device):
-    rows = [[0.5] * 10, [1.0] * 10]
-    model = nn.Linear(10, 2)
-    wanted = model(torch.tensor(rows))
-    model.to(device)
-    answer = predict(model, rows)
-    kind = torch.device(device).type
-    assert answer.device.type == kind
-    assert model.weight.device.type == kind
-    assert torch.allclose(answer.cpu(), wanted, atol=1e-4)""",
 )
 
 questions = exercise(8, q1, q2, q3, q4)

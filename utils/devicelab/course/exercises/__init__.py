@@ -1,0 +1,4 @@
+"""The questions of each exercise, with their judges: ex01 to ex10 as the notebooks are numbered.
+
+rescue  the capstone's training script with its eight faults, and how a copy of it is run
+"""

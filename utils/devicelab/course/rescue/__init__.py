@@ -1,5 +1,0 @@
-"""The capstone: a training script with eight device faults, and how a copy of it is run and judged."""
-
-from .running import copy_script
-
-__all__ = ["copy_script"]

@@ -8,9 +8,9 @@ from lesson_rules import untouched
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebook_rules import Page
 
-from tools import exercises
-from tools.exercises import CutError, cut, drift, generate
-from tools.nbfiles import (
+from tools.notebooks import exercises
+from tools.notebooks.exercises import CutError, cut, drift, generate
+from tools.notebooks.nbfiles import (
     EXERCISES,
     NoNotebooks,
     device_environment,
@@ -20,7 +20,7 @@ from tools.nbfiles import (
     short,
     write,
 )
-from tools.notebooks import execute
+from tools.notebooks.remake import execute
 
 SOLVED = """def move(model, x):
     ### BEGIN SOLUTION

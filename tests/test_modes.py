@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tools import colab_kernel, kernel_runs, modes
-from tools.kernel_runs import rerun
-from tools.nbfiles import private_environment, write
+from tools.notebooks import colab_kernel, kernel_runs
+from tools.notebooks.kernel_runs import rerun
+from tools.notebooks.nbfiles import private_environment, write
+from tools.proof import modes
 
 
 def stored(folder: Path, *sources: str, tag: str = "") -> Path:

@@ -4,9 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tools import checks, environment, lab, links, readme, venv
-from tools.say import Stop, this_command
-from tools.torch_choice import CHOICES
+from tools.notebooks import links, readme
+from tools.proof import checks
+from tools.setup import environment, lab, venv
+from tools.setup.say import Stop, this_command
+from tools.setup.torch_choice import CHOICES
 
 TEST_EXTRAS = ("lab", "test")
 ALL_EXTRAS = (*TEST_EXTRAS, "browser", "interop")

@@ -26,7 +26,7 @@ from .outcome import NotAttempted, NotYet
 
 CLOSE = 1e-4  # relative and absolute: a GPU adds in another order than a CPU
 CALLED = "The check called"  # begins the note on an error of the learner's function
-watched: list["Seen"] | None = None  # tools/mutants.py collects what judges saw here
+watched: list["Seen"] | None = None  # tools/proof/mutants.py collects what judges saw here
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from tools.say import ROOT, Stop
+from tools.setup.say import ROOT, Stop
 
 FOLDER = ROOT / ".venv-colab"
 KERNEL = "colab-versions"

@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.pip import NO_SPACE, no_space
-from tools.requirements import new_enough
-from tools.say import ROOT, Stop, say
+from tools.setup.pip import NO_SPACE, no_space
+from tools.setup.requirements import new_enough
+from tools.setup.say import ROOT, Stop, say
 
 VENV = ROOT / ".venv"
 FRESH_BYTES = (

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import requirements, torch_choice, venv
-from tools.pip import pip
-from tools.say import ROOT, STATE, say
+from tools.setup import requirements, torch_choice, venv
+from tools.setup.pip import pip
+from tools.setup.say import ROOT, STATE, say
 
 STAMP = "course-stamp.json"
 

@@ -25,6 +25,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 CONDA_NAMES = {"torch": "pytorch-cpu"}
 NOT_FOR_CONDA = {
     "pytest-xdist",
+    "uv",
     "ruff",
     "mypy",
     "import-linter",

@@ -100,6 +100,11 @@ def _stamped_extras() -> set[str]:
         return set()  # never written, or not by us
 
 
-def _key() -> str:
+def key(*more: str) -> str:
+    """Return what a stamp stands for: pyproject.toml, the pins, this folder, and what else an environment depends on."""
     texts = [requirements.PYPROJECT.read_text("utf-8"), requirements.CONSTRAINTS.read_text("utf-8")]
-    return hashlib.sha256("\0".join([*texts, str(ROOT), venv.python_version()]).encode()).hexdigest()
+    return hashlib.sha256("\0".join([*texts, str(ROOT), *more]).encode()).hexdigest()
+
+
+def _key() -> str:
+    return key(venv.python_version())

@@ -14,8 +14,8 @@ from contextlib import nullcontext
 from typing import Any
 
 from devicelab import simulate_gpu
-from tools.mutants import run_cell
-from tools.nbfiles import SOLUTIONS, find, is_code, read
+from tools.notebooks.nbfiles import SOLUTIONS, find, is_code, read
+from tools.proof.mutants import run_cell
 
 LIMIT = 2.0  # seconds in which a check has to answer
 SHOWN = 10

@@ -10,7 +10,7 @@ from menu_rules import MENU
 from nbformat import NotebookNode
 from notebook_rules import EVERYWHERE, LINK, Page, Rule, narrow_code, output_texts
 
-from tools.nbfiles import IGNORED, ROOT, tags
+from tools.notebooks.nbfiles import IGNORED, ROOT, tags
 
 MACHINE_PATH = re.compile(
     r"(?<![\w.])(?:/home/|/root\b|/Users/|/tmp/|/var/folders/|/private/|/opt/|/usr/)[\w./-]*|\b[A-Za-z]:\\\w+"

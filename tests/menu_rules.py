@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from nbformat import NotebookNode
 from notebook_rules import LINK, Page, Rule
 
-from tools.nbfiles import is_code, tags
-from tools.tidy import is_curtain, is_hidden
+from tools.notebooks.nbfiles import is_code, tags
+from tools.notebooks.tidy import is_curtain, is_hidden
 
 # The names of devicelab that a lesson brings; later lessons may use them too. `start`, `guess` and `progress` are free.
 BRINGS = {
@@ -64,7 +64,7 @@ def hidden_after_a_guess(page: Page) -> Iterator[str]:
         if is_hidden(cell) and not guessed:
             yield f"{cell.id}: its output is hidden, but nothing was guessed yet"
         if is_hidden(cell) and cell.outputs and not is_curtain(cell.outputs[0]):
-            yield f"{cell.id}: its first line shows; run python -m tools.notebooks on this lesson"
+            yield f"{cell.id}: its first line shows; run python -m tools.notebooks.remake on this lesson"
 
 
 def one_new_tool(page: Page) -> Iterator[str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from tools.links import COLAB
-from tools.nbfiles import IGNORED, is_code, read, tags
+from tools.notebooks.links import COLAB
+from tools.notebooks.nbfiles import IGNORED, is_code, read, tags
 
 MOST_LINES = 20  # of a code cell, without empty ones and comments
 MOST_COLUMNS = 100  # of a line of code: what JupyterLab shows of it beside its file browser
@@ -22,7 +22,7 @@ KNOWN_TAGS = {
     "article",  # the source article's code as it stands, however long
     "guess",  # asks before it runs
     "change",  # a line that the learner changes
-    "in-order",  # not run out of order by tools.modes; the metadata `in_order` say why
+    "in-order",  # not run out of order by tools.proof.modes; the metadata `in_order` say why
     IGNORED,
     "wrong-answer",
     "other-right-answer",
@@ -148,7 +148,7 @@ def article_lines() -> set[str]:
 
 
 def narrow_code(page: Page) -> Iterator[str]:
-    """No line of code has more than 100 characters, the article's and the closed cell for Colab (tools.links) aside."""
+    """No line of code has more than 100 characters, the article's and the closed cell for Colab (tools.notebooks.links) aside."""
     for cell in page.code:
         for line in [] if cell.get("id") == COLAB else cell.source.split("\n"):
             if len(line) > MOST_COLUMNS and line.strip() not in article_lines():

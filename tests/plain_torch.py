@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nbformat import NotebookNode
 
-from tools.nbfiles import is_code
+from tools.notebooks.nbfiles import is_code
 
 OWN = {"lab", "devicelab"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from notebook_rules import output_texts, resolves, slug
 
-from tools.nbfiles import read
+from tools.notebooks.nbfiles import read
 
 ENTRY = re.compile(r"^###\s+(\d+)\.\s+(.+)$", re.MULTILINE)
 QUOTED = re.compile(r"`([^`\n]+)`")

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from tools import checks, cli, environment, lab, pip, requirements, torch_choice, venv
-from tools.say import ROOT, Stop
+from tools import cli
+from tools.proof import checks
+from tools.setup import environment, lab, pip, requirements, torch_choice, venv
+from tools.setup.say import ROOT, Stop
 
 OFFLINE = {
     "PIP_CONFIG_FILE": os.devnull,
@@ -394,7 +396,7 @@ def wait_for(condition, seconds=60):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_the_lab_serves_lesson_00_and_one_ctrl_c_ends_it_cleanly(tmp_path):
     port = free_port()
-    code = f"from pathlib import Path; from tools import lab; lab.open_lab(Path({sys.executable!r}), {port}, False)"
+    code = f"from pathlib import Path; from tools.setup import lab; lab.open_lab(Path({sys.executable!r}), {port}, False)"
     variables = {**os.environ, "JUPYTER_RUNTIME_DIR": str(tmp_path), "JUPYTER_CONFIG_DIR": str(tmp_path)}
     with open(tmp_path / "log", "w") as log:
         server = subprocess.Popen(

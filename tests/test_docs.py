@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from devicelab import simulate_gpu
-from tools.nbfiles import LESSONS, find, read, short
+from tools.notebooks.nbfiles import LESSONS, find, read, short
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")

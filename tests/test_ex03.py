@@ -7,7 +7,7 @@ import torch
 
 from devicelab import simulate_gpu
 from devicelab.course.exercises import ex03
-from tools.nbfiles import SOLUTIONS, read
+from tools.notebooks.nbfiles import SOLUTIONS, read
 
 GENUINE = Path(__file__).parent / "data" / "cuda_error_messages.json"
 RIGHT = {"a": "weight", "b": "bias", "c": "class_weight"}

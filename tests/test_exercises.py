@@ -9,9 +9,9 @@ from lesson_rules import untouched
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from notebook_rules import Page
 
-from tools import exercises
-from tools.exercises import CutError, answers, answers_drift, cut, drift, generate, generate_answers
-from tools.nbfiles import (
+from tools.notebooks import exercises
+from tools.notebooks.exercises import CutError, answers, answers_drift, cut, drift, generate, generate_answers
+from tools.notebooks.nbfiles import (
     EXERCISES,
     NoNotebooks,
     device_environment,
@@ -21,7 +21,7 @@ from tools.nbfiles import (
     short,
     write,
 )
-from tools.notebooks import execute
+from tools.notebooks.remake import execute
 
 SOLVED = """def move(model, x):
     ### BEGIN SOLUTION

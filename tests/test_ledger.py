@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from tools.ledger import BEGIN, END, README, table, with_ledger
-from tools.nbfiles import LESSONS, read
+from tools.notebooks.ledger import BEGIN, END, README, table, with_ledger
+from tools.notebooks.nbfiles import LESSONS, read
 
 KINDS = (
     "measured",
@@ -47,7 +47,7 @@ def test_each_claim_is_seen_in_the_lessons_that_lesson_00_names():
 
 def test_the_readme_holds_the_same_table():
     text = README.read_text(encoding="utf-8")
-    assert with_ledger(text, table()) == text, "run python -m tools.ledger"
+    assert with_ledger(text, table()) == text, "run python -m tools.notebooks.ledger"
 
 
 def test_every_link_of_the_readmes_table_leads_somewhere():

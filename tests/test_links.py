@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from tools import links
-from tools.links import Place
-from tools.say import ROOT, Stop
+from tools.notebooks import links
+from tools.notebooks.links import Place
+from tools.setup.say import ROOT, Stop
 
 NOTEBOOKS = sorted(path for folder in links.NOTEBOOK_FOLDERS for path in (ROOT / folder).glob("*.ipynb"))
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
@@ -22,7 +22,7 @@ def copy(tmp_path):
     """The files that hold addresses."""
     for path in [*NOTEBOOKS, *(ROOT / name for name in (*links.PAGES, links.SETTINGS))]:
         target = tmp_path / path.relative_to(ROOT)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
     return tmp_path
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tools import colab_kernel, kernel_runs, modes
-from tools.kernel_runs import rerun
-from tools.nbfiles import private_environment, write
+from tools.notebooks import colab_kernel, kernel_runs
+from tools.notebooks.kernel_runs import rerun
+from tools.notebooks.nbfiles import private_environment, write
+from tools.proof import modes
+from tools.setup.venv import python_in
 
 
 def stored(folder: Path, *sources: str, tag: str = "") -> Path:
@@ -109,7 +111,9 @@ def test_colabs_versions_need_an_older_python(monkeypatch):
     assert "needs Python 3.12 or older" in (colab_kernel.why_not() or "")
 
 
-@pytest.mark.skipif(not colab_kernel.interpreter().exists(), reason="`course.py lessons` makes .venv-colab")
+@pytest.mark.skipif(
+    not python_in(colab_kernel.FOLDER).exists(), reason="`course.py lessons` makes .venv-colab"
+)
 def test_the_kernel_with_colabs_versions_is_the_one_that_runs(tmp_path, monkeypatch):
     name = colab_kernel.install_kernel(colab_kernel.make(), tmp_path)
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))

@@ -6,10 +6,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from devicelab.course.looking import seen as looking
-from tools import mutants as tool
-from tools.breakers import mutants
-from tools.mutants import Tried, answer_lines, counts, faults, plain, report, run_cell
-from tools.nbfiles import SOLUTIONS, find, write
+from tools.notebooks.nbfiles import SOLUTIONS, find, write
+from tools.proof import mutants as tool
+from tools.proof.breakers import mutants
+from tools.proof.mutants import Tried, answer_lines, counts, faults, plain, report, run_cell
 
 
 def broken(source: str) -> dict[str, str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from tools import run_notebooks
-from tools.nbfiles import ROOT, device_environment, private_environment, write
-from tools.run_notebooks import nbval_command
+from tools.notebooks import run_notebooks
+from tools.notebooks.nbfiles import ROOT, device_environment, private_environment, write
+from tools.notebooks.run_notebooks import nbval_command
 
 SHOW = "import os\nprint(os.environ['DEVICELAB_GPU'], os.path.basename(os.path.dirname(os.environ['DEVICELAB_HOME'])))"
 Cells = list[
@@ -47,7 +47,7 @@ def stored(folder: Path, name: str, cells: Cells) -> Path:
 
 
 def failing(paths: list[Path], folder: Path, lax: bool = False) -> set[str]:
-    """Run the notebooks as tools.run_notebooks does, with two seconds a cell; return the names of those that fail."""
+    """Run the notebooks as tools.notebooks.run_notebooks does, with two seconds a cell; return the names of those that fail."""
     command = [*nbval_command(paths, lax=lax, seconds=2), f"--junitxml={folder / 'report.xml'}"]
     environment = os.environ | private_environment(folder) | device_environment("simulated")
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200)

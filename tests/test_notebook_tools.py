@@ -7,9 +7,9 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from tools import notebooks, run_notebooks
-from tools.nbfiles import ROOT, NoNotebooks, find, named, read, sanitize_rules, write
-from tools.tidy import WIDGET_NOTE, WIDGET_VIEW, differences, keep_ignored, tidy, without_paths
+from tools.notebooks import remake, run_notebooks
+from tools.notebooks.nbfiles import ROOT, NoNotebooks, find, named, read, sanitize_rules, write
+from tools.notebooks.tidy import WIDGET_NOTE, WIDGET_VIEW, differences, keep_ignored, tidy, without_paths
 
 PRIVATE = "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "DEVICELAB_HOME"
 
@@ -41,33 +41,33 @@ def test_a_run_is_private_simulated_and_stored_once(tmp_path):
     path = stored(
         tmp_path, show, "print(os.environ['DEVICELAB_GPU'], os.getcwd() == " + repr(str(tmp_path)) + ")"
     )
-    assert notebooks.main([str(path)]) == 0
+    assert remake.main([str(path)]) == 0
     assert texts(path) == ["".join(f"True {name}\n" for name in PRIVATE), "simulated True\n"]
     assert [cell.execution_count for cell in read(path).cells] == [1, 2]
     first = path.read_bytes()
-    assert notebooks.main([str(path)]) == 0
+    assert remake.main([str(path)]) == 0
     assert path.read_bytes() == first
 
 
 def test_ignored_outputs_are_kept_unless_refreshed(tmp_path, monkeypatch):
     path = stored(tmp_path, "import time\nprint(time.perf_counter_ns())", tag="nbval-ignore-output")
-    notebooks.main([str(path)])
+    remake.main([str(path)])
     first = texts(path)
-    notebooks.main([str(path)])
+    remake.main([str(path)])
     assert texts(path) == first
     monkeypatch.setenv("REFRESH", "1")
-    notebooks.main([str(path)])
+    remake.main([str(path)])
     assert texts(path) != first
 
 
 def test_check_writes_nothing_and_finds_an_outdated_output(tmp_path, capsys):
     path = stored(tmp_path, "print(1)")
     before = path.read_bytes()
-    assert notebooks.main(["--check", str(path)]) == 1
+    assert remake.main(["--check", str(path)]) == 1
     assert "differs in cell-0" in capsys.readouterr().out
     assert path.read_bytes() == before
-    notebooks.main([str(path)])
-    assert notebooks.main(["--check", str(path)]) == 0
+    remake.main([str(path)])
+    assert remake.main(["--check", str(path)]) == 0
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_check_writes_nothing_and_finds_an_outdated_output(tmp_path, capsys):
     ],
 )
 def test_a_failing_notebook_is_reported_and_left_alone(source, words, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(notebooks, "CELL_SECONDS", 3)
+    monkeypatch.setattr(remake, "CELL_SECONDS", 3)
     path = stored(tmp_path, source)
     before = path.read_bytes()
-    assert notebooks.main([str(path)]) == 1
+    assert remake.main([str(path)]) == 1
     assert words in capsys.readouterr().out
     assert path.read_bytes() == before
 
@@ -91,7 +91,7 @@ def test_a_notebook_that_is_edited_while_it_runs_is_left_alone(tmp_path, capsys)
     path = stored(tmp_path, "print(1)")
     stored(tmp_path, f"open({str(path)!r}, 'a').write(' ')\nprint(1)")
     edited = path.read_bytes() + b" "
-    assert notebooks.main([str(path)]) == 1
+    assert remake.main([str(path)]) == 1
     assert "NOT WRITTEN" in capsys.readouterr().out
     assert path.read_bytes() == edited
 
@@ -99,12 +99,12 @@ def test_a_notebook_that_is_edited_while_it_runs_is_left_alone(tmp_path, capsys)
 def test_one_failure_among_several_is_a_failure(tmp_path):
     stored(tmp_path, "1 / 0", name="00_a.ipynb")
     good = stored(tmp_path, "print(1)", name="01_b.ipynb")
-    assert notebooks.main([str(tmp_path)]) == 1
+    assert remake.main([str(tmp_path)]) == 1
     assert texts(good) == ["1\n"]
 
 
 def test_no_notebook_is_a_failure(tmp_path, capsys):
-    assert notebooks.main([str(tmp_path)]) == 1
+    assert remake.main([str(tmp_path)]) == 1
     assert "no notebook" in capsys.readouterr().out
     with pytest.raises(NoNotebooks):
         find(tmp_path)
@@ -204,7 +204,7 @@ def test_what_is_taken_for_the_same_output(one, other, same):
 def test_the_rules_are_those_that_nbval_reads():
     from nbval.plugin import get_sanitize_patterns
 
-    from tools.nbfiles import SANITIZE
+    from tools.notebooks.nbfiles import SANITIZE
 
     ours = [(rule.pattern, replacement) for rule, replacement in sanitize_rules()]
     assert ours == get_sanitize_patterns(SANITIZE.read_text()) and len(ours) >= 8

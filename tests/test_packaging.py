@@ -15,14 +15,17 @@ import yaml
 from packaging.requirements import Requirement
 
 import devicelab
-from tools import readme, requirements
-from tools.requirements import normalized
-from tools.say import ROOT, Stop
+from tools.notebooks import readme
+from tools.proof import checks
+from tools.setup import requirements
+from tools.setup.requirements import normalized
+from tools.setup.say import ROOT, Stop
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA_NAMES = {"torch": "pytorch-cpu"}
 NOT_FOR_CONDA = {
     "pytest-xdist",
+    "uv",
     "ruff",
     "mypy",
     "import-linter",
@@ -107,6 +110,19 @@ def test_utils_is_a_folder_and_no_package():
     assert not (ROOT / "utils" / "__init__.py").exists()
 
 
+def test_tools_are_packages_so_that_another_tools_on_the_path_does_not_win(tmp_path):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "__init__.py").touch()
+    code = "import tools.setup, tools.notebooks, tools.proof; print(tools.__file__)"
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    assert run(sys.executable, "-c", code, cwd=tmp_path.parent, env=variables).stdout.startswith(str(ROOT))
+
+
+def test_each_command_has_its_module():
+    for module in checks.TOOLS.values():
+        assert (ROOT / "tools" / Path(*module.split("."))).with_suffix(".py").exists()
+
+
 def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(tmp_path):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
@@ -170,15 +186,16 @@ FORBIDDEN = {
         "import matplotlib.pyplot",
         "Only picture imports matplotlib BROKEN",
     ),
+    "tools": ("../tools/setup/say.py", "import tools.proof.checks", "The tools have floors as well BROKEN"),
 }
 
 
 @pytest.mark.parametrize("rule", FORBIDDEN)
 def test_an_import_that_is_forbidden_breaks_its_contract(rule, tmp_path):
     module, line, verdict = FORBIDDEN[rule]
-    shutil.copytree(
-        ROOT / "utils", tmp_path / "utils", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
-    )
+    for folder in ("utils", "tools"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     path = tmp_path / "utils" / module
     path.write_text(f"{path.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")

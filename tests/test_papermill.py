@@ -7,7 +7,7 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from tools.nbfiles import (
+from tools.notebooks.nbfiles import (
     CELL_SECONDS,
     LESSONS,
     device_environment,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from plain_torch import script, without_lab
 
-from tools.nbfiles import IGNORED, LESSONS, is_code, read, sanitize_rules, tags
+from tools.notebooks.nbfiles import IGNORED, LESSONS, is_code, read, sanitize_rules, tags
 
 SIMULATED = ("01_where_does_training_run", "02_what_does_it_take")
 CPU = ("03_what_if_only_half_moved",)  # asks for a device, so that it is right without a GPU too

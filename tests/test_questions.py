@@ -13,9 +13,8 @@ from notebook_rules import Page
 
 from devicelab.course import exercises
 from devicelab.course.question import Question, answers
-from tools.exercises import BEGIN, END
-from tools.mutants import is_plain
-from tools.nbfiles import (
+from tools.notebooks.exercises import BEGIN, END
+from tools.notebooks.nbfiles import (
     EXERCISES,
     SOLUTIONS,
     device_environment,
@@ -25,7 +24,8 @@ from tools.nbfiles import (
     short,
     tags,
 )
-from tools.notebooks import execute
+from tools.notebooks.remake import execute
+from tools.proof.mutants import is_plain
 
 FROM_A_STUB = {"mend", "find", "faster"}
 

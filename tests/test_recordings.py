@@ -15,7 +15,7 @@ import pytest
 
 import devicelab as lab
 from devicelab.errors import InputError
-from tools.say import ROOT
+from tools.setup.say import ROOT
 
 recordings = import_module("devicelab.recordings")  # `devicelab.recordings` is the function
 

@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_rules import Page, Rule, long_prose, narrow_code, order_faults
 
-from tools.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
+from tools.notebooks.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
 
 
 def faults(page: Page, rules: tuple[Rule, ...]) -> list[str]:
@@ -84,7 +84,7 @@ STUCK = (
 
 
 def hidden(cell: NotebookNode) -> NotebookNode:
-    """Hide what the cell shows, as tools.tidy stores it."""
+    """Hide what the cell shows, as tools.notebooks.tidy stores it."""
     cell.metadata["jupyter"] = {"outputs_hidden": True}
     cell.outputs.insert(0, new_output("display_data"))
     return cell

@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from symptoms import faults
 
 from devicelab import explain
-from tools.nbfiles import ROOT, write
+from tools.notebooks.nbfiles import ROOT, write
 
 PAGE = ROOT / "docs" / "symptoms.md"
 ENTRY = "### 1. It stops\n\n`RuntimeError: on the same device`\n\n[Read here](../notebooks/00_a.ipynb#It-stops,-then)\n"

@@ -4,9 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tools import checks, environment, lab, links, readme, venv
-from tools.say import Stop, this_command
-from tools.torch_choice import CHOICES
+from tools.notebooks import links, readme
+from tools.proof import checks, torches
+from tools.proof.torches import LESSONS
+from tools.setup import environment, lab, venv
+from tools.setup.say import Stop, this_command
+from tools.setup.torch_choice import CHOICES
+from tools.setup.torches import TRIED, target
 
 TEST_EXTRAS = ("lab", "test")
 ALL_EXTRAS = (*TEST_EXTRAS, "browser", "interop")
@@ -40,6 +44,15 @@ def parser() -> argparse.ArgumentParser:
     )
     ways.add_argument("paths", nargs="*", help="only these notebooks")
     ways.add_argument("--modes", metavar="MODE,MODE", help="only these; a wrong one lists them")
+    tried = _add(commands, "torches", "run the device-facing tests and lessons on each PyTorch, in .torches/")
+    tried.add_argument(
+        "versions", nargs="*", type=target, metavar="VERSION", help=f"such as {', '.join(TRIED)}"
+    )
+    tried.add_argument("--lessons", choices=LESSONS, default="first", help="first: 00 to 05 (default)")
+    tried.add_argument("--record", action="store_true", help="keep the results; write docs/versions.md anew")
+    tried.add_argument(
+        "--nearest", action="store_true", help="where a Python is missing, fetch it or take another"
+    )
     _add(commands, "exercises", "cut the exercises from the solutions")
     bench = _add(commands, "bench", "print every ratio and time that the course promises, beside its bound")
     bench.add_argument("names", nargs="*", help="only these benchmarks")
@@ -106,6 +119,8 @@ def run(chosen: argparse.Namespace) -> int:
         return checks.run_all(python, everything=chosen.command == "test-all")
     if chosen.command == "readme":
         return readme.main(python)
+    if chosen.command == "torches":
+        return torches.main(python, chosen)
     if chosen.command == "bench":
         return checks.run_bench(python, chosen.names)
     return checks.run_tool(python, chosen)

@@ -41,7 +41,7 @@ new MutationObserver(() => document.querySelectorAll('.jp-Dialog, .Toastify__toa
     if (!seen.has(e)) { seen.add(e); window.popUps.push(e.innerText) }
 })).observe(document, {childList: true, subtree: true})"""
 # What `course.py lab --no-browser` does once everything is installed.
-START = "import pathlib, sys; from tools import lab; {skip}lab.open_lab(pathlib.Path(sys.executable), {port}, False)"
+START = "import pathlib, sys; from tools.setup import lab; {skip}lab.open_lab(pathlib.Path(sys.executable), {port}, False)"
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from lab_page import cell_with, open_notebook, run_all, run_cell, wait_idle
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from playwright.sync_api import Page
 
-from tools.nbfiles import LESSONS, find, write
-from tools.tidy import tidy
+from tools.notebooks.nbfiles import LESSONS, find, write
+from tools.notebooks.tidy import tidy
 
 pytestmark = pytest.mark.browser
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}

@@ -18,7 +18,7 @@ from lab_page import (
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from shoot import take_pictures
 
-from tools.nbfiles import LESSONS, find, read, short, write
+from tools.notebooks.nbfiles import LESSONS, find, read, short, write
 
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / "build" / "screenshots"

@@ -9,7 +9,7 @@ from lab_page import ROOT, error_texts, open_notebook, pop_ups, run_all, run_cel
 from playwright.sync_api import Locator, Page
 from shoot import take_pictures
 
-from tools.nbfiles import EXERCISES, SOLUTIONS, find, read, short, tags
+from tools.notebooks.nbfiles import EXERCISES, SOLUTIONS, find, read, short, tags
 
 pytestmark = pytest.mark.browser
 PICTURES = ROOT / "build" / "screenshots"

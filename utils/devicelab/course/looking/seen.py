@@ -12,7 +12,7 @@ from devicelab.trace import Line, Trace, trace
 
 from .words import device_kind, short, times
 
-watched: list["Seen"] | None = None  # tools/mutants.py collects here what judges saw
+watched: list["Seen"] | None = None  # tools/proof/mutants.py collects here what judges saw
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Break the device handling of every reference answer and see what its check says: `python -m tools.mutants [NN ...]`.
+"""Break the device handling of every reference answer and see what its check says: `python -m tools.proof.mutants [NN ...]`.
 
 For each question of kind write, mend, find or faster, the answer in solutions/ is broken in one place at a time
-(tools/breakers.py) and checked on the simulated GPU. A broken answer that passes shows a hole in the judge, unless it is
+(tools/proof/breakers.py) and checked on the simulated GPU. A broken answer that passes shows a hole in the judge, unless it is
 equivalent: same operators, copies, waits and values on the check's inputs. Exit status 1: one passes, a question has
 fewer than FEWEST that change anything, or more than MOST_EQUIVALENT of all are equivalent.
 """
@@ -27,9 +27,9 @@ from nbformat import NotebookNode
 from devicelab import simulate_gpu
 from devicelab.course.looking import seen as looking
 from devicelab.course.question import Question
-from tools.breakers import Mutant, mutants
-from tools.exercises import BEGIN, END
-from tools.nbfiles import SOLUTIONS, find, is_code, read, short, tags, text_of
+from tools.notebooks.exercises import BEGIN, END
+from tools.notebooks.nbfiles import SOLUTIONS, find, is_code, read, short, tags, text_of
+from tools.proof.breakers import Mutant, mutants
 
 FEWEST = 5
 MOST_EQUIVALENT = 0.1
@@ -235,7 +235,7 @@ def faults(results: list[Tried]) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Try the solutions whose numbers the command line names, or all."""
-    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.proof.mutants", description=__doc__)
     parser.add_argument("numbers", nargs="*", metavar="NN", help="such as 02 (default: all solutions)")
     numbers = parser.parse_args(arguments).numbers
     paths = [path for path in find(SOLUTIONS) if not numbers or path.name[:2] in numbers]

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.say import ROOT, STATE, Stop, say
+from tools.setup.say import ROOT, STATE, Stop, say
 
 EXERCISES = ROOT / "exercises"
 MY_EXERCISES = ROOT / "my_exercises"
-CONFIG = ROOT / "tools" / "jupyter"
+CONFIG = Path(__file__).parent / "jupyter"
 LAB_VARIABLES = ("SSH_CONNECTION", "SSH_TTY")
 
 

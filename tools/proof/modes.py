@@ -1,4 +1,4 @@
-"""Run the notebooks in every way in which people run them: `python3 course.py lessons`, or `python -m tools.modes`.
+"""Run the notebooks in every way in which people run them: `python3 course.py lessons`, or `python -m tools.proof.modes`.
 
 What this machine cannot do is named with the reason. Without --modes all of them are tried:
 """
@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import colab_kernel
-from tools.kernel_runs import Run, rerun
-from tools.nbfiles import (
+from tools.notebooks import colab_kernel
+from tools.notebooks.kernel_runs import Run, rerun
+from tools.notebooks.nbfiles import (
     EXERCISES,
     LESSONS,
     SOLUTIONS,
@@ -26,8 +26,8 @@ from tools.nbfiles import (
     named,
     private_environment,
 )
-from tools.run_notebooks import run as run_nbval
-from tools.say import Stop
+from tools.notebooks.run_notebooks import run as run_nbval
+from tools.setup.say import Stop
 
 JOBS = 2  # kernels at a time
 REAL_GPU = "import torch; print(torch.version.cuda is not None and torch.cuda.is_available())"
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the modes and notebooks that the command line names, or all of them."""
     text = "\n".join(f"  {name:10} {mode.text}" for name, mode in MODES.items())
     parser = argparse.ArgumentParser(
-        prog="python -m tools.modes",
+        prog="python -m tools.proof.modes",
         description=f"{__doc__}\n{text}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""Where the course is published: tools/links.toml, and everything that repeats it.
+"""Where the course is published: tools/notebooks/links.toml, and everything that repeats it.
 
 `course.py links REPO=org/name REF=tag` rewrites the address in the pages, and the badges and the Colab cell on top of every
 lesson and solution. Those two cells are made here; write none by hand.
@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from tools.lab import first_lesson
-from tools.say import ROOT, Stop, say
+from tools.setup.lab import first_lesson
+from tools.setup.say import ROOT, Stop, say
 
-SETTINGS = "tools/links.toml"
+SETTINGS = "tools/notebooks/links.toml"
 PAGES = ("README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
 NOTEBOOK_FOLDERS = ("notebooks", "solutions", "exercises")
 BADGES, COLAB = "badges", "colab"  # the ids of the two cells
@@ -65,7 +65,7 @@ class Place:
 
 
 def read_place(root: Path = ROOT) -> Place:
-    """Return where the course is published, as tools/links.toml says."""
+    """Return where the course is published, as tools/notebooks/links.toml says."""
     settings = tomllib.loads((root / SETTINGS).read_text(encoding="utf-8"))
     return Place(settings["repo"], settings["ref"])
 

@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.say import ROOT, say
+from tools.setup.say import ROOT, say
+
+TOOLS = {  # the module of tools/ that a command stands for
+    "constraints": "setup.constraints",
+    "exercises": "notebooks.exercises",
+    "lessons": "proof.modes",
+    "notebooks": "notebooks.remake",
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ def stages(everything: bool) -> list[Stage]:
         Stage("format", ("-m", "ruff", "format", "--check", ".")),
         Stage("types", ("-m", "mypy")),
         Stage("floors", ("-c", FLOORS)),
-        Stage("notebooks", ("-m", "tools.run_notebooks")),
+        Stage("notebooks", ("-m", "tools.notebooks.run_notebooks")),
     ]
     core = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/0[0-3]_*.ipynb"))
     if not everything:
@@ -42,8 +49,8 @@ def stages(everything: bool) -> list[Stage]:
     return [
         *quick,
         # Lessons only: that answers are judged alike without a GPU, the units test.
-        Stage("off", ("-m", "tools.modes", "--modes", "off", "notebooks")),
-        Stage("again", ("-m", "tools.modes", "--modes", "again", *core)),  # all: `course.py lessons`
+        Stage("off", ("-m", "tools.proof.modes", "--modes", "off", "notebooks")),
+        Stage("again", ("-m", "tools.proof.modes", "--modes", "again", *core)),  # all: `course.py lessons`
         Stage("browser", (*PYTEST, "tests", "-m", "browser")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),
@@ -75,12 +82,11 @@ def run_tool(python: Path, chosen: argparse.Namespace) -> int:
     """Run the module of tools/ that a command stands for, in the Python that has the course."""
     notebooks = chosen.command == "notebooks"
     variables = {**os.environ, "REFRESH": "1"} if notebooks and chosen.refresh else dict(os.environ)
-    module = "modes" if chosen.command == "lessons" else chosen.command
     paths = [
         str(Path(path).resolve()) for path in getattr(chosen, "paths", ())
     ]  # given from where the person is
     modes = ["--modes", chosen.modes] if getattr(chosen, "modes", None) else []
-    command = [str(python), "-m", f"tools.{module}", *paths, *modes]
+    command = [str(python), "-m", f"tools.{TOOLS[chosen.command]}", *paths, *modes]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode
 
 

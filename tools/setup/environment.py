@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import requirements, torch_choice, venv
-from tools.pip import pip
-from tools.say import ROOT, STATE, say
+from tools.setup import requirements, torch_choice, venv
+from tools.setup.pip import pip
+from tools.setup.say import ROOT, STATE, say
 
 STAMP = "course-stamp.json"
 
@@ -100,6 +100,11 @@ def _stamped_extras() -> set[str]:
         return set()  # never written, or not by us
 
 
-def _key() -> str:
+def key(*more: str) -> str:
+    """Return what a stamp stands for: pyproject.toml, the pins, this folder, and what else an environment depends on."""
     texts = [requirements.PYPROJECT.read_text("utf-8"), requirements.CONSTRAINTS.read_text("utf-8")]
-    return hashlib.sha256("\0".join([*texts, str(ROOT), venv.python_version()]).encode()).hexdigest()
+    return hashlib.sha256("\0".join([*texts, str(ROOT), *more]).encode()).hexdigest()
+
+
+def _key() -> str:
+    return key(venv.python_version())

@@ -1,4 +1,4 @@
-"""Ways to break the device handling of an answer, one at a time, on its syntax tree; tools/mutants.py runs the results."""
+"""Ways to break the device handling of an answer, one at a time, on its syntax tree; tools/proof/mutants.py runs the results."""
 
 import ast
 import copy

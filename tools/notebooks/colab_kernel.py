@@ -9,7 +9,8 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from tools.say import ROOT, Stop
+from tools.setup.say import ROOT, Stop
+from tools.setup.venv import python_in
 
 FOLDER = ROOT / ".venv-colab"
 KERNEL = "colab-versions"
@@ -28,11 +29,6 @@ PROOF = "import IPython, ipywidgets; print(IPython.__version__, ipywidgets.__ver
 PROVEN = "7.34.0 7.7.1"
 
 
-def interpreter(folder: Path = FOLDER) -> Path:
-    """Return where the interpreter of `.venv-colab` lies, whether it exists or not."""
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-
-
 def why_not() -> str | None:
     """Return why this Python cannot run Colab's versions, or None."""
     if sys.version_info >= (3, 13):  # IPython 7.34 imports a module that Python 3.13 no longer has
@@ -42,7 +38,7 @@ def why_not() -> str | None:
 
 def make(folder: Path = FOLDER) -> Path:
     """Make `.venv-colab` unless it is there, and return its interpreter; raise Stop when pip cannot."""
-    python = interpreter(folder)
+    python = python_in(folder)
     if proven(python):
         return python
     _call([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from tools.nbfiles import CELL_SECONDS, is_code, read, short, tags
+from tools.notebooks.nbfiles import CELL_SECONDS, is_code, read, short, tags
 
 IN_ORDER = "in-order"  # the tag of a cell that may not be run out of order; its metadata say why
 SEED = 0  # of the shuffled order, so that a fault comes again

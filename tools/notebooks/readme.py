@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tools.say import ROOT, Stop, say
+from tools.setup.say import ROOT, Stop, say
 
 README = ROOT / "README.md"
 BEGIN, END = "<!-- compare:begin -->", "<!-- compare:end -->"

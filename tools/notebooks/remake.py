@@ -1,4 +1,4 @@
-"""Run lessons and solutions and store their outputs: `python -m tools.notebooks [notebook or folder ...]`.
+"""Run lessons and solutions and store their outputs: `python -m tools.notebooks.remake [notebook or folder ...]`.
 
 Each notebook runs in a fresh kernel on the simulated GPU, with private Jupyter, IPython and progress folders.
 Outputs of cells tagged nbval-ignore-output stay as they are, unless REFRESH=1 is set. With --check nothing is
@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from tools.nbfiles import (
+from tools.notebooks.nbfiles import (
     CELL_SECONDS,
     LESSONS,
     SOLUTIONS,
@@ -29,7 +29,7 @@ from tools.nbfiles import (
     short,
     write,
 )
-from tools.tidy import differences, keep_ignored, tidy
+from tools.notebooks.tidy import differences, keep_ignored, tidy
 
 
 async def execute(path: Path, environment: dict[str, str]) -> NotebookNode:
@@ -102,7 +102,7 @@ async def handle_all(paths: list[Path], folder: Path, check: bool, jobs: int) ->
 
 def main(arguments: list[str] | None = None) -> int:
     """Re-make the outputs that the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m tools.notebooks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.notebooks.remake", description=__doc__)
     parser.add_argument("paths", nargs="*", help="notebooks or folders (default: all lessons and solutions)")
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail when a stored output is outdated"

@@ -9,9 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.pip import NO_SPACE, no_space
-from tools.requirements import new_enough
-from tools.say import ROOT, Stop, say
+from tools.setup.pip import NO_SPACE, no_space
+from tools.setup.requirements import new_enough
+from tools.setup.say import ROOT, Stop, say
 
 VENV = ROOT / ".venv"
 FRESH_BYTES = (
@@ -22,7 +22,12 @@ MORE_BYTES = 500_000_000
 
 def venv_python() -> Path:
     """Return where the interpreter of `.venv` lies, whether it exists or not."""
-    return VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    return python_in(VENV)
+
+
+def python_in(folder: Path) -> Path:
+    """Return where the interpreter of a virtual environment lies."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def make() -> None:

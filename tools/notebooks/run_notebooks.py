@@ -1,4 +1,4 @@
-"""Run every notebook and compare each output with the stored one: `python -m tools.run_notebooks [paths]`.
+"""Run every notebook and compare each output with the stored one: `python -m tools.notebooks.run_notebooks [paths]`.
 
 nbval does the work, two kernels at a time, on the simulated GPU unless --device says otherwise. Exercises hold no
 outputs: nbval then asks only that every cell runs. With --lax that is asked of all notebooks (for other devices, where
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.nbfiles import (
+from tools.notebooks.nbfiles import (
     CELL_SECONDS,
     EXERCISES,
     LESSONS,
@@ -36,7 +36,7 @@ def nbval_command(
         *(sys.executable, "-m", "pytest", "--nbval-lax" if lax else "--nbval", "--nbval-current-env", "-q"),
         *(f"--nbval-cell-timeout={seconds}", f"--nbval-sanitize-with={SANITIZE}"),
         *(("-n", str(count), "--dist", "loadfile") if count > 1 else ()),
-        *("-p", "tools.nbval_folders", "-p", "no:cacheprovider"),
+        *("-p", "tools.notebooks.nbval_folders", "-p", "no:cacheprovider"),
         *map(str, paths),
     ]
 
@@ -50,7 +50,7 @@ def run(paths: list[Path], workers: int = 2, lax: bool = False, device: str | No
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the notebooks that the command line names, or all of them."""
-    parser = argparse.ArgumentParser(prog="python -m tools.run_notebooks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.notebooks.run_notebooks", description=__doc__)
     parser.add_argument("paths", nargs="*", help="notebooks or folders (default: all)")
     parser.add_argument(
         "--lax", action="store_true", help="compare no outputs, only ask that every cell runs"

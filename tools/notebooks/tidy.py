@@ -9,7 +9,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from tools.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
+from tools.notebooks.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "(Run this cell: what appears here needs a running kernel.)"

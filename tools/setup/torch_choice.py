@@ -10,9 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.pip import pip
-from tools.say import Stop, say, this_command
-from tools.venv import check_space
+from tools.setup.pip import pip
+from tools.setup.say import Stop, say, this_command
+from tools.setup.venv import check_space
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index of CPU packages
 SELECTOR = "https://pytorch.org/get-started/locally/"

@@ -1,4 +1,4 @@
-"""Cut exercises/ from solutions/: `python -m tools.exercises`, and `--check` to fail when they drifted apart.
+"""Cut exercises/ from solutions/: `python -m tools.notebooks.exercises`, and `--check` to fail when they drifted apart.
 
 In a code cell of a solution, the lines from `### BEGIN SOLUTION` to `### END SOLUTION` become a placeholder.
 Lines `### STUB: ...` among them are the placeholder's text (without one: a comment and `...`); it must not raise,
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from tools.nbfiles import EXERCISES, ROOT, SOLUTIONS, NoNotebooks, find, read, short, tags, text_of, write
+from tools.notebooks.nbfiles import EXERCISES, SOLUTIONS, NoNotebooks, find, read, short, tags, text_of, write
+from tools.setup.say import ROOT
 
 BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "### STUB:"
 PLACEHOLDER = ["# Your code here", "..."]
@@ -160,7 +161,7 @@ def generate(solutions: Path = SOLUTIONS, exercises: Path = EXERCISES) -> list[s
 
 def main(arguments: list[str] | None = None) -> int:
     """Write or check the exercises."""
-    parser = argparse.ArgumentParser(prog="python -m tools.exercises", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.notebooks.exercises", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when an exercise drifted")
     options = parser.parse_args(arguments)
     try:

@@ -1,9 +1,9 @@
-"""Copy the table of verdicts from lesson 10 into README.md: `python -m tools.ledger`; its only source is the lesson."""
+"""Copy the table of verdicts from lesson 10 into README.md: `python -m tools.notebooks.ledger`; its only source is the lesson."""
 
 import re
 from pathlib import Path
 
-from tools.nbfiles import LESSONS, ROOT, read
+from tools.notebooks.nbfiles import LESSONS, ROOT, read
 
 README = ROOT / "README.md"
 LESSON = LESSONS / "10_rescue_the_script.ipynb"

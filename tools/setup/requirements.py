@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Collection
 
-from tools.say import ROOT
+from tools.setup.say import ROOT
 
 PYPROJECT = ROOT / "pyproject.toml"
 CONSTRAINTS = ROOT / "constraints.txt"

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tools.nbfiles import device_environment, private_environment
+from tools.notebooks.nbfiles import device_environment, private_environment
 
 
 @pytest.hookimpl(tryfirst=True)  # before nbval starts the kernel, which inherits this environment

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.say import ROOT, Stop, say, this_command
+from tools.setup.say import ROOT, Stop, say, this_command
 
 NO_SPACE = re.compile(r"No space left on device|\[Errno 28\]|WinError 112|Disk quota exceeded")
 NO_NETWORK = re.compile(

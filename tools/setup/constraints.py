@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tools import requirements
-from tools.say import Stop, say
+from tools.setup import requirements
+from tools.setup.say import Stop, say
 
 EXTRAS = ("lab", "test", "browser", "interop")
 OLDEST_PYTHON = "3.11.0"

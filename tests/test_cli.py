@@ -8,14 +8,13 @@ import sys
 
 import pytest
 
-COMPARE = [sys.executable, "-m", "devicelab", "compare"]
+from tools import warm
+
+COMPARE = ["-m", "devicelab", "compare"]
 
 
 def run(*arguments: str, gpu: str = "simulated") -> subprocess.CompletedProcess:
-    environment = dict(os.environ, DEVICELAB_GPU=gpu)
-    return subprocess.run(
-        [*COMPARE, *arguments], capture_output=True, text=True, env=environment, timeout=120
-    )
+    return warm.run(*COMPARE, *arguments, env=dict(os.environ, DEVICELAB_GPU=gpu))
 
 
 def test_compare_prints_one_table_with_labels():
@@ -89,7 +88,7 @@ print(torch.zeros(2).device, torch.cuda.is_available(), devices.simulated())
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent by POSIX means here")
 def test_interrupting_a_long_run_leaves_torch_and_the_simulation_usable():
-    result = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=120)
+    result = warm.run("-c", INTERRUPTED)
     assert result.stdout.splitlines()[:2] == ["interrupted", "cuda:0 cuda:0"], result.stderr
     assert result.stdout.splitlines()[2].startswith("cpu ") and result.stdout.rstrip().endswith("None")
 
@@ -97,7 +96,7 @@ def test_interrupting_a_long_run_leaves_torch_and_the_simulation_usable():
 @pytest.mark.skipif(os.name == "nt", reason="signals are sent by POSIX means here")
 def test_interrupting_the_command_ends_it_with_a_word_and_130():
     command = subprocess.Popen(
-        [*COMPARE, "--repeats", "100000", "--rows", "100000"],
+        [sys.executable, *COMPARE, "--repeats", "100000", "--rows", "100000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

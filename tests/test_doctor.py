@@ -21,6 +21,7 @@ from devicelab.doctor.report import private
 from devicelab.doctor.script import look_into
 from devicelab.doctor.usable import USABLE
 from devicelab.errors import InputError
+from tools import warm
 
 GIB = 2**30
 T4 = Gpu(0, "Tesla T4", (7, 5), 15 * GIB)
@@ -369,8 +370,7 @@ def test_it_answers_where_torch_itself_cannot_be_imported(fails_with, words, tmp
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "devicelab", "doctor", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return warm.run("-m", "devicelab", "doctor", *arguments)
 
 
 def test_the_command_line_and_its_exit_codes(tmp_path):

@@ -1,9 +1,9 @@
 """The page about evidence shows what really happens."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+from tools import warm
 
 PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
 
@@ -14,5 +14,5 @@ def test_the_example_of_explain_prints_what_the_page_shows(tmp_path):
     assert found
     script = tmp_path / "example.py"
     script.write_text(found[1], "utf-8")
-    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    result = warm.run(str(script))
     assert result.stdout.strip() == found[2].strip(), result.stderr

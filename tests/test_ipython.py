@@ -1,8 +1,5 @@
 """%load_ext devicelab: a box under the traceback, once, for errors about devices only."""
 
-import subprocess
-import sys
-
 import nbformat
 import pytest
 from nbclient import NotebookClient
@@ -10,6 +7,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import devicelab
 from devicelab.ipython import after_cell, load_ipython_extension, unload_ipython_extension
+from tools import warm
 
 MIXED = "import torch\nx = torch.zeros(3)\ny = torch.zeros(3, device='meta')\nz = x + y"
 SHELL = """
@@ -82,9 +80,7 @@ def test_the_names_that_ipython_asks_for_are_there():
 
 def in_shell(*cells: str) -> list[str]:
     """Return what IPython's own shell printed for each cell."""
-    result = subprocess.run(
-        [sys.executable, "-c", SHELL, *cells], capture_output=True, text=True, timeout=120
-    )
+    result = warm.run("-c", SHELL, *cells)
     assert result.returncode == 0, result.stderr
     return result.stdout.split("== ")[1:]
 

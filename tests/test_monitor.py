@@ -2,7 +2,6 @@
 
 import builtins
 import re
-import subprocess
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from devicelab.monitor import Load, Sample, live, readers
 from devicelab.monitor.queue import BINS, Queue
 from devicelab.monitor.readers import Cpu, Gpu, Nvidia, gpu_reader
 from devicelab.simgpu import current
+from tools import warm
 
 
 def threads():
@@ -147,7 +147,7 @@ def test_it_works_in_a_script_without_a_notebook():
     code = (
         "import devicelab as lab\nwith lab.monitor(live=True) as m:\n    sum(range(10))\nprint(m.sentence())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    done = warm.run("-c", code)
     assert "process used" in done.stdout and done.stderr == ""
 
 

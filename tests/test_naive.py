@@ -1,13 +1,11 @@
 """The naive clocks: on the simulated card each lies as it does on a real one, on the CPU it is said which do not."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from devicelab import simulate_gpu, timeit_naive
 from devicelab.errors import InputError
+from tools import warm
 
 FRESH = """
 import torch, devicelab as lab
@@ -30,7 +28,7 @@ def shown(fn):
 
 
 def test_the_first_call_pays_for_starting_cuda():
-    result = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=120)
+    result = warm.run("-c", FRESH)
     assert result.returncode == 0, result.stderr[-1500:]
 
 

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 
 import nbformat
 import pytest
@@ -13,6 +11,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from devicelab import off
+from tools import warm
 
 NO_CUDA = "raise AssertionError('Torch not compiled with CUDA enabled')"
 GPU = "This cell is skipped: it needs a GPU, and DEVICELAB_GPU is off."
@@ -162,7 +161,8 @@ def notebook(*sources):
 
 
 def executed(made, **variables):
-    NotebookClient(made, timeout=60, kernel_name="python3").execute(env={**os.environ, **variables})
+    with warm.kernels():
+        NotebookClient(made, timeout=60, kernel_name="python3").execute(env={**os.environ, **variables})
     return ["".join(o.get("text", "") for o in cell.outputs) for cell in made.cells]
 
 
@@ -195,11 +195,6 @@ def test_it_is_said_when_it_is_too_late_to_hide(monkeypatch):
 
 def test_in_a_plain_script_the_error_stays():
     code = "import devicelab as lab, torch; lab.start(); torch.ones(2, device='cuda')"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "DEVICELAB_GPU": "off"},
-        capture_output=True,
-        text=True,
-    )
+    done = warm.run("-c", code, env={**os.environ, "DEVICELAB_GPU": "off"})
     assert done.returncode == 1
     assert done.stdout == "No GPU is used: DEVICELAB_GPU is off. Everything stays on the CPU.\n"

@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import devicelab
-from tools import readme, requirements
+from tools import readme, requirements, warm
 from tools.requirements import normalized
 from tools.say import ROOT, Stop
 
@@ -243,7 +243,7 @@ def test_what_the_ci_runs_is_valid():
 
 def test_the_readme_holds_the_output_of_compare():
     block = readme.BLOCK.search(readme.README.read_text(encoding="utf-8"))[0]
-    printed = run(sys.executable, "-m", "devicelab", "compare", cwd=ROOT).stdout
+    printed = warm.run("-m", "devicelab", "compare", cwd=ROOT).stdout
     of_this_machine = r"[µm]s|At this size|busy|differ widely"
     same = [line for line in printed.splitlines() if not re.search(of_this_machine, line)]
     assert (

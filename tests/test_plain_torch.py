@@ -1,13 +1,12 @@
 """Delete every `lab.` line from a lesson: the rest runs as plain PyTorch, and prints what the lesson prints."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from plain_torch import script, without_lab
 
+from tools import warm
 from tools.nbfiles import IGNORED, LESSONS, is_code, read, sanitize_rules, tags
 
 SIMULATED = ("01_where_does_training_run", "02_what_does_it_take")
@@ -20,9 +19,7 @@ WITHOUT_DEVICELAB = (
 def run(folder: Path, source: str, *command: str) -> tuple[int, str, str]:
     """Run the script in a fresh Python; return the exit status, what it printed, and what came beside it."""
     (folder / "train.py").write_text(source, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, *command, "train.py"], cwd=folder, capture_output=True, text=True, timeout=300
-    )
+    done = warm.run(*command, "train.py", cwd=folder, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -1,7 +1,6 @@
 """Recording a card: refused where there is no real one, complete where there is; the card here is made up."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from importlib import import_module
@@ -20,6 +19,7 @@ from devicelab.record import card as card_module
 from devicelab.record import estimates, measure
 from devicelab.record.card import Card
 from devicelab.results import Timing
+from tools import warm
 
 recordings = import_module("devicelab.recordings")  # `devicelab.recordings` is the function
 SMALL = {
@@ -83,8 +83,7 @@ def made_up(small, monkeypatch):
 
 
 def test_without_a_gpu_the_command_refuses_and_writes_nothing(tmp_path):
-    command = [sys.executable, "-m", "devicelab", "record", "--out", "out"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    done = warm.run("-m", "devicelab", "record", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("devicelab: There is no real GPU here to measure.")
     assert "python -m devicelab doctor" in done.stderr and list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import torch
 
 from devicelab import runner
 from devicelab.errors import InputError
+from tools import warm
 
 SCRIPTS = Path(__file__).parent / "scripts"
 EXPECTED = re.compile(r"# without a GPU: (\S+); with one: (\S+)")
@@ -49,13 +50,8 @@ def run_here(monkeypatch, tmp_path, capfd):
 
 
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "devicelab", "run", *words],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        cwd=SCRIPTS,
-        env={**os.environ, **environment},
+    return warm.run(
+        "-m", "devicelab", "run", *words, timeout=180, cwd=SCRIPTS, env={**os.environ, **environment}
     )
 
 
@@ -260,9 +256,7 @@ def test_an_unknown_option_is_refused_with_the_usage():
 
 
 def test_the_command_keeps_the_scripts_output_and_code():
-    plain = subprocess.run(
-        [sys.executable, "exits_with_5.py"], capture_output=True, text=True, cwd=SCRIPTS, timeout=120
-    )
+    plain = warm.run("exits_with_5.py", cwd=SCRIPTS)
     watched = command("exits_with_5.py")
     assert (watched.stdout, watched.returncode) == (plain.stdout, plain.returncode) == ("", 5)
     assert "devicelab: Training ran on" in watched.stderr

@@ -1,7 +1,5 @@
 """The simulated clock: a host that runs ahead, queues that work in order, and waits that cost what they cost on a real card."""
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -11,6 +9,7 @@ from torch import nn
 from devicelab import simulate_gpu
 from devicelab.gpus import find
 from devicelab.simgpu.clock import QUEUE_DEPTH, Clock
+from tools import warm
 
 aten = torch.ops.aten
 CPU, CUDA, OTHER = torch.device("cpu"), torch.device("cuda", 0), torch.device("cuda", 1)
@@ -253,7 +252,7 @@ with simulate_gpu("Tesla T4") as simulation:
 def test_the_same_program_takes_the_same_simulated_time_in_another_process(capsys):
     exec(PROGRAM, {})
     here = capsys.readouterr().out
-    there = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout
+    there = warm.run("-c", PROGRAM).stdout
     assert here == there
     assert len(here.split()) == 3
 

@@ -2,8 +2,6 @@
 
 import copy
 import gc
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from devicelab.simgpu import Simulation, simulate_gpu
 from devicelab.simgpu.traceback import trimmed
+from tools import warm
 
 CUDA0, CUDA1, CPU = torch.device("cuda", 0), torch.device("cuda", 1), torch.device("cpu")
 
@@ -571,9 +570,7 @@ class TestTracebacks:
 
     @pytest.mark.parametrize("how", SHOWN)
     def test_shown(self, how: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", MIXED + SHOWN[how]], capture_output=True, text=True, timeout=120
-        )
+        done = warm.run("-c", MIXED + SHOWN[how])
         assert "simgpu" not in done.stderr
         end = done.stderr.split("RuntimeError: Expected all tensors")[0].rstrip(" ^~\n")
         assert end.endswith("return F.linear(input, self.weight, self.bias)")
@@ -585,7 +582,7 @@ class TestTracebacks:
             "shell = InteractiveShell.instance(colors='nocolor', history_manager=None)\n"
             f"shell.run_cell({MIXED!r}, silent=True)\nshell.run_cell('model(data)', silent=True)\n"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+        done = warm.run("-c", program)
         assert "RuntimeError: Expected all tensors to be on the same device" in done.stdout
         assert "simgpu" not in done.stdout
         assert "skipping hidden" not in done.stdout

@@ -4,8 +4,6 @@ import copy
 import gc
 import io
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from torch import nn
 
 from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
+from tools import warm
 
 CUDA0 = torch.device("cuda", 0)
 NO_CUDA = (  # torch/serialization.py, _validate_device
@@ -121,7 +120,7 @@ def test_a_file_saved_on_a_card_loads_without_simulation_in_torchs_own_words(tmp
 def test_the_file_is_what_another_process_can_read(tmp_path, card):
     torch.save(torch.arange(3, device="cuda"), tmp_path / "x.pt")
     code = f"import torch; print(torch.load({str(tmp_path / 'x.pt')!r}, map_location='cpu').tolist())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = warm.run("-c", code)
     assert done.stdout == "[0, 1, 2]\n"
 
 

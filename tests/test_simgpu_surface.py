@@ -2,14 +2,13 @@
 
 import os
 import re
-import subprocess
-import sys
 import warnings
 
 import pytest
 import torch
 
 from devicelab import simulate_gpu
+from tools import warm
 
 
 @pytest.fixture
@@ -43,12 +42,7 @@ def test_cuda_visible_devices_does_not_hide_it(hidden):
         "with lab.simulate_gpu(count=2):\n"
         "    print(torch.cuda.is_available(), torch.cuda.device_count(), torch.ones(1, device='cuda:1').device)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": hidden},
-        capture_output=True,
-        text=True,
-    )
+    done = warm.run("-c", program, env=os.environ | {"CUDA_VISIBLE_DEVICES": hidden})
     assert done.stdout.splitlines() == ["False 0", "True 2 cuda:1"], done.stderr
 
 

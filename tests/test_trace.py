@@ -1,7 +1,5 @@
 import gc
 import re
-import subprocess
-import sys
 import threading
 import traceback
 import tracemalloc
@@ -17,6 +15,7 @@ from devicelab.errors import InputError
 from devicelab.trace import Trace, recorder
 from devicelab.trace.lines import HIDDEN, LIBRARY, USER, Line, kind_of
 from devicelab.trace.words import as_html
+from tools import warm
 
 
 def train(device: str, steps: int = 4, optimizer: type = torch.optim.Adam) -> None:
@@ -482,8 +481,7 @@ def test_the_example_on_the_page_prints_what_the_page_shows(tmp_path):
     )
     found = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", page, re.DOTALL)
     (tmp_path / "example.py").write_text(found[1], "utf-8")
-    command = [sys.executable, str(tmp_path / "example.py")]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = warm.run(str(tmp_path / "example.py"))
     assert re.sub(r"\d+ %", "N %", result.stdout).strip() == re.sub(r"\d+ %", "N %", found[2]).strip(), (
         result.stderr
     )

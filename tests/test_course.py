@@ -432,6 +432,16 @@ def test_a_failing_stage_hides_no_other_and_decides_the_exit_status(monkeypatch,
     assert checks.run_all(Path(sys.executable), everything=False) == 0
 
 
+def test_a_stage_beside_the_others_counts_as_much_and_its_words_come_in_one_piece(monkeypatch, capfd):
+    slow = checks.Stage("slow", ("-c", "import time; print('one'); time.sleep(1); print('two')"))
+    lint = ("-c", "import time; print('a', flush=True); time.sleep(0.3); print('b'); raise SystemExit(3)")
+    monkeypatch.setattr(checks, "stages", lambda everything: [checks.Stage("lint", lint, beside=True), slow])
+    assert checks.run_all(Path(sys.executable), everything=False) == 1
+    words = capfd.readouterr().out
+    assert "--- slow ---\none\ntwo\n\n--- lint ---\na\nb\n" in words
+    assert "FAILED  lint" in words and "passed  slow" in words
+
+
 def runs(stage, marks):
     """Whether a stage runs the tests that carry these marks."""
     if "pytest" not in stage.arguments:

@@ -1,19 +1,10 @@
-"""A pytest plugin for nbval: each notebook gets a progress folder of its own, the simulated GPU, and a forked kernel."""
+"""A pytest plugin for nbval: each notebook gets a progress folder of its own, and the simulated GPU."""
 
 import os
-from contextlib import ExitStack
 
 import pytest
 
-from tools import warm
 from tools.nbfiles import device_environment, private_environment
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Fork kernels for as long as this runs."""
-    forked = ExitStack()
-    forked.enter_context(warm.kernels())
-    config.add_cleanup(forked.close)
 
 
 @pytest.hookimpl(tryfirst=True)  # before nbval starts the kernel, which inherits this environment

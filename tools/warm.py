@@ -162,6 +162,13 @@ def kernels() -> Iterator[None]:
         wanted.reset(before)
 
 
+def pytest_configure(config: Any) -> None:
+    """Fork kernels for as long as pytest runs: `-p tools.warm`."""
+    forked = contextlib.ExitStack()
+    forked.enter_context(kernels())
+    config.add_cleanup(forked.close)
+
+
 @functools.cache
 def fork_where_wanted() -> None:
     """Put a function that forks where that is `wanted` in the place of the one by which Jupyter starts its kernels."""

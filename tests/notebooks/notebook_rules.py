@@ -143,7 +143,7 @@ def short_cells(page: Page) -> Iterator[str]:
 
 def article_lines() -> set[str]:
     """Return the lines of the source article's examples, which stand in the lessons as they are."""
-    examples = (Path(__file__).parent / "data" / "article").glob("*.txt")
+    examples = (Path(__file__).parents[1] / "data" / "article").glob("*.txt")
     return {line.strip() for path in examples for line in path.read_text(encoding="utf-8").splitlines()}
 
 

@@ -13,7 +13,7 @@ from devicelab.course.guess import bet_reply, replies, reply
 from devicelab.errors import InputError
 
 guess_module = importlib.import_module("devicelab.course.guess")  # `from ... import guess` gives the function
-NOTEBOOKS = sorted(Path(__file__).parents[1].glob("notebooks/*.ipynb"))
+NOTEBOOKS = sorted(Path(__file__).parents[2].glob("notebooks/*.ipynb"))
 
 
 SIZES = {"close", "small", "large"}

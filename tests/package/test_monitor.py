@@ -611,7 +611,7 @@ def test_html_is_escaped():
 
 def test_the_page_shows_what_the_monitor_says(capsys):
     page = (
-        (Path(__file__).parents[1] / "docs" / "evidence.md")
+        (Path(__file__).parents[2] / "docs" / "evidence.md")
         .read_text("utf-8")
         .partition("## `lab.monitor`")[2]
     )

@@ -7,7 +7,7 @@ import pytest
 
 from devicelab import simulate_gpu
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LESSONS = {1: "01_where_does_training_run", 2: "02_what_does_it_take", 3: "03_what_if_only_half_moved"}
 MISMATCH = (
     "Expected all tensors to be on the same device, but got mat1 is on cpu, different from other tensors on cuda:0 "

@@ -11,7 +11,7 @@ import yaml
 from devicelab import simulate_gpu
 from devicelab.explain import Explanation, explain
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 PRELUDE = """import torch
 import torch.nn.functional as F
 from torch import nn

@@ -9,7 +9,7 @@ from devicelab import simulate_gpu
 from devicelab.course import ex03
 from tools.nbfiles import SOLUTIONS, read
 
-GENUINE = Path(__file__).parent / "data" / "cuda_error_messages.json"
+GENUINE = Path(__file__).parents[1] / "data" / "cuda_error_messages.json"
 RIGHT = {"a": "weight", "b": "bias", "c": "class_weight"}
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from devicelab import simulate_gpu
 from tools.nbfiles import LESSONS, find, read, short
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 CHEATS = (DOCS / "cheat-sheet.md").read_text("utf-8")
 LINES, COLUMNS = 66, 150  # of an A4 page, with the fonts in which browsers and editors print Markdown

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ["simulated-gpu.md", "testing-without-a-gpu.md"]
 LINK = re.compile(r"\[([^]]+)\]\((\.\./[^)]+)\)")
 

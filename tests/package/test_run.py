@@ -14,7 +14,7 @@ from devicelab import runner
 from devicelab.errors import InputError
 from tools import warm
 
-SCRIPTS = Path(__file__).parent / "scripts"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 EXPECTED = re.compile(r"# without a GPU: (\S+); with one: (\S+)")
 OWN_PROCESS = ("spawns.py", "loader_workers.py")  # they start processes, which import the main module again
 FAILING = {"exits_with_5.py": 5, "raises_after_training.py": 1}

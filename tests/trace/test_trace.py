@@ -477,7 +477,7 @@ def test_copies_of_a_device_that_tells_nothing_are_seen_by_their_operators(monke
 
 def test_the_example_on_the_page_prints_what_the_page_shows(tmp_path):
     page = (
-        (Path(__file__).parents[1] / "docs" / "evidence.md").read_text("utf-8").partition("## `lab.trace`")[2]
+        (Path(__file__).parents[2] / "docs" / "evidence.md").read_text("utf-8").partition("## `lab.trace`")[2]
     )
     found = re.search(r"```python\n(.*?)```\s+```text\n(.*?)```", page, re.DOTALL)
     (tmp_path / "example.py").write_text(found[1], "utf-8")

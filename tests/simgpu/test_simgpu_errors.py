@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.composite_checks import limits_by_tensor
 
-GENUINE = json.loads((Path(__file__).parent / "data" / "cuda_error_messages.json").read_text())["cases"]
+GENUINE = json.loads((Path(__file__).parents[1] / "data" / "cuda_error_messages.json").read_text())["cases"]
 L = torch.long
 
 

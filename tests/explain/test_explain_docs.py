@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tools import warm
 
-PAGE = Path(__file__).parents[1] / "docs" / "evidence.md"
+PAGE = Path(__file__).parents[2] / "docs" / "evidence.md"
 
 
 def test_the_example_of_explain_prints_what_the_page_shows(tmp_path):

@@ -10,7 +10,7 @@ from devicelab.explain import explain
 from devicelab.explain.others import FAMILIES
 from devicelab.explain.reading import read
 
-TEXTS = yaml.safe_load((Path(__file__).parent / "data" / "explain_texts.yaml").read_text("utf-8"))
+TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "explain_texts.yaml").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("name", TEXTS)

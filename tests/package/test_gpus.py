@@ -10,7 +10,7 @@ from devicelab import simulate_gpu
 from devicelab.errors import InputError
 from devicelab.gpus import Card, Catalogue, find, from_sheet, gpus
 
-SOURCES = (Path(__file__).parent.parent / "docs" / "sources.md").read_text(encoding="utf-8")
+SOURCES = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
 GIB = 2**30
 
 

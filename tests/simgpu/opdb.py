@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 FRACTION = float(os.environ.get("DEVICELAB_OPDB_FRACTION", "0.1"))
 SAMPLES = 100 if FRACTION == 1 else 6  # of each operator's; the first ones differ most
 # Operators whose values or devices do not agree, each with the reason. At most 0.5 % of the database.
-# Called as torch.linalg.matrix_rank it is right (tests/test_simgpu_values.py); the database's name for it is older than the
+# Called as torch.linalg.matrix_rank it is right (test_simgpu_values.py); the database's name for it is older than the
 # simulation.
 EMPTY = "of an empty matrix, torch makes the result without looking at it"
 EXCEPTIONS: dict[str, str] = {"linalg.matrix_rank": EMPTY, "linalg.matrix_rank.hermitian": EMPTY}

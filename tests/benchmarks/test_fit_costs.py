@@ -11,7 +11,7 @@ from devicelab.costs import CardCosts
 from devicelab.costs.kernels import FITTED
 from devicelab.gpus import find
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "fit_costs.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "fit_costs.py"
 FIT = runpy.run_path(str(SCRIPT))
 LINEAR = [
     (1, rows, inner, columns)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 PICTURES = ROOT / "build" / "screenshots"
 SOLVED = find(SOLUTIONS)[
     :3
-]  # the rest is judged in the same way, without a browser, by tests/test_questions.py
+]  # the rest is judged in the same way, without a browser, by tests/notebooks/test_questions.py
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
+from tools.notebooks import warm
 from tools.notebooks.nbfiles import (
     CELL_SECONDS,
     LESSONS,
@@ -46,7 +47,8 @@ async def execute(path: Path, environment: dict[str, str]) -> NotebookNode:
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
     )
-    await client.async_execute(env=environment, stderr=subprocess.DEVNULL)
+    with warm.kernels():
+        await client.async_execute(env=environment, stderr=subprocess.DEVNULL)
     return notebook
 
 

@@ -28,7 +28,11 @@ from tools.notebooks.nbfiles import (
 
 
 def nbval_command(
-    paths: list[Path], workers: int = 2, lax: bool = False, seconds: float = CELL_SECONDS
+    paths: list[Path],
+    workers: int = 2,
+    lax: bool = False,
+    seconds: float = CELL_SECONDS,
+    forked: bool = False,
 ) -> list[str]:
     """Return the pytest command for these notebooks; a notebook's cells stay together on one worker."""
     count = min(workers, len(paths))
@@ -37,6 +41,7 @@ def nbval_command(
         *(f"--nbval-cell-timeout={seconds}", f"--nbval-sanitize-with={SANITIZE}"),
         *(("-n", str(count), "--dist", "loadfile") if count > 1 else ()),
         *("-p", "tools.notebooks.nbval_folders", "-p", "no:cacheprovider"),
+        *(("-p", "tools.notebooks.warm") if forked else ()),
         *map(str, paths),
     ]
 
@@ -45,7 +50,8 @@ def run(paths: list[Path], workers: int = 2, lax: bool = False, device: str | No
     """Run the notebooks and return pytest's exit status (0 only when something ran and all of it passed)."""
     with tempfile.TemporaryDirectory(prefix="nbval-", ignore_cleanup_errors=True) as folder:
         environment = os.environ | private_environment(Path(folder)) | device_environment(device)
-        return subprocess.run(nbval_command(paths, workers, lax), cwd=ROOT, env=environment).returncode
+        command = nbval_command(paths, workers, lax, forked=len(paths) > workers)  # else nothing is saved
+        return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,18 +19,19 @@ TOOLS = {  # the module of tools/ that a command stands for
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
-    """One check: its name, the arguments after `python`, and what it adds to the environment variables."""
+    """One check: its name, the arguments after `python`, what it adds to the environment variables, whether it runs beside."""
 
     name: str
     arguments: tuple[str, ...]
     variables: Mapping[str, str] = field(default_factory=dict)
+    beside: bool = False  # it keeps one core busy at most, so it runs while the others do
 
 
 FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 PYTEST = ("-m", "pytest", "-q")
-UNITS = (*PYTEST, "tests", "-n", "2", "-m")
+UNITS = (*PYTEST, "tests", "-n", "2", "--dist", "worksteal", "-m")
 OPDB = {"DEVICELAB_OPDB_FRACTION": "1"}  # of the operators in PyTorch's database; `test` takes a tenth
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # two workers on two cores: more would wait for each other
 
@@ -37,11 +39,12 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # two workers on two cores: more would wa
 def stages(everything: bool) -> list[Stage]:
     """Return the stages of `test`, or those of `test-all`, the quick ones first."""
     quick = [
-        Stage("lint", ("-m", "ruff", "check", ".")),
-        Stage("format", ("-m", "ruff", "format", "--check", ".")),
-        Stage("types", ("-m", "mypy")),
-        Stage("floors", ("-c", FLOORS)),
-        Stage("notebooks", ("-m", "tools.notebooks.run_notebooks")),
+        Stage("lint", ("-m", "ruff", "check", "."), beside=True),
+        Stage("format", ("-m", "ruff", "format", "--check", "."), beside=True),
+        Stage("types", ("-m", "mypy"), beside=True),
+        Stage("floors", ("-c", FLOORS), beside=True),
+        # Lessons and solutions: that exercises run, and more, the units test.
+        Stage("notebooks", ("-m", "tools.notebooks.run_notebooks", "notebooks", "solutions"), ONE_THREAD),
     ]
     core = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/0[0-3]_*.ipynb"))
     if not everything:
@@ -60,22 +63,42 @@ def stages(everything: bool) -> list[Stage]:
 
 def run_all(python: Path, everything: bool) -> int:
     """Run all stages and return 0 only if every one of them passed."""
-    results = []
-    for stage in stages(everything):
-        results.append((stage, *run_stage(python, stage)))
+    chosen = stages(everything)
+    done = {}
+    with ThreadPoolExecutor(
+        1
+    ) as one:  # those beside run one after the other, and are told when the others have ended
+        waiting = {
+            stage: one.submit(run_stage, python, stage, subprocess.PIPE) for stage in chosen if stage.beside
+        }
+        for stage in chosen:
+            if not stage.beside:
+                say(head(stage))
+                done[stage.name] = run_stage(python, stage)
+        for stage, result in waiting.items():
+            done[stage.name] = result.result()
+            say(f"{head(stage)}\n{done[stage.name][2]}".rstrip())
     say()
-    for stage, code, seconds in results:
+    for stage in chosen:
+        code, seconds, _ = done[stage.name]
         say(f"{'passed' if code == 0 else 'FAILED':<7} {stage.name:<10} {seconds:6.1f} s")
-    return 0 if all(code == 0 for _, code, _ in results) else 1
+    return 0 if all(code == 0 for code, _, _ in done.values()) else 1
 
 
-def run_stage(python: Path, stage: Stage) -> tuple[int, float]:
-    """Run one stage in the repository's root; return its exit status and its seconds."""
-    say(f"\n--- {stage.name} ---")
+def head(stage: Stage) -> str:
+    """Return the line above a stage's words."""
+    return f"\n--- {stage.name} ---"
+
+
+def run_stage(python: Path, stage: Stage, words: int | None = None) -> tuple[int, float, str]:
+    """Run one stage in the repository's root; return its exit status, its seconds and, if they are kept, its words."""
     variables = {**os.environ, **stage.variables}
     began = time.monotonic()
-    code = subprocess.run([str(python), *stage.arguments], cwd=ROOT, env=variables).returncode
-    return code, time.monotonic() - began
+    result = subprocess.run(
+        [str(python), *stage.arguments],
+        cwd=ROOT, env=variables, stdout=words, stderr=words and subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    return result.returncode, time.monotonic() - began, result.stdout or ""
 
 
 def run_tool(python: Path, chosen: argparse.Namespace) -> int:

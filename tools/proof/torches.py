@@ -18,8 +18,9 @@ from tools.setup.say import ROOT, Stop, say
 from tools.setup.torches import Target
 
 LESSONS = {"first": "0[0-5]_*.ipynb", "all": "*.ipynb"}
-# What torch cannot change: the tools, the benchmarks, the course's pages and exercises. A test is about what it imports.
-NOT_DEVICE = re.compile(r"(tools|benchmarks|devicelab\.course)(\.|$)")
+# What torch cannot change: the tools, the benchmarks, the course's pages and exercises. A test is about what it
+# imports, but for the Python that it forks.
+NOT_DEVICE = re.compile(r"(tools|benchmarks|devicelab\.course)(\.|$)(?!notebooks\.warm$)")
 SUMMARY = re.compile(
     r"\d+ (passed|failed|skipped|error|deselected).* in [\d.]+s|\d+ errors? during collection"
 )

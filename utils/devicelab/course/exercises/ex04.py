@@ -17,7 +17,7 @@ from devicelab.course.question import NotAttempted, NotYet, Question, exercise
 from devicelab.expect import trimmed
 
 _EFFECTS = ("asleep", "awake", "computes")
-# What each line does as the first of a fresh kernel; tests/test_ex04.py runs them.
+# What each line does as the first of a fresh kernel; tests/course/test_ex04.py runs them.
 _TRUTH = {"a": "asleep", "b": "asleep", "c": "awake", "d": "awake", "e": "computes", "f": "asleep"}
 _WHY = {
     "a": "it asks the driver how many cards there are. Does an answer need a context?",

@@ -1,0 +1,389 @@
+"""Machines made up from real messages: each diagnosis by its evidence, with one command, and nothing private."""
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import devicelab
+from devicelab import simulate_gpu
+from devicelab.doctor import Gpu, Holder, Machine, Report, doctor
+from devicelab.doctor import evidence as looking
+from devicelab.doctor.diagnoses import diagnose
+from devicelab.doctor.missing import MISSING
+from devicelab.doctor.report import private
+from devicelab.doctor.script import look_into
+from devicelab.doctor.usable import USABLE
+from devicelab.errors import InputError
+from tools.notebooks import warm
+
+GIB = 2**30
+T4 = Gpu(0, "Tesla T4", (7, 5), 15 * GIB)
+A100 = Gpu(0, "NVIDIA A100-SXM4-40GB", (8, 0), 40 * GIB)
+RTX5090 = Gpu(0, "NVIDIA GeForce RTX 5090", (12, 0), 32 * GIB)
+GTX960 = Gpu(0, "NVIDIA GeForce GTX 960", (5, 2), 4 * GIB)
+SMI_T4 = Gpu(0, "Tesla T4", None, 15 * GIB, 3 * 2**20, "Default")
+ARCHS = ("sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
+
+CPU_WHEEL = Machine(torch="2.13.0+cpu")
+CUDA_WHEEL = Machine(torch="2.13.0+cu126", cuda_build="12.6")
+WITH_CARD: dict[str, Any] = {
+    "driver": "550.54.15",
+    "driver_cuda": (12, 4),
+    "driver_trace": "/proc/driver/nvidia/version",
+    "smi_gpus": (SMI_T4,),
+    "device_nodes": ("/dev/nvidia0",),
+}
+GOOD = replace(CUDA_WHEEL, available=True, gpus=(T4,), arch_list=ARCHS, **WITH_CARD)
+MAC = Machine(system="Darwin", release="15.3", chip="arm64", torch="2.13.0", mps_built=True)
+
+# What torch and nvidia-smi say, in their own words; sources: docs/sources.md.
+NO_DRIVER = (
+    "Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU and installed a driver from "
+    "http://www.nvidia.com/Download/index.aspx"
+)
+TOO_OLD = (
+    "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver by "
+    "downloading and installing a new version from the URL: http://www.nvidia.com/Download/index.aspx Alternatively, go to: "
+    "https://pytorch.org to install a PyTorch version that has been compiled with your version of the CUDA driver."
+)
+UNKNOWN_ERROR = (
+    "CUDA initialization: CUDA unknown error - this may be due to an incorrectly set up environment, e.g. changing env variable "
+    "CUDA_VISIBLE_DEVICES after program start. Setting the available devices to be zero."
+)
+NOT_INITIALIZED = (
+    "CUDA initialization: Unexpected error from cudaGetDeviceCount(). Did you run some cuda functions before calling "
+    "NumCudaDevices() that might have already set an error? Error 802: system not yet initialized"
+)
+NO_COMMUNICATION = (
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver is "
+    "installed and running."
+)
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch NVML library version: 570.133"
+BUSY = "CUDA error: all CUDA-capable devices are busy or unavailable"
+NO_GPUS = "No CUDA GPUs are available"
+
+# name: machine, kind, words of the sentence, words of the evidence, words of the command
+CASES = {
+    "CPU-only wheel beside a card": (
+        replace(CPU_WHEEL, **WITH_CARD), "cpu wheel", "built for the CPU only", ("2.13.0+cpu", "Tesla T4", "550.54.15"),
+        "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126",
+    ),
+    "CPU-only wheel on Windows": (
+        replace(CPU_WHEEL, system="Windows", driver_trace=r"C:\Windows\System32\nvcuda.dll"), "cpu wheel", "CPU only",
+        ("nvcuda.dll",), "--index-url https://download.pytorch.org/whl/cu128",
+    ),
+    "CPU-only wheel, new driver": (
+        replace(CPU_WHEEL, **{**WITH_CARD, "driver_cuda": (13, 0)}), "cpu wheel", "CPU only", ("None",),
+        "python -m pip install --force-reinstall torch",
+    ),
+    "hidden by an empty variable": (
+        replace(CUDA_WHEEL, visible="", cuda_said=NO_GPUS, **WITH_CARD), "hidden", "hides every card",
+        ("CUDA_VISIBLE_DEVICES=", "Tesla T4"), "unset CUDA_VISIBLE_DEVICES",
+    ),
+    "hidden by -1": (
+        replace(CUDA_WHEEL, visible="-1", cuda_said=NO_GPUS, **WITH_CARD), "hidden", "'-1'", ("Tesla T4",),
+        "unset CUDA_VISIBLE_DEVICES",
+    ),
+    "hidden by a number that is not there": (
+        replace(CUDA_WHEEL, visible="3", cuda_said=NO_GPUS, **WITH_CARD), "hidden", "'3'", ("nvidia-smi sees 1",), "unset",
+    ),
+    "hidden on Windows": (
+        replace(CUDA_WHEEL, system="Windows", visible="-1", **WITH_CARD), "hidden", "hides", ("Tesla T4",), "Remove-Item Env:",
+    ),
+    "driver too old": (
+        replace(CUDA_WHEEL, cuda_said=TOO_OLD, **{**WITH_CARD, "driver": "470.82", "driver_cuda": (11, 4)}), "old driver",
+        "too old", ("found version 11040", "470.82"), "whl/cu118",
+    ),
+    "a card and no driver": (
+        replace(CUDA_WHEEL, cuda_said=NO_DRIVER, pci=("Intel", "NVIDIA")), "no driver", "no NVIDIA driver", ("Intel, NVIDIA",),
+        "sudo ubuntu-drivers install",
+    ),
+    "a card and no driver, CPU wheel": (
+        replace(CPU_WHEEL, pci=("NVIDIA",)), "no driver", "no NVIDIA driver", ("built for the CPU only",), "ubuntu-drivers",
+    ),
+    "the kernel module is not loaded": (
+        replace(CUDA_WHEEL, cuda_said=NO_DRIVER, pci=("NVIDIA",), driver_trace="/usr/bin/nvidia-smi", smi_error=NO_COMMUNICATION),
+        "driver not loaded", "kernel module", ("couldn't communicate",), "sudo modprobe nvidia",
+    ),
+    "the driver was updated": (
+        replace(CUDA_WHEEL, cuda_said=NO_GPUS, driver_trace="/proc/driver/nvidia/version", smi_error=MISMATCH), "driver mismatch",
+        "restarted", ("Driver/library version mismatch",), "sudo reboot",
+    ),
+    "after the machine slept": (
+        replace(CUDA_WHEEL, cuda_said=UNKNOWN_ERROR, **WITH_CARD), "cuda unknown error", "slept", ("CUDA unknown error",),
+        "modprobe nvidia_uvm",
+    ),
+    "no fabric manager": (
+        replace(CUDA_WHEEL, cuda_said=NOT_INITIALIZED, **WITH_CARD), "fabric manager", "fabric manager", ("Error 802",),
+        "nvidia-fabricmanager",
+    ),
+    "the card is closed": (
+        replace(CUDA_WHEEL, cuda_said=BUSY, **{**WITH_CARD, "smi_gpus": (replace(SMI_T4, compute_mode="Exclusive_Process"),)}),
+        "closed", "holds it alone", ("busy or unavailable", "Exclusive_Process"), "nvidia-smi -q -d COMPUTE",
+    ),
+    "WSL without the card": (
+        replace(CUDA_WHEEL, wsl=True, release="5.15.153.1-microsoft-standard-WSL2", cuda_said=NO_DRIVER), "wsl", "WSL",
+        ("/dev/dxg does not exist",), "wsl.exe --update",
+    ),
+    "WSL without the driver in Windows": (
+        replace(CUDA_WHEEL, wsl=True, device_nodes=("/dev/dxg",), cuda_said=NO_DRIVER), "wsl driver", "installed in Windows",
+        ("libcuda.so.1 does not",), "powershell.exe -Command nvidia-smi",
+    ),
+    "ROCm without a card": (
+        Machine(torch="2.13.0+rocm6.4", hip_build="6.4", cuda_said="No HIP GPUs are available"), "rocm", "ROCm",
+        ("/dev/kfd, ROCm's device, does not exist", "No HIP GPUs"), "rocminfo",
+    ),
+    "a container without the card": (
+        replace(CUDA_WHEEL, container="docker", cuda_said=NO_DRIVER, pci=("NVIDIA",), driver_trace="/proc/driver/nvidia/version"),
+        "container", "container", ("no /dev/nvidia*",), "docker run --rm --gpus all",
+    ),
+    "no card at all": (
+        replace(CPU_WHEEL, pci=("Intel",)), "other vendor", "Intel", ("Intel",), "whl/xpu",
+    ),
+    "an AMD card": (
+        replace(CPU_WHEEL, pci=("AMD",)), "other vendor", "AMD", ("AMD",), "whl/rocm",
+    ),
+    "no graphics card at all": (
+        CPU_WHEEL, "no card", "No NVIDIA card", ("neither a driver", "built for the CPU only"), "compare --gpu 'Tesla T4'",
+    ),
+    "a CUDA wheel on a machine without a card": (
+        replace(CUDA_WHEEL, cuda_said=NO_DRIVER), "no card", "No NVIDIA card", ("Found no NVIDIA driver",), "compare --gpu",
+    ),
+    "Rosetta": (
+        replace(MAC, chip="x86_64", translated=True), "rosetta", "Rosetta", ("proc_translated is 1",), "osx-arm64",
+    ),
+    "an Intel Mac": (replace(MAC, chip="x86_64"), "intel mac", "Intel Mac", ("macOS 15.3",), "compare --gpu"),
+    "an old macOS": (replace(MAC, release="13.6"), "old macos", "macOS 13.6 is too old", ("is_available() is False",),
+        "softwareupdate",
+    ),
+    "mps not built": (replace(MAC, mps_built=False), "mps not built", "without mps", ("is_built() is False",), "pip install"),
+    "no torch": (
+        Machine(torch_error="ModuleNotFoundError: No module named 'torch'"), "no torch", "not installed", ("No module named",),
+        "pip install torch",
+    ),
+    "broken torch": (
+        Machine(torch_error="OSError: libcublas.so.12: cannot open shared object file: No such file or directory"),
+        "broken torch",
+        "cannot be loaded", ("libcublas.so.12",), "pip install --force-reinstall torch",
+    ),
+    "card newer than the wheel": (
+        replace(GOOD, gpus=(RTX5090,), driver_cuda=(12, 8)), "architecture",
+        "newer than this wheel", ("sm_120", "sm_90"), "whl/cu128",
+    ),
+    "card older than the wheel": (
+        replace(GOOD, gpus=(GTX960,)), "architecture", "older than this wheel", ("sm_52", "sm_70"), "whl/cu126",
+    ),
+    "the variable was set too late": (
+        replace(GOOD, gpus=(A100, replace(A100, index=1)), visible="1", initialized=True), "set too late",
+        "after CUDA had started",
+        ("None at the start", "'1' now", "torch still sees 2"), "CUDA_VISIBLE_DEVICES=1 python",
+    ),
+    "some cards are hidden": (
+        replace(GOOD, visible="1", visible_at_start="1", smi_gpus=(SMI_T4, replace(SMI_T4, index=1))),
+        "some hidden", "1 of 2 cards",
+        ("CUDA_VISIBLE_DEVICES=1",), "unset",
+    ),
+    "the cards are counted differently": (
+        replace(GOOD, gpus=(A100, replace(T4, index=1)), smi_gpus=(SMI_T4, replace(SMI_T4, index=1, name=A100.name))),
+        "numbering",
+        "count the cards differently", ("torch: 0: NVIDIA A100", "nvidia-smi: 0: Tesla T4"), "CUDA_DEVICE_ORDER=PCI_BUS_ID",
+    ),
+    "memory taken by others": (
+        replace(GOOD, smi_gpus=(replace(SMI_T4, used=14 * GIB),), holders=(Holder("python3", 14 * GIB),)), "memory taken",
+        "14.0 GiB of the 15.0 GiB of Tesla T4", ("python3 holds 14.0 GiB",), "nvidia-smi",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_diagnosis_with_its_evidence_and_one_command(name):
+    machine, kind, sentence, evidence, command = CASES[name]
+    found = diagnose(machine)
+    assert found[0].kind == kind, found
+    assert sentence in found[0].sentence
+    for words in evidence:
+        assert words in " | ".join(found[0].evidence)
+    assert command in found[0].command and "\n" not in found[0].command
+    text = str(Report(machine, tuple(found)))
+    assert found[0].sentence in text and found[0].command in text and "evidence:" in text
+
+
+def test_every_check_has_a_case_in_which_it_speaks():
+    kinds = {diagnose(machine)[0].kind for machine, *_ in CASES.values()}
+    for check in (*MISSING, *USABLE):
+        spoken = [finding.kind for machine, *_ in CASES.values() if (finding := check(machine))]
+        assert kinds.intersection(spoken), check.__name__
+
+
+@pytest.mark.parametrize(
+    "machine", [GOOD, replace(GOOD, visible="0", visible_at_start="0"), replace(MAC, mps_available=True)]
+)
+def test_a_good_machine_is_left_in_peace(machine):
+    report = Report(machine, tuple(diagnose(machine)))
+    assert report.ok and report.exit_code == 0 and "Nothing is wrong" in str(report)
+
+
+@pytest.mark.parametrize(
+    "machine",
+    [
+        replace(CUDA_WHEEL, **WITH_CARD),
+        replace(CUDA_WHEEL, cuda_said="CUDA error: something new", **WITH_CARD),
+        MAC,
+    ],
+)
+def test_what_fits_no_reason_is_said_to_be_unknown(machine):
+    [found] = diagnose(machine)
+    assert found.kind == "unknown" and "none of the reasons" in found.sentence
+    assert "torch said" in found.evidence[0] and "import torch" in found.command
+    assert Report(machine, (found,)).exit_code == 1
+
+
+def test_a_report_holds_no_names_of_people_or_computers(monkeypatch):
+    monkeypatch.setattr("getpass.getuser", lambda: "annabel")
+    monkeypatch.setattr("platform.node", lambda: "annas-laptop")
+    machine = replace(
+        CPU_WHEEL,
+        executable=f"{Path.home()}/env/bin/python",
+        torch_place="/home/annabel/env/lib/torch",
+        cuda_said=r"annabel on annas-laptop loaded C:\Users\annabel\x.dll and /Users/annabel/y",
+    )
+    report = Report(machine, tuple(diagnose(machine)))
+    for text in (str(report), report.to_json(), report._repr_html_()):
+        assert "annabel" not in text and "annas-laptop" not in text and str(Path.home()) + "/env" not in text
+    assert "~/env/bin/python" in str(report)
+
+
+def test_privacy_leaves_other_words_alone():
+    assert private("nvidia-smi sees 0: Tesla T4") == "nvidia-smi sees 0: Tesla T4"
+    assert private("/home/bob/x/y.py and /dev/nvidia0") == "~/x/y.py and /dev/nvidia0"
+
+
+def test_json_has_everything():
+    machine = CASES["memory taken by others"][0]
+    data = json.loads(Report(machine, tuple(diagnose(machine))).to_json())
+    assert data["ok"] is False and data["findings"][0]["kind"] == "memory taken"
+    assert data["machine"]["smi_gpus"][0]["used"] == 14 * GIB
+
+
+SMI_TABLE = "0, Tesla T4, 550.54.15, 15360, 3, Default\n1, NVIDIA H100 80GB HBM3, 550.54.15, 81559, 70000, Exclusive_Process\n"
+SMI_HEADING = "| NVIDIA-SMI 550.54.15              Driver Version: 550.54.15      CUDA Version: 12.4     |"
+SMI_APPS = "/home/bob/env/bin/python, 69000\nC:\\Games\\game.exe, 512\n[Not Found], [N/A]\n"
+
+
+def test_what_nvidia_smi_says_is_read(monkeypatch):
+    answers = {looking._SMI_GPUS: (0, SMI_TABLE), looking._SMI_APPS: (0, SMI_APPS)}
+    monkeypatch.setattr(
+        looking, "_run", lambda *command: answers.get(command[1] if command[1:] else "", (0, SMI_HEADING))
+    )
+    monkeypatch.setattr("shutil.which", lambda name: sys.executable)
+    facts = looking._driver()
+    assert facts["driver"] == "550.54.15" and facts["driver_cuda"] == (12, 4)
+    assert [gpu.name for gpu in facts["smi_gpus"]] == ["Tesla T4", "NVIDIA H100 80GB HBM3"]
+    assert (
+        facts["smi_gpus"][1].used == 70000 * 2**20
+        and facts["smi_gpus"][1].compute_mode == "Exclusive_Process"
+    )
+    assert facts["holders"] == (Holder("python", 69000 * 2**20), Holder("game.exe", 512 * 2**20))
+
+
+def test_nvidia_smi_that_fails_is_quoted(monkeypatch):
+    monkeypatch.setattr(looking, "_run", lambda *command: (9, MISMATCH))
+    monkeypatch.setattr("shutil.which", lambda name: sys.executable)
+    assert looking._driver()["smi_error"] == MISMATCH
+
+
+def test_a_question_that_cannot_be_asked_stops_nothing(monkeypatch):
+    def broken(*_):
+        raise PermissionError("no")
+
+    for name in ("_system", "_surroundings", "_driver"):
+        monkeypatch.setattr(looking, name, broken)
+    assert looking.gather().torch is not None
+
+
+def test_on_this_machine_and_twice_the_same():
+    first, second = doctor(), doctor()
+    assert [found.kind for found in first.findings] == [found.kind for found in second.findings]
+    assert getpass.getuser() == "root" or getpass.getuser() not in str(first)
+
+
+def test_a_simulated_gpu_is_not_taken_for_a_real_one():
+    with simulate_gpu("NVIDIA L4"):
+        report = doctor()
+    assert report.findings[0].kind == "simulated" and not report.machine.available and report.exit_code == 1
+    assert "NVIDIA L4" in str(report)
+
+
+LATE = "import os\nimport torch\nprint(torch.cuda.device_count())\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "late"),
+    [
+        (LATE, True),
+        ("import os, torch\nx = torch.zeros(3).cuda()\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'", True),
+        ("import os, torch\nx = torch.zeros(3, device='cuda')\nos.environ.update(CUDA_VISIBLE_DEVICES='1')", True),
+        ("import os\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'\nimport torch\ntorch.zeros(3).cuda()", False),
+        ("import os, torch\ndevice = torch.device('cuda')\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'", False),
+        ("import torch\ndef f():\n    return torch.cuda.device_count()\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'", False),
+        ("import torch\ntorch.zeros(3).cuda()", False),
+    ],
+)  # fmt: skip
+def test_a_script_that_sets_the_variable_too_late(text, late, tmp_path):
+    path = tmp_path / "train.py"
+    path.write_text(text)
+    found = look_into(path)
+    assert (found is not None) is late
+    if found:
+        assert "line " in found.evidence[0] and found.command == "CUDA_VISIBLE_DEVICES=1 python train.py"
+
+
+def test_a_script_that_is_not_python_is_refused(tmp_path):
+    (tmp_path / "train.py").write_text("def (:")
+    with pytest.raises(InputError, match=r"train\.py cannot be read"):
+        look_into(tmp_path / "train.py")
+
+
+@pytest.mark.parametrize(
+    ("fails_with", "words"),
+    [
+        ("OSError('libcublas.so.12: cannot open shared object file')", "cannot be loaded"),
+        ("ModuleNotFoundError(\"No module named 'torch'\")", "torch is not installed"),
+    ],
+)
+def test_it_answers_where_torch_itself_cannot_be_imported(fails_with, words, tmp_path):
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(f"raise {fails_with}")
+    paths = os.pathsep.join([str(tmp_path), str(Path(devicelab.__file__).parents[1])])
+    result = subprocess.run(
+        [sys.executable, "-m", "devicelab", "doctor"],
+        capture_output=True, text=True, timeout=60, env=dict(os.environ, PYTHONPATH=paths),
+    )  # fmt: skip
+    assert result.returncode == 1 and words in result.stdout, result.stderr
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return warm.run("-m", "devicelab", "doctor", *arguments)
+
+
+def test_the_command_line_and_its_exit_codes(tmp_path):
+    report = doctor()
+    plain, as_json = run(), run("--json")
+    assert plain.returncode == as_json.returncode == report.exit_code
+    assert report.sentence in plain.stdout and json.loads(as_json.stdout)["sentence"] == report.sentence
+    (tmp_path / "train.py").write_text(LATE)
+    late = run(str(tmp_path / "train.py"))
+    assert late.returncode == 1 and "line 4 sets CUDA_VISIBLE_DEVICES" in late.stdout
+    missing = run("nothing.py")
+    assert (
+        missing.returncode == 2
+        and "nothing.py cannot be read" in missing.stderr
+        and "Traceback" not in missing.stderr
+    )

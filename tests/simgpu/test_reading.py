@@ -1,0 +1,192 @@
+"""Every sentence by which the simulated GPU refuses something is read, with the devices that it names."""
+
+import ast
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+import test_simgpu_errors as tables
+import yaml
+
+from devicelab import simgpu
+from devicelab.explain.reading import _MISMATCHES, MISMATCH, WORDINGS, read
+from devicelab.verdict import is_mismatch
+
+TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "explain_texts.yaml").read_text("utf-8"))
+ROOT = Path(simgpu.__file__).parent
+DEVICE = re.compile(r"(?<![\w.])(?:cpu|meta|cuda(?::\d+)?)(?![\w.])")
+
+TABLED = {case["message"] for case in tables.GENUINE.values()} | set(tables.DERIVED.values())
+# Sentences that stand in no table: the devices that are to be read, and the family.
+FURTHER = {
+    "attempting to assign a gradient with device type 'cuda' to a tensor with device type 'cpu'. Please ensure that the "
+    "gradient and the tensor are on the same device": ("gradient", {"cuda", "cpu"}),
+    "attempting to assign a gradient located on device with index 1 to a tensor located on device with index 0. Please "
+    "ensure that the gradient and the tensor are on the same device": ("gradient", {"cuda:1", "cuda:0"}),
+    "device type cuda does not match device type of out parameter (cpu)": (MISMATCH, {"cuda", "cpu"}),
+    "Expected data.get_device() == lengths_value.get_device() to be true, but got false.  (Could this error message be "
+    "improved?  If so, please report an enhancement request to PyTorch.)": (MISMATCH, set()),
+    "found_inf must be on the same GPU device as the params": (MISMATCH, set()),
+    "params, grads, exp_avgs, and exp_avg_sqs must have same dtype, device, and layout": (MISMATCH, set()),
+    "Expected scalars to be on CPU, got cuda:0 instead.": ("scalars", {"cuda:0"}),
+    "Expected a 'cpu' device type for generator but found 'cuda'": ("generator", {"cuda", "cpu"}),
+    "Expected a 'cuda' device type for generator but found 'cpu'": ("generator", {"cuda", "cpu"}),
+    "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.": (
+        "numpy",
+        {"cuda:0"},
+    ),
+    "Only dense CPU tensors can be pinned": ("pin", set()),
+    "type <class 'torch.cuda.FloatTensor'> not available. Torch not compiled with CUDA enabled.": (
+        "cpu build",
+        set(),
+    ),
+    "Could not run 'aten::histogram.bin_ct' with arguments from the 'CUDA' backend. This could be because the operator "
+    "doesn't exist for this backend, or was omitted during the selective/custom build process (if using custom build). If "
+    "you are a Facebook employee using PyTorch on mobile, please visit https://fburl.com/ptmfixes for possible resolutions. "
+    "'aten::histogram.bin_ct' is only available for these backends: [CPU].": ("operator", {"cuda"}),
+    "CUDA error: invalid device ordinal": ("ordinal", set()),
+    "CUDA error: initialization error": ("fork", set()),
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 14.58 GiB": (
+        "memory",
+        {"cuda"},
+    ),
+}
+# The device that a sentence asks for is not where anything is.
+ASKED_FOR = {
+    "indices should be either on cpu or on the same device as the indexed tensor (cuda:0)": {"cuda:0"},
+    "tensor_split expected tensor_indices_or_sections to be on cpu, but it's on cuda:0": {"cuda:0"},
+}
+# What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
+NOT_ABOUT_DEVICES = (
+    "called a synchronizing CUDA operation",
+    "Event device 0 does not match recording stream's device 1.",
+    "Both events must be created with argument 'enable_timing=True'.",
+    "Both events must be recorded before calculating elapsed time.",
+    "Both events must be completed before calculating elapsed time.",
+    "Invalid device, must be cuda device",
+    "\"add_stub\" not implemented for 'UInt16'",
+    "Unsupported device in DLTensor.",
+    "Can't export tensors that require gradient, use tensor.detach()",
+    "Can't export tensors with the conjugate bit set",
+    "Unexpected floating ScalarType in at::autocast::prioritize",
+    "Invalid device argument 3: did you call init?",
+    "expected <class 'torch.cuda.FloatTensor'> (got torch.FloatTensor)",
+)
+
+
+def devices_in(message: str) -> set[str]:
+    """Return the devices that a message names, "torch.cuda.FloatTensor" among them."""
+    kinds = re.findall(r"torch\.(cuda\.)?\w+Tensor", message)
+    return set(DEVICE.findall(message)) | {"cuda" if kind else "cpu" for kind in kinds}
+
+
+ABOUT_SHAPES = {message for message in tables.SHAPE_FIRST.values() if not DEVICE.search(message)}
+
+
+@pytest.mark.parametrize("message", sorted(TABLED - ABOUT_SHAPES))
+def test_each_tabled_refusal_is_read_as_a_mismatch_with_its_devices(message):
+    found = read(message)
+    assert found is not None and found.is_misplaced and is_mismatch(f"RuntimeError: {message}")
+    if "cannot pin" in message:
+        assert found.devices == ("cuda",)
+    else:
+        assert set(found.devices) == ASKED_FOR.get(message, devices_in(message))
+
+
+@pytest.mark.parametrize("message", FURTHER)
+def test_each_further_refusal_is_read_as_what_it_is(message):
+    found = read(message)
+    family, devices = FURTHER[message]
+    assert (found.family, set(found.devices)) == (family, devices)
+
+
+@pytest.mark.parametrize("message", [*NOT_ABOUT_DEVICES, *sorted(ABOUT_SHAPES, key=str)])
+def test_what_says_nothing_about_devices_is_not_taken_for_it(message):
+    assert read(message) is None and not is_mismatch(message)
+
+
+RAISES = (
+    "RuntimeError",
+    "NotImplementedError",
+    "TypeError",
+    "ValueError",
+    "BufferError",
+    "AcceleratorError",
+    "OutOfMemoryError",
+)
+# Words that are put together elsewhere: a parameter, a method or a table, whose sentences stand above or say nothing of devices.
+ELSEWHERE = {"message", "self._words(wanted)", "lists.BANNED[_name(op)]"}
+
+
+def raised() -> list[tuple[str, str]]:
+    """Return the words of every error of torch's that the simulated GPU raises, as a pattern, with the file's name."""
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            call = node.exc if isinstance(node, ast.Raise) else node
+            if not isinstance(call, ast.Call) or not call.args:
+                continue
+            name = ast.unparse(call.func).rpartition(".")[2]
+            refuses = name == "refuse" or (isinstance(node, ast.Raise) and name in RAISES)
+            if refuses and ast.unparse(call.args[0]) not in ELSEWHERE:
+                found.append((pattern_of(call.args[0], path), path.name))
+    return sorted(set(found))
+
+
+def pattern_of(node: ast.expr, path: Path) -> str:
+    """Return a pattern of what an expression can say; a name stands for the constant of its module."""
+    if isinstance(node, ast.Constant):
+        return re.escape(str(node.value))
+    if isinstance(node, ast.JoinedStr):
+        return "".join(pattern_of(part, path) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        return pattern_of(node.left, path) + pattern_of(node.right, path)
+    if isinstance(node, ast.Name):
+        module = ".".join(path.relative_to(ROOT.parents[1]).with_suffix("").parts)
+        return re.escape(getattr(importlib.import_module(module), node.id).splitlines()[0])
+    return ".*"
+
+
+@pytest.mark.parametrize(("pattern", "file"), raised())
+def test_no_refusal_is_forgotten(pattern, file):
+    """A new sentence fails here until it stands in one of the tables above, which say how it is to be read."""
+    assert pattern.strip(".*"), f"{file} raises words that nobody sees here"
+    known = (*TABLED, *FURTHER, *NOT_ABOUT_DEVICES)
+    said = [message for message in known if re.fullmatch(pattern, message, re.DOTALL)]
+    assert said
+
+
+def test_the_refusals_are_found():
+    assert len(raised()) > 40
+
+
+SENTENCES = [
+    *TABLED,
+    *FURTHER,
+    *(case["text"] for case in TEXTS.values()),
+    "PyTorch is not linked with support for mps devices",
+]
+
+
+@pytest.mark.parametrize(("number", "wording"), [*enumerate(pattern.pattern for _, pattern in WORDINGS)])
+def test_each_wording_is_the_one_that_reads_some_sentence(number, wording):
+    texts = [" ".join(text.split()) for text in SENTENCES]
+    first = {next((at for at, (_, one) in enumerate(WORDINGS) if one.search(text)), None) for text in texts}
+    assert number in first
+
+
+def test_each_wording_of_a_mismatch_says_which_releases_use_it():
+    for releases, wording in _MISMATCHES:
+        assert re.fullmatch(r"\d\.(\d+|x)( to \d\.\d+| and newer)?", releases), wording
+
+
+def test_what_is_raised_today_is_read_by_a_wording_of_today():
+    today = [
+        pattern
+        for (releases, _), (_, pattern) in zip(_MISMATCHES, WORDINGS, strict=False)
+        if releases.endswith("newer")
+    ]
+    for message in TABLED - ABOUT_SHAPES:
+        if read(message).family == MISMATCH:
+            assert any(one.search(message) for one in today), message

@@ -1,0 +1,282 @@
+"""The package and its settings: one version, ranges in step, floors that hold, and an import that stays light."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import devicelab
+from tools.notebooks import readme, warm
+from tools.proof import checks
+from tools.setup import requirements
+from tools.setup.requirements import normalized
+from tools.setup.say import ROOT, Stop
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA_NAMES = {"torch": "pytorch-cpu"}
+NOT_FOR_CONDA = {
+    "pytest-xdist",
+    "uv",
+    "ruff",
+    "mypy",
+    "import-linter",
+    "types-pyyaml",
+    "expecttest",
+}  # for developers
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
+
+
+def parsed(lines):
+    return {normalized(need.name): need for need in map(Requirement, lines)}
+
+
+# --- versions and ranges ---------------------------------------------------------------------------------------------
+
+
+def test_the_version_has_one_place():
+    assert importlib.metadata.version("devicelab") == devicelab.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == devicelab.__version__
+    written = [
+        path for path in ROOT.glob("utils/**/*.py") if f'"{devicelab.__version__}"' in path.read_text("utf-8")
+    ]
+    assert [path.name for path in written] == ["_version.py"]
+
+
+def test_what_is_supported():
+    assert PROJECT["requires-python"] == ">=3.11"
+    assert str(parsed(PROJECT["dependencies"])["torch"].specifier) == ">=2.8"
+    assert set(PROJECT["optional-dependencies"]) == {"lab", "test", "browser", "interop"}
+
+
+def conda_packages():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    plain = [line for line in environment["dependencies"] if isinstance(line, str)]
+    nested = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
+    return plain, nested
+
+
+def test_conda_has_the_same_names_and_ranges():
+    plain, nested = conda_packages()
+    asked = parsed(requirements.requirements(["lab", "test"]))
+    wanted = {
+        CONDA_NAMES.get(name, name) + str(need.specifier)
+        for name, need in asked.items()
+        if name not in NOT_FOR_CONDA
+    }
+    assert set(plain) == wanted | {"python=3.12", "pip"}
+    assert nested == [["-e ."]]
+    assert "# NVIDIA card? use pytorch-gpu" in (ROOT / "environment.yml").read_text(encoding="utf-8")
+
+
+def pins():
+    lines = requirements.CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    return {
+        normalized(pin.name): pin for pin in map(Requirement, (line for line in lines if line[:1] != "#"))
+    }
+
+
+@pytest.mark.parametrize("extra", ["", *PROJECT["optional-dependencies"]])
+def test_every_requirement_has_a_pin_within_its_range(extra):
+    asked = parsed(PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"])
+    assert asked
+    for name, need in asked.items():
+        if name == "setuptools":
+            continue  # each package that is built asks for its own
+        versions = [spec.version for spec in pins()[name].specifier]
+        assert len(versions) == 1 and need.specifier.contains(versions[0]), name
+
+
+def test_the_pin_of_torch_is_the_version_whatever_its_build():
+    assert str(pins()["torch"].specifier) == "==2.13.0"
+
+
+# --- the package -----------------------------------------------------------------------------------------------------
+
+
+def test_utils_is_a_folder_and_no_package():
+    assert not (ROOT / "utils" / "__init__.py").exists()
+
+
+def test_tools_are_packages_so_that_another_tools_on_the_path_does_not_win(tmp_path):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools" / "__init__.py").touch()
+    code = "import tools.setup, tools.notebooks, tools.proof; print(tools.__file__)"
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    assert run(sys.executable, "-c", code, cwd=tmp_path.parent, env=variables).stdout.startswith(str(ROOT))
+
+
+def test_each_command_has_its_module():
+    for module in checks.TOOLS.values():
+        assert (ROOT / "tools" / Path(*module.split("."))).with_suffix(".py").exists()
+
+
+def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(
+        ROOT / "utils", tmp_path / "utils", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+    )
+    pip = (
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        "dist",
+        ".",
+    )
+    done = run(*pip, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(next((tmp_path / "dist").glob("*.whl"))) as wheel:
+        packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    sources = tmp_path / "utils"
+    files = {
+        path.relative_to(sources).as_posix() for path in (sources / "devicelab").rglob("*") if path.is_file()
+    }
+    assert packed == files and "devicelab/__init__.py" in files
+
+
+PROBE = "; import sys; print(sorted({'matplotlib', 'ipywidgets', 'torch'} & set(sys.modules)))"
+
+
+def test_importing_devicelab_loads_nothing_heavy():
+    assert run(sys.executable, "-c", "import devicelab" + PROBE).stdout.strip() == "[]"
+
+
+def test_all_its_names_need_no_pictures_no_widgets_and_start_no_cuda():
+    use = "import devicelab as lab; [getattr(lab, name) for name in lab.__all__]"
+    started = "; import torch; assert not torch.cuda.is_initialized()"
+    done = run(sys.executable, "-c", use + started + PROBE)
+    assert done.stdout.strip() == "['torch']", done.stderr
+
+
+def test_the_probe_can_see_what_it_looks_for():
+    assert "matplotlib" in run(sys.executable, "-c", "import matplotlib" + PROBE).stdout
+
+
+# --- lint and floors, and that they can fail --------------------------------------------------------------------------
+
+FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+FORBIDDEN = {
+    "upwards": ("devicelab/units.py", "import devicelab.session", "to the same floor or downwards BROKEN"),
+    "circle": ("devicelab/results.py", "import devicelab.timing", "downwards BROKEN"),
+    "rooms": (
+        "devicelab/course/guard/modes.py",
+        "import devicelab.course.question",
+        "rooms of course: imports point downwards BROKEN",
+    ),
+    "widgets": ("devicelab/timing/timer.py", "import ipywidgets", "Only widgets imports ipywidgets BROKEN"),
+    "pictures": (
+        "devicelab/timing/timer.py",
+        "import matplotlib.pyplot",
+        "Only picture imports matplotlib BROKEN",
+    ),
+    "tools": ("../tools/setup/say.py", "import tools.proof.checks", "The tools have floors as well BROKEN"),
+}
+
+
+@pytest.mark.parametrize("rule", FORBIDDEN)
+def test_an_import_that_is_forbidden_breaks_its_contract(rule, tmp_path):
+    module, line, verdict = FORBIDDEN[rule]
+    for folder in ("utils", "tools"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "utils" / module
+    path.write_text(f"{path.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path / "utils")}
+    done = run(sys.executable, "-c", FLOORS, cwd=tmp_path, env=variables)
+    assert done.returncode == 1 and verdict in done.stdout, done.stdout
+
+
+def test_every_module_has_its_floor():
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ][0]
+    listed = set(re.findall(r"\((\w+)\)", " ".join(contract["layers"])))
+    there = {
+        path.stem
+        for path in (ROOT / "utils" / "devicelab").iterdir()
+        if path.suffix == ".py" or _package(path)
+    }
+    assert there - {"__init__"} <= listed
+
+
+def _package(path):
+    return (path / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    "line", ["import utils.devicelab", "from utils import devicelab", 'sys.path.append("utils")']
+)
+@pytest.mark.parametrize("name", ["script.py", "lesson.ipynb"])
+def test_the_package_has_one_name_and_no_path_is_edited(line, name, tmp_path):
+    source = f"import sys\n{line}\nprint(sys)"
+    text = source if name.endswith("py") else _notebook(source)
+    ruff = (
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--config",
+        str(ROOT / "pyproject.toml"),
+        "--stdin-filename",
+        name,
+        "-",
+    )
+    assert "TID251" in run(*ruff, input=text, cwd=tmp_path).stdout
+
+
+def _notebook(source):
+    from nbformat.v4 import new_code_cell, new_notebook, writes
+
+    return writes(new_notebook(cells=[new_code_cell(source)]))
+
+
+def test_make_and_course_py_have_the_same_commands():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[1].split())
+    words = run(sys.executable, "course.py", "--help", cwd=ROOT).stdout
+    assert targets == set(re.findall(r"^    ([a-z-]+)\b", words, re.MULTILINE))
+
+
+def test_what_the_ci_runs_is_valid():
+    assert run("bash", "-n", str(ROOT / ".ci" / "run")).returncode == 0
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))
+    for job in workflow["jobs"].values():
+        assert "not tried yet" in job["name"], "or has it been?"
+        assert Path(ROOT / "course.py").exists() and job["steps"]
+
+
+def test_the_readme_holds_the_output_of_compare():
+    block = readme.BLOCK.search(readme.README.read_text(encoding="utf-8"))[0]
+    printed = warm.run("-m", "devicelab", "compare", cwd=ROOT).stdout
+    of_this_machine = r"[µm]s|At this size|busy|differ widely"
+    same = [line for line in printed.splitlines() if not re.search(of_this_machine, line)]
+    assert (
+        len(same) >= 6
+        and [line for line in same if re.sub(r" +", " ", line) not in re.sub(r" +", " ", block)] == []
+    )
+
+
+def test_a_readme_without_its_marks_is_refused():
+    with pytest.raises(Stop, match="once each"):
+        readme.with_output("no marks", "a table")
+    assert readme.with_output(f"a{readme.BEGIN}old{readme.END}b", r"x\1").endswith(
+        f"\nx\\1\n```\n{readme.END}b"
+    )

@@ -4,6 +4,7 @@ They are kept, and used again while pyproject.toml, the pins and the Python are 
 """
 
 import argparse
+import ast
 import re
 import shutil
 import subprocess
@@ -15,12 +16,19 @@ from tools.setup.say import ROOT, STATE, Stop, say
 from tools.setup.torch_choice import CPU_INDEX
 
 PYTHON = "3.12"  # where none is named
-TRIED = (
-    "2.8.0@3.11",
-    *["2.8.0", "2.9.1", "2.10.0", "2.11.0", "2.12.1", "2.13.0", "2.14.1", "2.15.0"],
-    "2.15.0@3.13",
+# The package's own list, read without the package: what runs this need not have it.
+VERSIONS = ast.parse((ROOT / "utils" / "devicelab" / "versions.py").read_text(encoding="utf-8"))
+RELEASES: tuple[str, ...] = next(
+    ast.literal_eval(node.value)
+    for node in VERSIONS.body
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRIED"
 )
-NEWEST = "2.15.0"
+NEWEST = RELEASES[-1]
+TRIED = (
+    f"{RELEASES[0]}@3.11",
+    *RELEASES,
+    f"{NEWEST}@3.13",
+)  # the oldest and the newest on another Python besides
 OTHER_PYTHONS = ("3.13", "3.11")  # the newest first, for --nearest
 FOLDER = ROOT / ".torches"
 

@@ -42,6 +42,7 @@ class Queue:
         self.high = high = (self.high if self.high > clock.high else clock.high) + high
         ends.append((low, tail, high))
         self.busy += seconds
+        clock.given += seconds
 
 
 class Clock:
@@ -53,6 +54,7 @@ class Clock:
         self.complain = (
             0  # torch.cuda.set_sync_debug_mode: 1 warns, 2 raises where an operator makes the host wait
         )
+        self.given = 0.0  # seconds of work, to all cards
         self.watchers: list[devices.Watcher] = []
         self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
         self._stream = [DEFAULT_STREAM for _ in cards]
@@ -189,7 +191,7 @@ class Clock:
 
     def worked(self) -> float:
         """Return the seconds of work that all cards were given so far."""
-        return sum(queue.busy for queues in self._queues for queue in queues.values())
+        return self.given
 
     def hold(self, index: int, stream: int, moment: costs.Span) -> None:
         """Let the later work of a stream start no earlier than `moment`."""

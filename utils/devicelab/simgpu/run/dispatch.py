@@ -74,6 +74,6 @@ def told(
     listening: Sequence[Listener], run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any
 ) -> Any:
     """Let listeners hear of an operator, the innermost first."""
-    for listener in listening:
+    for listener in listening[:-1]:
         run = partial(listener.hear, run)
-    return run(func, types, args, kwargs)
+    return listening[-1].hear(run, func, types, args, kwargs)

@@ -1,6 +1,6 @@
 """Run small programs and print as JSON what came of each: `python outcomes.py real` or `python outcomes.py simulated`.
 
-A process of its own for each side, so that neither sees the other's CUDA. The folder `tests` must be on PYTHONPATH.
+A process of its own for each side, so that neither sees the other's CUDA. `tests` and `tests/simgpu` must be on PYTHONPATH.
 """
 
 import json

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 def outcomes(side: str, cards: int = 1) -> dict:
     """Run every program in a fresh process and return card and outcomes."""
-    paths = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(HERE.parent), str(HERE.parent / "simgpu"), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-W", "ignore", str(HERE / "outcomes.py"), side, str(cards)]
     result = subprocess.run(
         command, capture_output=True, text=True, env=dict(os.environ, PYTHONPATH=paths), timeout=540

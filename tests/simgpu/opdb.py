@@ -5,9 +5,13 @@ import zlib
 from typing import Any
 
 import torch
+from torch.testing._internal import common_utils
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
+
+# It looks for a unittest.TestCase by reading the sources of the whole stack, at each sample: nine tenths of the time.
+common_utils.extract_test_fn = lambda: None
 
 FRACTION = float(os.environ.get("DEVICELAB_OPDB_FRACTION", "0.1"))
 SAMPLES = 100 if FRACTION == 1 else 6  # of each operator's; the first ones differ most

@@ -35,7 +35,7 @@ def test_a_product_of_integers_is_refused_on_the_card_in_cudas_words(product, me
 )
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
 def test_types_that_the_database_does_not_list_for_cuda_are_refused(name, dtype):
-    from torch.testing._internal.common_methods_invocations import op_db
+    from opdb import op_db
 
     op = next(op for op in op_db if op.name == name)
     assert dtype in op.supported_dtypes("cpu") - op.supported_dtypes("cuda")

@@ -46,7 +46,7 @@ class Device:
     low and the high reading (seconds) of a simulated clock; on a real device both are the clock. `worked` returns the
     seconds of work that a simulated card was given so far; a real one does not tell. Nor does it call the `watchers`, which
     a simulated one tells of all its work, nor `memory`: the bytes that are taken of a simulated card, and its total.
-    `listeners` of a simulated one hear of every operator of their thread, the innermost last.
+    `listeners` of a simulated one hear of every operator of their thread, the innermost last; None where nobody is told.
     `event` makes a marker for a real card's queue: `record()` it, and `elapsed_time(later)` gives milliseconds.
     """
 
@@ -60,7 +60,7 @@ class Device:
     worked: Callable[[], float] = _never
     event: Callable[[], Any] | None = None
     watchers: list[Watcher] = field(default_factory=list)
-    listeners: dict[int, list["Listener"]] = field(default_factory=dict)
+    listeners: dict[int, list["Listener"]] | None = None
     memory: Callable[[int], tuple[int, int]] = _unknown
 
 
@@ -108,7 +108,7 @@ class Listener(TorchDispatchMode):
     So a simulation and what watches it cost one dispatch mode, not two. `hear` is given what runs the operator.
     """
 
-    _told_by: Device | None = None
+    _told_by: dict[int, list["Listener"]] | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -122,25 +122,26 @@ class Listener(TorchDispatchMode):
         return self.hear(run_plainly, func, types, args, kwargs)
 
     def __enter__(self) -> Self:
-        self._told_by = simulated()
+        present = simulated()
+        self._told_by = present.listeners if present else None
         if self._told_by is None:
             super().__enter__()
         else:
-            self._told_by.listeners.setdefault(threading.get_ident(), []).append(self)
+            self._told_by.setdefault(threading.get_ident(), []).append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
         if self._told_by is None:
             super().__exit__(*error)
         else:
-            told = self._told_by.listeners.pop(threading.get_ident(), [])
-            others = [other for other in told if other is not self]
-            self._told_by.listeners.update({threading.get_ident(): others} if others else {})
+            others = [other for other in self._told_by.pop(threading.get_ident(), []) if other is not self]
+            self._told_by.update({threading.get_ident(): others} if others else {})
             self._told_by = None
 
     def told_by(self, device: Device) -> bool:
         """Whether this simulated device tells of this thread's operators."""
-        return self._told_by is device and threading.get_ident() in device.listeners
+        told = self._told_by
+        return told is not None and told is device.listeners and threading.get_ident() in told
 
     def follow(self) -> None:
         """Change over to the simulation that began inside the block, or back to a mode; stay below a mode that is not ours."""

@@ -59,6 +59,8 @@ def test_torchs_words_for_no_gpu_become_one_sentence(shell, capsys, words):
      "torch.set_default_device('cuda'); torch.ones(2)", "torch.cuda.mem_get_info()"],
 )  # fmt: skip
 def test_what_torch_really_says_here_is_known(shell, capsys, line):
+    if "Event" in line and torch.version.cuda:
+        pytest.skip("a CUDA build makes an event without a card: it asks for one when the event is recorded")
     try:
         failed, printed = run(shell, f"import torch\n{line}", capsys)
     finally:

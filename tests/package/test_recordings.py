@@ -237,6 +237,7 @@ def test_a_file_is_named_after_its_card(card, name):
 # --- installed without the course's folder ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_recordings_come_with_the_installed_package(tmp_path):
     """As `pip install --no-deps` of the repository does on Colab."""
     source, target = tmp_path / "source", tmp_path / "target"

@@ -241,6 +241,7 @@ def test_the_judgement_can_fail(published):
     assert judge(published, [(func, [("self", "cpu", 2), ("mat2", "cpu", 2)])], refused) is not None
 
 
+@pytest.mark.slow
 def test_pytorchs_own_error_inputs_that_mix_devices_are_refused():
     seen = 0
     with simulate_gpu():

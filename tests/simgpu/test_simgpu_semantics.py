@@ -507,6 +507,7 @@ class TestAutograd:
 
 
 class TestMemory:
+    @pytest.mark.slow
     def test_nothing_leaks_over_many_steps(self) -> None:
         model = nn.Linear(4, 2).cuda()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

@@ -152,6 +152,7 @@ def test_with_too_little_disk(sandbox):
     assert "Traceback" not in words and not (sandbox / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_without_network_and_again_on_what_that_left(sandbox):
     code, words = course(sandbox, "lab", **OFFLINE)
     assert code == 1
@@ -394,6 +395,7 @@ def wait_for(condition, seconds=60):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+@pytest.mark.slow
 def test_the_lab_serves_lesson_00_and_one_ctrl_c_ends_it_cleanly(tmp_path):
     port = free_port()
     code = f"from pathlib import Path; from tools.setup import lab; lab.open_lab(Path({sys.executable!r}), {port}, False)"

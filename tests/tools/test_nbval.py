@@ -5,6 +5,7 @@ import subprocess
 import xml.etree.ElementTree as xml
 from pathlib import Path
 
+import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tools.notebooks import run_notebooks
@@ -67,6 +68,7 @@ def test_exactly_the_bad_notebooks_fail(tmp_path):
     assert failing(paths, tmp_path) == set(BAD)
 
 
+@pytest.mark.slow
 def test_lax_still_finds_errors(tmp_path):
     paths = [stored(tmp_path, name, BAD[name]) for name in ("other_output", "error")]
     assert failing(paths, tmp_path, lax=True) == {"error"}

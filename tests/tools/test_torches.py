@@ -250,6 +250,7 @@ def trial(tmp_path, monkeypatch):
         ("def test_one(): assert 0\n\ndef test_two(): pass\n", "another\n", 1, "1 1 0 0 1"),
     ],
 )
+@pytest.mark.slow
 def test_a_failing_test_or_cell_is_counted_and_fails(trial, capsys, test, printed, status, numbers):
     assert trial(test, printed) == status
     row = capsys.readouterr().out.rpartition(proof.HEAD)[2]

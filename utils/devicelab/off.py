@@ -32,6 +32,7 @@ WORDS = re.compile(
     r"|Tried to instantiate dummy base class|'torch\._C' has no attribute '_cuda|needs? (?:an? )?(?:NVIDIA )?GPU"
     r"|requires CUDA support|requires a CUDA or other accelerator|Are you sure you have a CUDA build"
     r"|no CUDA-capable device|no usable GPU"
+    r"|CUDA driver version is insufficient|invalid argument to reset_peak_memory_stats"  # a CUDA build without a driver
 )
 
 

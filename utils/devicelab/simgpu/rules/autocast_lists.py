@@ -23,7 +23,7 @@ RECURRENT = [
     f"{layer}.{form}" for layer in ("lstm", "gru", "rnn_tanh", "rnn_relu") for form in ("input", "data")
 ]
 
-# Every floating-point argument is cast to float32.
+# Every floating-point argument is cast to float32. Newest: linalg_matrix_sqrth, from 2.15 on (autocast on the CPU answers so).
 FLOAT32 = _names("""
     acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
     pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm rms_norm group_norm
@@ -33,7 +33,7 @@ FLOAT32 = _names("""
     multi_margin_loss binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp upsample_nearest1d
     _upsample_nearest_exact1d upsample_nearest2d _upsample_nearest_exact2d upsample_nearest3d
     _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa
-    upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa
+    upsample_trilinear3d upsample_bicubic2d _upsample_bicubic2d_aa linalg_matrix_sqrth
 """)
 
 # The output type becomes float32, unless the caller chose one. The last line is gone from newer versions.

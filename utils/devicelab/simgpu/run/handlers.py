@@ -51,8 +51,8 @@ def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
 
 
 def note(mode: Any, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Pass on a mark for the profiler, which takes no time."""
-    return func(*args, **kwargs)
+    """Pass on a mark for the profiler, which makes no tensor."""
+    return mode.host(func, args, kwargs)
 
 
 BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)

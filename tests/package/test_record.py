@@ -85,7 +85,9 @@ def made_up(small, monkeypatch):
 def test_without_a_gpu_the_command_refuses_and_writes_nothing(tmp_path):
     done = warm.run("-m", "devicelab", "record", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
-    said = [line for line in done.stderr.splitlines() if "torch/utils/cpp_extension.py" not in line]  # torch's own log
+    said = [
+        line for line in done.stderr.splitlines() if "torch/utils/cpp_extension.py" not in line
+    ]  # torch's own log
     assert said[0].startswith("devicelab: There is no real GPU here to measure.")
     assert "python -m devicelab doctor" in done.stderr and list(tmp_path.iterdir()) == []
 

@@ -15,6 +15,9 @@ from torch.utils._pytree import tree_map
 
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.stand_ins import threads
+from devicelab.versions import release
+
+OLD_CUDA = bool(torch.version.cuda) and release(torch.__version__) < (2, 9)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -174,6 +177,7 @@ def test_subclasses_train(simulation: Any) -> None:
     assert nested.device == nested.grad.device == torch.device("cuda", 0)
 
 
+@pytest.mark.skipif(OLD_CUDA, reason="PyTorch 2.8 built for CUDA wakes the driver itself for a fake tensor")
 def test_fake_tensors_keep_the_card(simulation: Any) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -196,7 +200,12 @@ def test_fake_tensors_keep_the_card(simulation: Any) -> None:
         lambda x: torch.func.jacfwd(torch.sin)(x),
         lambda x: torch.func.hessian(lambda y: (y**3).sum())(x),
         lambda x: torch.func.jvp(torch.sin, (x,), (x,))[1],
-        lambda x: torch.func.linearize(torch.sin, x)[1](x),
+        pytest.param(
+            lambda x: torch.func.linearize(torch.sin, x)[1](x),
+            marks=pytest.mark.skipif(
+                OLD_CUDA, reason="PyTorch 2.8 built for CUDA wakes the driver itself there"
+            ),
+        ),
         lambda x: torch.autograd.functional.jacobian(torch.sin, x),
         lambda x: torch.cdist(x[None], x[None]),
         lambda x: F.cosine_similarity(x, x, dim=0),

@@ -11,6 +11,7 @@ from torch import nn
 from devicelab import simulate_gpu
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.patches import owner_of
+from devicelab.versions import release
 
 
 @pytest.fixture
@@ -178,6 +179,10 @@ def test_one_card_needs_no_parallelism(cards):
     assert model(torch.ones(3, 2, device="cuda")).device == torch.device("cuda:0")
 
 
+@pytest.mark.skipif(
+    release(torch.__version__) < (2, 9),
+    reason="PyTorch 2.8 has an internal error there, under this kind of mode",
+)
 def test_gloo_and_cpu_modules_still_work(cards):
     store = torch.distributed.HashStore()
     torch.distributed.init_process_group("gloo", rank=0, world_size=1, store=store)

@@ -87,6 +87,9 @@ def header_list(macro):
     return {re.sub(r"\s*,\s*", ".", entry.strip()) for entry in entries}
 
 
+LATER = {"linalg_matrix_sqrth"}  # registered from 2.15 on, beside the lists of the header
+
+
 @pytest.mark.skipif(not HEADER.exists(), reason="this build of torch ships no header files to compare with")
 @pytest.mark.parametrize(
     "macro, names",
@@ -102,7 +105,7 @@ def test_our_lists_are_those_of_the_installed_torchs_header(macro, names):
     assert header_list(macro) - set(names) == set()
     if torch.__version__.startswith("2.13"):  # others have a few more or fewer
         named_dimensions = {name for name in names if "imname" in name}
-        assert set(names) - header_list(macro) - named_dimensions <= elsewhere
+        assert set(names) - header_list(macro) - named_dimensions - LATER <= elsewhere
 
 
 def test_every_operator_that_the_installed_torch_treats_has_a_known_rule():

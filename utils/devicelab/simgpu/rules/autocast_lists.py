@@ -23,7 +23,7 @@ RECURRENT = [
     f"{layer}.{form}" for layer in ("lstm", "gru", "rnn_tanh", "rnn_relu") for form in ("input", "data")
 ]
 
-# Every floating-point argument is cast to float32. Newest: linalg_matrix_sqrth, from 2.15 on (autocast on the CPU answers so).
+# Every floating-point argument is cast to float32. linalg_matrix_sqrth: registered from 2.15 on, and so treated on the CPU.
 FLOAT32 = _names("""
     acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar
     pow.Tensor_Tensor pow.Scalar softplus layer_norm native_layer_norm rms_norm group_norm

@@ -117,7 +117,15 @@ def test_later_names_are_not_expected_of_earlier_releases(monkeypatch):
 
 @pytest.mark.parametrize(
     ("version", "newer"),
-    [("2.8.0", False), (versions.TRIED[-1], False), ("2.99.0a0+git1", True), ("3.0.1+cu140", True)],
+    [
+        ("2.8.0", False),
+        (versions.TRIED[-1], False),
+        ("2.9rc1", False),
+        ("nightly", False),
+        ("2.99.0a0+git1", True),
+        ("3.0.1+cu140", True),
+        ("3", True),
+    ],
 )
 def test_a_release_after_the_last_one_tried_is_newer(version, newer):
     assert versions.is_newer(version) is newer

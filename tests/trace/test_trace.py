@@ -472,3 +472,46 @@ def test_the_example_on_the_page_prints_what_the_page_shows(tmp_path):
     assert re.sub(r"\d+ %", "N %", result.stdout).strip() == re.sub(r"\d+ %", "N %", found[2]).strip(), (
         result.stderr
     )
+
+
+def test_a_subclass_that_takes_an_operator_apart_is_counted_by_its_parts_alone_on_a_simulated_card():
+    from torch.testing._internal.two_tensor import TwoTensor
+
+    def counts() -> list[int]:
+        pair = TwoTensor(torch.ones(2), torch.ones(2))
+        with lab.trace() as t:
+            (pair * 2).sum()
+        return [
+            sum(one.count for one in t.operators if one.name == f"aten::{name}") for name in ("mul", "sum")
+        ]
+
+    with simulate_gpu():
+        assert counts() == [
+            2,
+            2,
+        ]  # of its two tensors; the call that was taken apart is no operator of its own
+
+
+def test_a_trace_of_another_thread_stays_there_when_a_simulation_begins_and_ends():
+    """Only the thread that entered a trace changes over: the one that starts a simulation must not take it along."""
+    ready, go, found = threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        with lab.trace() as t:
+            torch.ones(2).add(1)
+            ready.set()
+            go.wait(60)
+            torch.ones(2).add(1)
+        found.append(sum(one.count for one in t.operators if one.name == "aten::add"))
+
+    with simulate_gpu() as outer:
+        thread = threading.Thread(target=work)
+        thread.start()
+        ready.wait(60)
+        with simulate_gpu():
+            for _ in range(3):
+                torch.ones(2).add(1)
+        go.set()
+        thread.join()
+        assert outer.mode.listeners == {}
+    assert found == [2]

@@ -31,7 +31,9 @@ def read(path: Path = RECORDED) -> list[dict]:
 
 
 def table(rows: Sequence[dict]) -> str:
-    """Return the rows as a Markdown table."""
+    """Return the rows as a Markdown table; a sentence where there is none."""
+    if not rows:
+        return "No run is recorded yet."
     return "\n".join([HEAD, "|---|---|" + "--:|" * 6 + "---|", *map(_line, rows)])
 
 

@@ -93,7 +93,18 @@ def lessons(which: str) -> list[Path]:
 
 def run_tests(python: Path, log: Path, tests: list[Path]) -> Counts:
     """Run these test files, two at a time."""
-    options = ("-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider", "--durations=15", "-m", MARKED)
+    options = (
+        "-q",
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "-p",
+        "no:cacheprovider",
+        "--durations=15",
+        "-m",
+        MARKED,
+    )
     return counted([str(python), "-m", "pytest", *options, *map(str, tests)], log)
 
 

@@ -122,29 +122,33 @@ class Listener(TorchDispatchMode):
         return self.hear(run_plainly, func, types, args, kwargs)
 
     def __enter__(self) -> Self:
-        present = simulated()
+        present, self._thread = simulated(), threading.get_ident()
         self._told_by = present.listeners if present else None
         if self._told_by is None:
             super().__enter__()
         else:
-            self._told_by.setdefault(threading.get_ident(), []).append(self)
+            self._told_by.setdefault(self._thread, []).append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
         if self._told_by is None:
             super().__exit__(*error)
         else:
-            others = [other for other in self._told_by.pop(threading.get_ident(), []) if other is not self]
-            self._told_by.update({threading.get_ident(): others} if others else {})
+            others = [other for other in self._told_by.pop(self._thread, []) if other is not self]
+            self._told_by.update({self._thread: others} if others else {})
             self._told_by = None
 
     def told_by(self, device: Device) -> bool:
-        """Whether this simulated device tells of this thread's operators."""
-        told = self._told_by
-        return told is not None and told is device.listeners and threading.get_ident() in told
+        """Whether this simulated device tells it of operators."""
+        return self._told_by is not None and self._told_by is device.listeners
 
     def follow(self) -> None:
-        """Change over to the simulation that began inside the block, or back to a mode; stay below a mode that is not ours."""
+        """Change over to the simulation that began inside the block, or back to a mode.
+
+        Another thread cannot do that, and below a mode that is not ours it stays.
+        """
+        if threading.get_ident() != self._thread:
+            return
         if self._told_by is not None or _get_current_dispatch_mode() is self:
             Listener.__exit__(self, None, None, None)
             Listener.__enter__(self)

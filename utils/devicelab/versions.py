@@ -1,5 +1,6 @@
 """The PyTorch releases that the package was tried with, oldest first: `course.py torches` runs its tests on each."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,9 +10,9 @@ TRIED = ("2.8.0", "2.9.1", "2.10.0", "2.11.0", "2.12.1", "2.13.0", "2.14.1", "2.
 
 
 def release(version: str) -> tuple[int, int]:
-    """Return a version's first two numbers: (2, 13) of "2.13.0+cpu"."""
-    major, minor = version.split(".")[:2]
-    return int(major), int("".join(letter for letter in minor if letter.isdigit()))
+    """Return a version's first two numbers: (2, 13) of "2.13.0+cpu", (2, 16) of "2.16a0"; zeros where it has none."""
+    found = re.match(r"(\d+)(?:\.(\d+))?", version)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
 def is_newer(version: str) -> bool:

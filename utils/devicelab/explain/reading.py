@@ -1,6 +1,6 @@
 """What an error message says, whatever its wording: PyTorch 0.4 to today.
 
-Wordings: docs/sources.md, "PyTorch's own words and rules". `tests/data/explain_messages.json` holds real ones.
+Wordings: docs/sources.md, "PyTorch's own words and rules". `tests/data/cuda_error_messages.json` holds real ones.
 """
 
 import re

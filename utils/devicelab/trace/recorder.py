@@ -112,10 +112,12 @@ class Recorder(devices.Listener):
 
     def __exit__(self, *error: Any) -> None:
         self.end = self._now()
-        super().__exit__(*error)
-        devices.observers[:] = [other for other in devices.observers if other is not self]
-        for handle in self._handles:
-            handle.remove()
+        try:
+            super().__exit__(*error)
+        finally:  # whoever ends it on another thread must not leave it behind
+            devices.observers[:] = [other for other in devices.observers if other is not self]
+            for handle in self._handles:
+                handle.remove()
 
     def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Run one operator and add it to the sums. Written out, because it runs for every operator."""
@@ -130,7 +132,8 @@ class Recorder(devices.Listener):
             raise
         seconds = self._now() - begin
         is_copy, self._running = self._running is None, None
-        if is_copy or not plan[1]:  # a copy between devices, or nothing that computes
+        # A copy between devices, nothing that computes, or a subclass of Tensor that takes the operator apart first.
+        if is_copy or not plan[1] or out is NotImplemented:
             return out
         device = out.device if isinstance(out, Tensor) else self._device_of(out, args, kwargs)
         if plan[2] and self._is_copy(func, device, args, kwargs):

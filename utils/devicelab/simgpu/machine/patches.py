@@ -62,7 +62,7 @@ def _named(verb: str, owner: str, word: str, group: dict[str, Any]) -> Name:
     """Return the name for a word of the table: "emptyCache", or "emptyCache>=2.9" where only later releases have it."""
     attribute, _, since = word.partition(">=")
     path = f"{owner}.{attribute}"
-    return Name(path, verb, group["what"], group["placement"], versions.release(since or versions.TRIED[0]))
+    return Name(path, verb, group["what"], group["placement"], versions.release(since))
 
 
 @cache

@@ -1,6 +1,6 @@
 """Stand-ins for functions that CUDA PyTorch checks before it takes them apart, or takes apart otherwise than the CPU does.
 
-The dispatch mode sees only the parts, and on a CPU build the CPU's, so a stand-in looks first (`composite_checks`).
+The dispatch mode sees only the parts, and on a CPU build the CPU's, so a stand-in looks first (`rules/functions.py`).
 """
 
 import functools

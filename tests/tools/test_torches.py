@@ -290,6 +290,7 @@ def test_another_table_is_noticed_and_a_page_without_marks_refused():
         versions.with_table("no marks", "")
 
 
+@pytest.mark.skipif(not versions.read(), reason="no run is recorded yet")
 def test_nothing_that_was_recorded_failed():
     assert all(row["tests"]["failed"] == row["cells"]["failed"] == 0 for row in versions.read())
 

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -214,6 +215,19 @@ def test_a_script_that_leaves_threads_running_is_waited_for(run_here, tmp_path):
         "threading.Thread(target=lambda: (time.sleep(0.2), print('late'))).start()\nprint('main ends')\n"
     )
     assert run_here(str(script))[2] == "main ends\nlate\n"
+
+
+def test_a_thread_of_whoever_runs_the_script_is_not_waited_for(run_here, tmp_path):
+    script = tmp_path / "quick.py"
+    script.write_text("print('done')\n")
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    try:
+        assert run_here(str(script))[2] == "done\n"
+    finally:
+        end.set()
+        thread.join()
 
 
 def test_training_in_a_thread_is_said_to_be_unseen(run_here, tmp_path):

@@ -24,6 +24,7 @@ from tools.setup.say import ROOT, Stop
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA_NAMES = {"torch": "pytorch-cpu"}
 NOT_FOR_CONDA = {
+    "pytest-timeout",
     "pytest-xdist",
     "uv",
     "ruff",

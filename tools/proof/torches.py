@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.notebooks import versions
+from tools.proof import checks
 from tools.setup import torches
 from tools.setup.say import ROOT, Stop, say
 from tools.setup.torches import Target
@@ -24,7 +25,6 @@ NOT_DEVICE = re.compile(r"(tools|benchmarks|devicelab\.course)(\.|$)(?!notebooks
 SUMMARY = re.compile(
     r"\d+ (passed|failed|skipped|error|deselected).* in [\d.]+s|\d+ errors? during collection"
 )
-MARKED = "not slow and not browser and not interop"
 
 
 @dataclass(frozen=True)
@@ -93,19 +93,8 @@ def lessons(which: str) -> list[Path]:
 
 def run_tests(python: Path, log: Path, tests: list[Path]) -> Counts:
     """Run these test files, two at a time."""
-    options = (
-        "-q",
-        "-n",
-        "2",
-        "--dist",
-        "worksteal",
-        "-p",
-        "no:cacheprovider",
-        "--durations=15",
-        "-m",
-        MARKED,
-    )
-    return counted([str(python), "-m", "pytest", *options, *map(str, tests)], log)
+    options = (*checks.UNITS, checks.QUICK, "-p", "no:cacheprovider", "--durations=15")
+    return counted([str(python), *options, *map(str, tests)], log)
 
 
 def run_lessons(python: Path, log: Path, notebooks: list[Path]) -> Counts:
@@ -118,7 +107,7 @@ def counted(command: list[str], log: Path) -> Counts:
     process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},  # two workers on two cores: more would wait for each other
+        env=os.environ | checks.ONE_THREAD,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

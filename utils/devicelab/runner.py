@@ -114,6 +114,7 @@ def _simulation(name: str | None) -> Iterator[None]:
 
 def _execute(target: list[str]) -> BaseException | None:
     """Run a script or a module as Python itself would; return what ended it, None for a plain end."""
+    before = threading.enumerate()
     try:
         if target[0] == "-m":
             sys.argv = target[1:]
@@ -125,7 +126,7 @@ def _execute(target: list[str]) -> BaseException | None:
         _show(error)
         return error
     finally:
-        _wait_for_threads()
+        _wait_for_threads(before)
     return None
 
 
@@ -138,9 +139,10 @@ def _run_script(path: Path) -> None:
     exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), main.__dict__)
 
 
-def _wait_for_threads() -> None:
+def _wait_for_threads(before: list[threading.Thread]) -> None:
+    """Wait for the threads that the script started; who runs it may have threads that never end."""
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        if thread not in before and not thread.daemon:
             thread.join()
 
 

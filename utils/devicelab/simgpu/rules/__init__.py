@@ -1,1 +1,10 @@
-"""What CUDA refuses, and in which words: read from PyTorch's own files where they say it, written by hand where they do not."""
+"""What CUDA refuses, and in which words: read from PyTorch's own files where they say it, written by hand where they do not.
+
+`decide` asks the others. `published` reads native_functions.yaml and the wheel: most operators need no more. By hand:
+
+- an operator of a kind: `pointwise`, `layers`, `convolution`, `indexing`, `linear_algebra`, `foreach`, `copying`;
+- an operator of no kind: `by_name` (what CUDA lacks for integers alone: `run.integers`);
+- a function that checks before it is taken apart into operators: `functions`;
+- the words of the errors: `refusals`; the register that a rule is entered into: `register`;
+- autocast("cuda"): `autocast`, with the operators in `autocast_lists`.
+"""

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from devicelab import costs
 from devicelab.devices import Listener
+from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.marks import UNUSUAL, Tensor, tag_of
-from devicelab.simgpu.marks.place import MIXED, NOTHING, merge
+from devicelab.simgpu.marks.place import MIXED, NOTHING, merge, place
 
 from .call import Calls
 from .handlers import PLANS, plan_of
@@ -63,11 +65,18 @@ class SimulatedDispatch(Calls):
         plan = PLANS.get(id(func)) or plan_of(func)
         if plan.handler is not None:
             return plan.handler(self, func, args, kwargs or {}, seen)
+        if seen is not None and not (seen.__class__ is SimCard and seen.running):
+            return self.run(func, args, kwargs or {}, seen, plan.is_view)
+        out = plan.call(*args, **kwargs) if kwargs else plan.call(*args)
         if seen is None:
-            out = func(*args, **kwargs) if kwargs else func(*args)
             self.clock.host(func, args, out)
             return out
-        return self.run(func, args, kwargs or {}, seen, plan.is_view)
+        if plan.is_view:  # lies where its base lies, and launches nothing
+            self.clock.spend(costs.DISPATCH)
+            return out
+        place(out, seen)
+        self.clock.kernel(seen.index, func, args, out)
+        return out
 
 
 def told(

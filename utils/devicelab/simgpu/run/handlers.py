@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from devicelab import costs
 from devicelab.simgpu.marks.marks import mark
 from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
 
@@ -51,8 +52,9 @@ def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
 
 
 def note(mode: Any, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Pass on a mark for the profiler, which makes no tensor."""
-    return mode.host(func, args, kwargs)
+    """Pass on a mark for the profiler, which makes no tensor; every optimizer and every backward sets some."""
+    mode.clock.spend(costs.DISPATCH)
+    return func(*args, **kwargs)
 
 
 BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
@@ -78,13 +80,15 @@ class Plan:
     """How to run one operator overload: `handler` where it needs more than looking and marking."""
 
     func: Any
+    call: Callable[..., Any]  # what `func(...)` calls, one frame nearer
     is_view: bool
     handler: Callable[..., Any] | None
 
 
 def plan_of(func: Any) -> Plan:
     """Return the operator's plan, made at its first call."""
-    plan = PLANS[id(func)] = Plan(func, bool(getattr(func, "is_view", False)), handler_of(func))
+    call = func._op if func.__class__ is torch._ops.OpOverload else func
+    plan = PLANS[id(func)] = Plan(func, call, bool(getattr(func, "is_view", False)), handler_of(func))
     return plan
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from tools.notebooks import run_notebooks
-from tools.notebooks.nbfiles import ROOT, device_environment, private_environment, write
+from tools.notebooks import nbval_folders, run_notebooks
+from tools.notebooks.nbfiles import ROOT, device_environment, private_environment, read, write
 from tools.notebooks.run_notebooks import nbval_command
 
 SHOW = "import os\nprint(os.environ['DEVICELAB_GPU'], os.path.basename(os.path.dirname(os.environ['DEVICELAB_HOME'])))"
@@ -87,3 +87,22 @@ def test_another_device_is_passed_on(tmp_path):
     hidden = "\nprint(repr(os.environ.get('CUDA_VISIBLE_DEVICES')))"
     path = stored(tmp_path, "off", [(SHOW + hidden, "off off\n''\n")])
     assert run_notebooks.main([str(path), "--device", "off"]) == 0
+
+
+def test_the_cells_that_a_release_changes_are_there():
+    for _, notebook, cell, _ in nbval_folders.DIFFER:
+        assert cell in {one["id"] for one in read(ROOT / "notebooks" / f"{notebook}.ipynb").cells}
+
+
+@pytest.mark.parametrize(("release", "code"), [("2.8.0", 1), ("2.9.0", 0)])
+def test_a_cell_that_is_known_to_differ_must_differ(tmp_path, monkeypatch, release, code):
+    """Run in this process: on 2.8 an output that is the stored one is the failure."""
+    path = stored(tmp_path, nbval_folders.DIFFER[0][1], [("print(1)", "1\n")])
+    notebook = read(path)
+    notebook.cells[0]["id"] = nbval_folders.DIFFER[0][2]
+    write(path, notebook)
+    monkeypatch.setattr(nbval_folders, "TORCH", release)
+    for name, value in (private_environment(tmp_path) | device_environment()).items():
+        monkeypatch.setenv(name, value)  # the plugin sets them as well: they are put back
+    options = ["--nbval", "--nbval-current-env", "-q", "-p", "no:cacheprovider"]
+    assert pytest.main([*options, str(path)], plugins=[nbval_folders]) == code

@@ -1,10 +1,22 @@
-"""A pytest plugin for nbval: each notebook gets a progress folder of its own, and the simulated GPU."""
+"""A pytest plugin for nbval: each notebook gets a progress folder and the simulated GPU; cells that a release changes are known."""
 
+import importlib.metadata
 import os
 
 import pytest
 
+from devicelab.versions import release
 from tools.notebooks.nbfiles import device_environment, private_environment
+
+TORCH = importlib.metadata.version("torch")
+# Where an output is not the stored one: (before this release, notebook, cell, why). Each must differ there, and nowhere else.
+GRADIENTS = (
+    "before 2.9 a backward pass calls one operator more for each parameter, `detach`, and that takes time"
+)
+DIFFER = (
+    ((2, 9), "04_why_does_the_monitor_flicker", "picture", GRADIENTS),
+    ((2, 9), "05_is_it_faster", "cards", GRADIENTS),
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before nbval starts the kernel, which inherits this environment
@@ -14,3 +26,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
         folder = factory.getbasetemp() / item.path.parent.name / item.path.stem
         os.environ.update(private_environment(folder) | device_environment())
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect the outputs that this PyTorch is known to change to differ, where outputs are compared."""
+    here = release(TORCH)
+    expected = {(stem, cell): why for before, stem, cell, why in DIFFER if here < before}
+    for item in items if config.getoption("nbval") else ():
+        why = expected.get((item.path.stem, getattr(item, "cell", {}).get("id")))
+        if why:
+            item.add_marker(pytest.mark.xfail(reason=why, strict=True))

@@ -1,4 +1,4 @@
-"""A pytest plugin for nbval: each notebook gets a progress folder and the simulated GPU; cells that a release changes are known."""
+"""A pytest plugin for nbval: a progress folder for each notebook, the simulated GPU, and the cells that a release changes."""
 
 import importlib.metadata
 import os

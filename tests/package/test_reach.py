@@ -146,7 +146,7 @@ class Proxy:
     def __init__(self, value):
         self._wrapped = value
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self):
         return type(self._wrapped)
 

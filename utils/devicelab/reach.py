@@ -10,7 +10,7 @@ from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import torch
 
@@ -32,10 +32,11 @@ WITHOUT_SLOTS = {
 ABSENT, UNSET = object(), types.CellType()  # what a slot holds that was never set, and a cell that was not
 _grad: Any = torch._C.TensorBase.grad
 Way = TypeVar("Way")  # what a walk knows of how it came to a value
+Kind = TypeVar("Kind")
 Held = Iterable[tuple[str, Any]]
 
 
-def is_a(value: object, kinds: type | tuple[type, ...]) -> bool:
+def is_a(value: object, kinds: type[Kind] | tuple[type[Kind], ...]) -> TypeGuard[Kind]:
     """Whether a value is of a class in truth: `isinstance` also believes the `__class__` that a mock or a proxy pretends."""
     return issubclass(type(value), kinds)
 

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from dataclasses import FrozenInstanceError
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -123,6 +124,41 @@ def test_after_the_simulation_stopped_it_still_knows_where_things_were():
         images = torch.rand(2, 3)
         error = caught(lambda: model(images))
     assert explain(error).culprit == "images"
+
+
+@pytest.mark.parametrize("kept", ["images", "model"])
+def test_what_was_kept_from_a_simulation_that_ended_is_to_blame_in_the_next(kept):
+    def made():
+        return {"images": torch.rand(2, 3, device="cuda"), "model": nn.Linear(3, 2).to("cuda")}
+
+    with lab.simulate_gpu("Tesla T4"):
+        old = made()
+    with lab.simulate_gpu("NVIDIA L4"):
+        images, model = (made() | {kept: old[kept]}).values()
+        found = explain(caught(lambda: model(images)))
+    assert found.culprit == kept and "belongs to a simulation that has ended" in found.why
+    assert found.fix == f'{kept}.to("cuda")'
+
+
+def test_the_error_inside_a_group_is_explained():
+    with lab.simulate_gpu("Tesla T4"):
+        error = mixed_error()
+        group = ExceptionGroup("several", [ValueError("no"), ExceptionGroup("within", [error])])
+        error.__context__ = group  # raised again while the group was handled
+        found = explain(group)
+    assert found.culprit == "model.offset"
+    assert explain(ExceptionGroup("several", [ValueError("no")])).kind == "unknown"
+
+
+def test_objects_that_only_say_that_they_are_tensors_modules_or_lists_are_passed_over():
+    x = torch.rand(2, 2)
+    tensor, module, optimizer, several = [
+        Mock(spec=kind) for kind in (torch.Tensor, nn.Module, torch.optim.SGD, list)
+    ]
+    with lab.simulate_gpu("Tesla T4"):
+        w = torch.rand(2, 2, device="cuda")
+        found = explain(caught(lambda: (x @ w, tensor, module, optimizer, several)))
+    assert found.culprit == "x"
 
 
 def test_when_the_name_was_mended_before_it_was_asked():

@@ -5,6 +5,7 @@ import json
 import random
 import re
 import sys
+import threading
 from functools import partial
 
 import numpy as np
@@ -14,9 +15,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import devicelab as lab
+from devicelab import devices
 from devicelab.errors import InputError, SimulationError
 from devicelab.estimate import Estimate
+from devicelab.estimate.run import _HOOKS
 from devicelab.gpus import find
+from devicelab.reach import MOST
 from devicelab.results import Timing
 from devicelab.simgpu.machine.memory import rounded
 
@@ -196,6 +200,13 @@ def test_another_card_than_the_simulated_one_can_be_asked_for():
         assert torch.cuda.get_device_name() == "Tesla T4"
 
 
+def test_without_a_name_it_is_the_simulated_card_else_an_l4():
+    assert lab.estimate(torch.ones, 2).card.name == "NVIDIA L4"
+    with lab.simulate_gpu("H100"):
+        assert lab.estimate(torch.ones, 2).card is find("H100")
+        assert lab.estimate(torch.ones, 2, gpu="T4").card is find("T4")
+
+
 def test_the_simulated_clock_and_allocator_do_not_notice():
     with lab.simulate_gpu("Tesla T4"):
         x = torch.randn(64, 64, device="cuda")
@@ -238,7 +249,7 @@ def test_a_model_of_a_simulation_that_ended_counts_as_moved():
     found = lab.estimate(model, x)
     assert found.host == 0 and found.seconds == lab.estimate(mlp(), torch.randn(8, 64)).seconds
     with lab.simulate_gpu("Tesla T4"):
-        assert lab.estimate(model, x).seconds == found.seconds
+        assert lab.estimate(model, x, gpu=CARD).seconds == found.seconds
         assert model[0].weight.device.type == "cpu"
 
 
@@ -265,7 +276,7 @@ def test_copies_in_a_function_on_the_simulated_card_count():
 def test_a_function_on_the_cpu_is_estimated_as_if_moved_even_while_a_gpu_is_simulated():
     model, x = mlp(), torch.randn(32, 64)
     with lab.simulate_gpu("Tesla T4"):
-        found = lab.estimate(training(model, x))
+        found = lab.estimate(training(model, x), gpu=CARD)
     assert "as if they lay on the card already" in str(found)
     assert found.seconds == pytest.approx(lab.estimate(training(model, x)).seconds, rel=0.01)
 
@@ -592,6 +603,54 @@ def test_a_batch_from_an_iterator_outside_is_refused():
 def test_items_taken_from_a_generator_are_told():
     batches = (torch.ones(2) for _ in range(3))
     assert "cannot be given back" in str(lab.estimate(lambda: next(batches) * 2))
+
+
+def test_more_objects_than_are_remembered_are_told():
+    many = [[] for _ in range(MOST)]
+    assert "reaches more than 200,000 objects" in str(lab.estimate(lambda: torch.ones(len(many))))
+
+
+def test_what_cannot_be_put_back_is_told_and_all_else_is_put_back():
+    numbers, seen, raw = np.zeros(3), [], bytearray(b"ab")
+
+    def step():
+        seen.append(1), raw.append(1), random.random()
+        numbers.flags.writeable = False
+        return torch.ones(2)
+
+    state = random.getstate()
+    with pytest.raises(InputError, match=r"1 of the things .* could not be put back .* read-only"):
+        lab.estimate(step)
+    assert seen == [] and raw == b"ab" and random.getstate() == state
+
+
+@pytest.mark.parametrize("depth", [1, 10_000], ids=["circular", "deep"])
+def test_arguments_however_deep_or_circular_count(depth):
+    x = torch.randn(8, 64)
+    nested = [{"x": x}]
+    nested.append(nested)
+    for _ in range(depth):
+        nested = [nested]
+    assert lab.estimate(lambda batch: x.to("cuda") * 2, nested).copied == x.nbytes
+
+
+def test_a_trace_of_another_thread_that_ends_during_an_estimate_has_ended():
+    entered, leave = threading.Event(), threading.Event()
+
+    def traced():
+        with lab.trace():
+            entered.set(), leave.wait()
+
+    thread = threading.Thread(target=traced)
+    thread.start(), entered.wait()
+
+    def step():
+        leave.set(), thread.join()
+        return torch.ones(2)
+
+    hooks = [len(table) for table in _HOOKS]
+    lab.estimate(step)
+    assert devices.observers == [] and [len(table) for table in _HOOKS] == [count - 1 for count in hooks]
 
 
 # Bad input

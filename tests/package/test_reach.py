@@ -1,17 +1,19 @@
 """What can be reached from a value, and that no code of a user's class runs on the way."""
 
 import random
+from array import array
 from collections import OrderedDict, UserDict, defaultdict, deque
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from devicelab import placement
+from devicelab import estimate, placement
 from devicelab.reach import MOST, Reach, inside
 from devicelab.remember import Remembered
 
@@ -138,6 +140,37 @@ def test_no_code_of_a_user_s_class_is_run():
     assert Trap.ran == []
 
 
+class Proxy:
+    """Says of itself that it is of another class, as mocks and lazy proxies do."""
+
+    def __init__(self, value):
+        self._wrapped = value
+
+    @property  # type: ignore[misc]
+    def __class__(self):
+        return type(self._wrapped)
+
+
+PRETENDED = {
+    **{type(value).__name__: Proxy(value) for value in [
+        W, {"a": W}, [W], (W,), {W}, nn.Linear(1, 1), torch.optim.SGD([W]), np.zeros(1), bytearray(b"a"),
+        random.Random(0), torch.Generator(), (item for item in "a"), partial(print),
+    ]},
+    "a mock": Mock(spec=torch.Tensor),
+    "a mock of a module": Mock(spec=nn.Module),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PRETENDED)
+def test_what_only_says_that_it_is_of_a_class_is_looked_into_as_what_it_is(kind):
+    value = PRETENDED[kind]
+    assert estimate(lambda held: torch.ones(2), value).operators == 1
+    assert [place.name for place in placement(value=value).places] == [
+        place.name.replace("value", "value._wrapped")
+        for place in placement(value=vars(value).get("_wrapped")).places
+    ]
+
+
 def test_a_structure_however_deep_is_reached_to_its_end_and_a_limit_is_told():
     deep = end = [W]
     for _ in range(20_000):
@@ -151,7 +184,7 @@ def test_a_structure_however_deep_is_reached_to_its_end_and_a_limit_is_told():
 
 
 def test_everything_is_put_back():
-    numbers, frozen = np.zeros(3), np.zeros(3)
+    numbers, frozen, raw, typed = np.zeros(3), np.zeros(3), bytearray(b"ab"), array("i", [1, 2])
     frozen.flags.writeable = False
     slotted, drawn, numpys, old = (
         Slotted(W),
@@ -160,7 +193,7 @@ def test_everything_is_put_back():
         np.random.RandomState(0),
     )
     queue, words, ordered, own = deque([1, 2]), {"b", "a"}, OrderedDict(a=1, b=2), Own(a=1)
-    values = [numbers, frozen, slotted, drawn, numpys, old, queue, words, ordered, own]
+    values = [numbers, frozen, raw, typed, slotted, drawn, numpys, old, queue, words, ordered, own]
     remembered = Everything([values])
 
     def draw():
@@ -168,9 +201,11 @@ def test_everything_is_put_back():
 
     first = draw()
     numbers[:], slotted.never_set, slotted.weight, own.extra = 1, 1, None, 2
+    raw.append(1), typed.pop()
     queue.appendleft(0), words.add("c"), ordered.move_to_end("a"), own.clear(), values.pop()
     remembered.restore()
     assert numbers.sum() == 0 and not hasattr(slotted, "never_set") and slotted.weight is W
+    assert raw == b"ab" and typed == array("i", [1, 2])
     assert list(queue) == [1, 2] and words == {"a", "b"} and list(ordered) == ["a", "b"]
     assert own == {"a": 1} and not hasattr(own, "extra") and values[-1] is own
     assert draw() == first

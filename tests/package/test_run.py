@@ -253,10 +253,12 @@ def test_progress_goes_to_stderr(run_here, monkeypatch):
     [
         ([], "run needs a script"),
         (["-m"], "run needs a script"),
-        (["no_such.py"], "There is no script 'no_such.py' here"),
+        (["no_such.py"], f"There is no script 'no_such.py' here ({Path.cwd()})."),
         (["--fail-on", "gpu", "x.py"], "--fail-on knows accelerator, cpu, mixed"),
         (["--json", "/no/such/folder/x.json", __file__], "there is no folder"),
         (["--simulate-gpu=GTX", __file__], "GTX"),
+        (["--simulate-gpu", "L4", "train.py"], "Do you mean --simulate-gpu=L4?"),
+        (["--simulate-gpu", "A100", "train.py"], "Do you mean --simulate-gpu=A100?"),
     ],
 )
 def test_unusable_input_is_refused_before_anything_runs(words, message):

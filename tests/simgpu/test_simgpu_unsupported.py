@@ -167,6 +167,12 @@ def test_torch_compile_works_again_after_leaving():
     assert call(torch.ones(2)).tolist() == [2, 2]
 
 
+def test_dynamo_can_be_reset(cards, monkeypatch):
+    """Its first reset loads torch._inductor's CUDA graphs, which ask the C++ extension for names of a CUDA build."""
+    monkeypatch.delitem(sys.modules, "torch._inductor.cudagraph_trees", raising=False)
+    torch._dynamo.reset()
+
+
 def test_what_is_asked_to_run_as_it_is_runs(cards):
     x = torch.ones(2, device="cuda")
     assert torch.compile(double, disable=True)(x).tolist() == [2, 2]

@@ -5,16 +5,17 @@ from slots, so that no property is called.
 """
 
 import types
+from array import array
 from collections import OrderedDict, UserDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import torch
 
 MOST = 200_000  # objects that one walk meets, where nothing else is said
-_TEXTS_AND_NUMBERS = (str, bytes, bytearray, int, float, complex, type(None), torch.Size)
+_TEXTS_AND_NUMBERS = (str, bytes, int, float, complex, type(None), torch.Size)
 PLAIN = (*_TEXTS_AND_NUMBERS, torch.device, torch.dtype, type, types.ModuleType, types.BuiltinFunctionType)
 INFINITE = float("inf")
 WITHOUT_SLOTS = {
@@ -31,7 +32,13 @@ WITHOUT_SLOTS = {
 ABSENT, UNSET = object(), types.CellType()  # what a slot holds that was never set, and a cell that was not
 _grad: Any = torch._C.TensorBase.grad
 Way = TypeVar("Way")  # what a walk knows of how it came to a value
+Kind = TypeVar("Kind")
 Held = Iterable[tuple[str, Any]]
+
+
+def is_a(value: object, kinds: type[Kind] | tuple[type[Kind], ...]) -> TypeGuard[Kind]:
+    """Whether a value is of a class in truth: `isinstance` also believes the `__class__` that a mock or a proxy pretends."""
+    return issubclass(type(value), kinds)
 
 
 class Reach(Generic[Way]):
@@ -65,7 +72,7 @@ class Reach(Generic[Way]):
                 waiting.pop()
 
     def _is_new(self, value: object, level: int) -> bool:
-        if isinstance(value, PLAIN) or id(value) in self.seen:
+        if is_a(value, PLAIN) or id(value) in self.seen:
             return False
         full = level > self._deepest or len(self.seen) >= self._most
         self.truncated = self.truncated or full
@@ -74,13 +81,13 @@ class Reach(Generic[Way]):
 
 def inside(value: Any) -> Held:
     """Return what a value holds, each with the step that leads there: "['key']", "[0]", ".name"."""
-    if isinstance(value, (dict, UserDict)):
+    if is_a(value, (dict, UserDict)):
         found = _items(value)
-    elif isinstance(value, tuple) and (fields := getattr(type(value), "_fields", None)):
+    elif is_a(value, tuple) and (fields := getattr(type(value), "_fields", None)):
         found = zip((f".{name}" for name in fields), tuple.__iter__(value), strict=False)
-    elif isinstance(value, (tuple, list, deque)):
+    elif is_a(value, (tuple, list, deque)):
         found = ((f"[{number}]", item) for number, item in enumerate(base(value).__iter__(value)))
-    elif isinstance(value, (set, frozenset)):
+    elif is_a(value, (set, frozenset)):
         found = (("{...}", item) for item in base(value).__iter__(value))
     else:
         found = iter(_parts(value))
@@ -90,30 +97,30 @@ def inside(value: Any) -> Held:
 
 def base(container: Any) -> Any:
     """Return the built-in class of a container, whose methods run no code of a subclass."""
-    kinds: Any = (OrderedDict, dict, list, deque, set, tuple, frozenset)
-    return next(kind for kind in kinds if isinstance(container, kind))
+    kinds: Any = (OrderedDict, dict, list, deque, set, tuple, frozenset, bytearray, array)
+    return next(kind for kind in kinds if is_a(container, kind))
 
 
 def _items(mapping: Any) -> Iterator[tuple[str, Any]]:
     """Yield the values, then the keys, which may be objects too."""
-    held = vars(mapping).get("data") if isinstance(mapping, UserDict) else mapping
-    pairs = list(base(held).items(held)) if isinstance(held, dict) else []
+    held = vars(mapping).get("data") if is_a(mapping, UserDict) else mapping
+    pairs = list(base(held).items(held)) if is_a(held, dict) else []
     for key, item in pairs:
-        yield f"[{repr(key) if isinstance(key, (str, int, float)) else type(key).__name__}]", item
+        yield f"[{repr(key) if is_a(key, (str, int, float)) else type(key).__name__}]", item
     yield from (("{...}", key) for key, _ in pairs)
 
 
 def _parts(value: Any) -> Held:
     """Return what a tensor, a function, a method or a partial holds beside its attributes."""
-    if isinstance(value, torch.Tensor):
+    if is_a(value, torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             return [(".grad", _grad.__get__(value))] if value.is_leaf else []
-    if isinstance(value, types.FunctionType):
+    if is_a(value, types.FunctionType):
         held = ((f".{name}", item) for _, name, item in variables(value))
         return [*held, (".__defaults__", value.__defaults__), (".__kwdefaults__", value.__kwdefaults__)]
-    if isinstance(value, types.MethodType):
+    if is_a(value, types.MethodType):
         return [(".__self__", value.__self__), (".__func__", value.__func__)]
-    if isinstance(value, partial):
+    if is_a(value, partial):
         return [(".func", value.func), (".args", value.args), (".keywords", value.keywords)]
     return []
 
@@ -136,9 +143,9 @@ def namespace(value: object) -> dict[str, Any] | None:
     """Return the `__dict__` of an object itself, or None where it has none."""
     try:
         held = object.__getattribute__(value, "__dict__")
-    except AttributeError:
+    except Exception:  # a proxy may answer by code of its own
         return None
-    return held if isinstance(held, dict) else None
+    return held if is_a(held, dict) else None
 
 
 def slots(value: object) -> list[tuple[str, Any]]:

@@ -2,8 +2,9 @@
 
 import operator
 import random
+from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -11,23 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from .reach import ABSENT, Reach, base, inside, namespace, slots, variables
+from .errors import InputError
+from .reach import ABSENT, Reach, base, inside, is_a, namespace, slots, variables
 
 
 class Remembered:
-    """The contents of containers, attributes, the variables of functions, NumPy arrays, generators of random numbers.
+    """The contents of containers, attributes, the variables of functions, arrays, generators of random numbers.
 
     What becomes of a tensor, `_tensor`, and which values are looked into, `_follows`, is for subclasses to say.
     """
 
-    largest = float("inf")  # elements of a NumPy array whose values are remembered
+    largest = float("inf")  # elements of an array whose values are remembered
 
     def __init__(self, roots: Iterable[Any]) -> None:
         self._reach: Reach[str] = Reach(lambda _, value: inside(value) if self._follows(value) else ())
         self._containers: list[tuple[Any, Any]] = []
         self._variables: list[tuple[Any, str, Any]] = []
-        self._arrays: list[tuple[Any, Any]] = []
-        self._generators: list[tuple[Any, Any]] = []
+        self._states: list[tuple[Callable[[Any], object], Any]] = []
         self.walk(roots)
 
     def walk(self, roots: Iterable[Any]) -> None:
@@ -42,44 +43,58 @@ class Remembered:
         raise NotImplementedError
 
     def _remember(self, value: Any) -> None:
-        if isinstance(value, torch.Tensor):
+        if is_a(value, torch.Tensor):
             self._tensor(value)
-        elif isinstance(value, dict):
+        elif is_a(value, dict):
             self._containers.append((value, dict(base(value).items(value))))
-        elif isinstance(value, (list, set, deque)):
+        elif is_a(value, (list, set, deque)):
             self._containers.append((value, list(base(value).__iter__(value))))
         else:
             self._state(value)
         if self._follows(value):
-            self._variables.extend(variables(value) if isinstance(value, FunctionType) else ())
+            self._variables.extend(variables(value) if is_a(value, FunctionType) else ())
             self._variables.extend((value, name, content) for name, content in slots(value))
             held = namespace(value)
             self._containers.extend([(held, dict(held))] if held is not None else ())
 
     def _state(self, value: Any) -> None:
         """Remember what an object holds outside of Python's attributes."""
-        if isinstance(value, torch.Generator):
-            self._generators.append((value.set_state, value.get_state()))
-        elif isinstance(value, random.Random):
-            self._generators.append((value.setstate, value.getstate()))
-        elif isinstance(value, np.random.RandomState):
-            self._generators.append((value.set_state, value.get_state()))
-        elif isinstance(value, np.random.Generator):
+        if is_a(value, torch._C.Generator):  # torch.Generator is replaced while a GPU is simulated
+            self._states.append((value.set_state, value.get_state()))
+        elif is_a(value, random.Random):
+            self._states.append((value.setstate, value.getstate()))
+        elif is_a(value, np.random.RandomState):
+            self._states.append((value.set_state, value.get_state()))
+        elif is_a(value, np.random.Generator):
             bits = value.bit_generator
-            self._generators.append((partial(setattr, bits, "state"), bits.state))
-        elif isinstance(value, np.ndarray) and value.size <= self.largest and value.flags.writeable:
-            self._arrays.append((value, value.copy()))
+            self._states.append((partial(setattr, bits, "state"), bits.state))
+        elif is_a(value, np.ndarray) and value.size <= self.largest and value.flags.writeable:
+            self._states.append((partial(np.ndarray.__setitem__, value, ...), value.copy()))
+        elif is_a(value, (bytearray, array)) and base(value).__len__(value) <= self.largest:
+            everything = slice(None)
+            put = partial(base(value).__setitem__, value, everything)
+            self._states.append((put, base(value).__getitem__(value, everything)))
 
     def restore(self) -> None:
-        """Put back what has changed."""
-        for owner, name, value in self._variables:
-            _restore_variable(owner, name, value)
-        for container, content in self._containers:
-            _restore_container(container, content)
-        for array, values in self._arrays:
-            array[...] = values
-        for set_state, state in self._generators:
-            set_state(state)
+        """Put back what has changed: every piece is tried, and what could not be put back is told at the end."""
+        failures = []
+        for put_back in self._steps():
+            try:
+                put_back()
+            except Exception as failure:
+                failures.append(failure)
+        if failures:
+            first = failures[0]
+            raise InputError(
+                f"{len(failures)} of the things that could change could not be put back as they were, the first because of "
+                f"{type(first).__name__}: {first}. Make these anew; all others are as before."
+            ) from first
+
+    def _steps(self) -> Iterator[Callable[[], object]]:
+        """Yield what puts one piece back, each."""
+        yield from (partial(_restore_variable, *one) for one in self._variables)
+        yield from (partial(_restore_container, *one) for one in self._containers)
+        yield from (partial(put, state) for put, state in self._states)
 
 
 def _restore_variable(owner: Any, name: str, value: Any) -> None:

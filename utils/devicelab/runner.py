@@ -74,9 +74,22 @@ def _check(options: argparse.Namespace, target: list[str]) -> None:
     if not target or target == ["-m"]:
         raise InputError("run needs a script: python -m devicelab run train.py, or -m and a module.")
     if target[0] != "-m" and not Path(target[0]).is_file():
-        raise InputError(f"There is no script {target[0]!r} here ({Path.cwd()}).")
+        hint = _hint(target[0]) if options.simulate_gpu else ""
+        raise InputError(f"There is no script {target[0]!r} here ({Path.cwd()}).{hint}")
     if options.json is not None and not options.json.absolute().parent.is_dir():
         raise InputError(f"--json: there is no folder {str(options.json.parent)!r} to write into.")
+
+
+def _hint(word: str) -> str:
+    """Return what to write where the word is a card's name, which stands after a space instead of a `=`."""
+    from .gpus import find
+
+    try:
+        find(word)
+    except InputError as error:
+        if "Give the full name of one" not in str(error):  # it fits no card
+            return ""
+    return f" Do you mean --simulate-gpu={word}?"
 
 
 def run(target: list[str], options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from devicelab.errors import InputError, check_range
 from devicelab.gpus import Card, find
+from devicelab.reach import MOST, Reach, is_a
 from devicelab.simgpu import current
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.marks import marks
@@ -23,24 +24,27 @@ from .run import Run
 
 __all__ = ["Estimate", "estimate"]
 
+CARD = "NVIDIA L4"  # where none is named and none is simulated
 MOVED = (
     "Your tensors are on no GPU: this is the time as if they lay on the card already, "
     "but for those that the function copies there."
 )
 EAGER = "torch.compile is left out: this is the time of the plain function."
 TAKEN = "The function took items from a generator of yours, which cannot be given back: make a new one before you go on."
+LARGE = f"The function reaches more than {MOST:,} objects: what it changed beyond these was not put back."
 
 
 def estimate(
-    fn: Callable[..., object], *args: Any, gpu: str | Card = "NVIDIA L4", budget: float = 30.0
+    fn: Callable[..., object], *args: Any, gpu: str | Card | None = None, budget: float = 30.0
 ) -> Estimate:
     """Estimate what `fn(*args)` would take on a card: a forward pass, a training step, any function over tensors.
 
-    `gpu` is a name from lab.gpus() or a Card. Tensors may be on the CPU, on a simulated card or on meta; nothing is
-    computed, and all that `fn` changes is put back. `budget` limits the seconds for which `fn` may run.
+    `gpu` is a name from lab.gpus() or a Card; without it, it is the simulated card while there is one, else an NVIDIA L4.
+    Tensors may be on the CPU, on a simulated card or on meta; nothing is computed, and all that `fn` changes is put back,
+    save for what it takes from iterators and generators. `budget` limits the seconds for which `fn` may run.
     """
     _check(fn, budget)
-    card = gpu if isinstance(gpu, Card) else find(gpu)
+    card = gpu if isinstance(gpu, Card) else _card(gpu)
     # Before anything is replaced, because torch._dynamo keeps references to what it finds when it is loaded. It would be
     # loaded in any case: by the simulated card beneath, and by torch itself when it makes its first optimizer.
     from torch import _dynamo  # noqa: F401
@@ -60,6 +64,11 @@ def _check(fn: object, budget: float) -> None:
     check_range("budget", budget, 0.001, 3600)
 
 
+def _card(name: str | None) -> Card:
+    running = current()
+    return find(name or CARD) if name or running is None else running.cards[0].spec
+
+
 def _is_compiled(fn: Any) -> bool:
     return hasattr(fn, "_torchdynamo_orig_callable") or hasattr(fn, "_orig_mod")
 
@@ -74,7 +83,8 @@ def _run(run: Run, fn: Callable[..., object], args: tuple) -> bool:
                 raise
         if run.meter.on_card:
             return False
-    host = [leaf for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor) and _on_host(leaf)]
+    leaves = Reach(lambda _, value: (("", one) for one in _held(value))).walk([("", args)])
+    host = [leaf for _, leaf in leaves if is_a(leaf, torch.Tensor) and _on_host(leaf)]
     if host:
         try:  # perhaps the function moves its arguments
             run(fn, args, moved=True, host=host)
@@ -86,13 +96,19 @@ def _run(run: Run, fn: Callable[..., object], args: tuple) -> bool:
     return True
 
 
+def _held(value: object) -> list[object]:
+    """Return what a container holds, whatever kind torch knows it as; of anything else, itself."""
+    opened = iter([False])  # the first that is asked about, which is the container, is no leaf
+    return tree_leaves(value, is_leaf=lambda _: next(opened, True))
+
+
 def _on_host(tensor: torch.Tensor) -> bool:
     return not tensor.is_meta and (state.current is None or marks.card_of(tensor) is None)
 
 
 def _result(run: Run, card: Card, moved: bool, compiled: bool) -> Estimate:
     meter = run.meter
-    notes = ((MOVED, moved), (EAGER, compiled), (TAKEN, run.undo.advanced))
+    notes = ((MOVED, moved), (TAKEN, run.undo.advanced), (LARGE, run.undo.truncated), (EAGER, compiled))
     return Estimate(
         seconds=meter.spent.seconds,
         low=meter.spent.low,

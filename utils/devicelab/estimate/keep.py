@@ -5,6 +5,8 @@ the optimizer's state, lists, counters, attributes. They are found from the func
 """
 
 import random
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import FunctionType, GeneratorType
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from devicelab.errors import InputError
+from devicelab.reach import is_a
 from devicelab.remember import Remembered
 from devicelab.source import USER, whose
 
@@ -36,14 +39,14 @@ class Undo(Remembered):
         super().__init__(roots)
 
     def _follows(self, value: Any) -> bool:
-        return not isinstance(value, FunctionType) or whose(value.__code__.co_filename) == USER
+        return not is_a(value, FunctionType) or whose(value.__code__.co_filename) == USER
 
     def _tensor(self, value: Tensor) -> None:
         self.tensor(value)
 
     def _state(self, value: Any) -> None:
         super()._state(value)
-        if isinstance(value, GeneratorType):
+        if is_a(value, GeneratorType):
             self.iterators.append((value, _progress(value)))
 
     def tensor(self, value: Tensor) -> None:
@@ -65,13 +68,19 @@ class Undo(Remembered):
     def restore(self) -> None:
         """Put everything back that has changed."""
         torch.set_grad_enabled(self._grad_mode)
-        with torch.no_grad(), _unseen():
-            for state in self._tensors.values():
-                _restore_tensor(*state)
         super().restore()
-        random.setstate(self._random)
-        np.random.set_state(self._numpy)
-        torch.default_generator.set_state(self._rng)
+
+    def _steps(self) -> Iterator[Callable[[], object]]:
+        yield from (partial(_restore_tensor, *state) for state in self._tensors.values())
+        yield from super()._steps()
+        yield partial(random.setstate, self._random)
+        yield partial(np.random.set_state, self._numpy)
+        yield partial(torch.default_generator.set_state, self._rng)
+
+    @property
+    def truncated(self) -> bool:
+        """Say whether there were too many objects, so that some were not remembered."""
+        return self._reach.truncated
 
     @property
     def advanced(self) -> bool:
@@ -91,16 +100,17 @@ def _version(value: Tensor) -> int | None:
 def _restore_tensor(
     value: Any, leaf: bool, needs: bool, gradient: Any, alias: Any, version: int | None
 ) -> None:
-    if leaf and not value.is_leaf:
-        value.detach_()
-    if leaf and value.requires_grad != needs:
-        value.requires_grad_(needs)
-    if alias is not None and _memory(value) != _memory(alias):
-        value.data = alias
-    if leaf and _grad.__get__(value) is not gradient:
-        _grad.__set__(value, gradient)
-    if version is not None and value._version != version:
-        _versions((value,), (version,))
+    with torch.no_grad(), _unseen():
+        if leaf and not value.is_leaf:
+            value.detach_()
+        if leaf and value.requires_grad != needs:
+            value.requires_grad_(needs)
+        if alias is not None and _memory(value) != _memory(alias):
+            value.data = alias
+        if leaf and _grad.__get__(value) is not gradient:
+            _grad.__set__(value, gradient)
+        if version is not None and value._version != version:
+            _versions((value,), (version,))
 
 
 def _memory(value: Tensor) -> tuple[Any, ...]:

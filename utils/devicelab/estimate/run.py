@@ -161,24 +161,34 @@ def _without_other_modes(listeners: dict[int, list[devices.Listener]]) -> Iterat
     """Take traces and counters off this thread: what an estimate does is none of their business."""
     others = [mode for mode in _get_current_dispatch_mode_stack() if not mode.is_infra_mode()]
     told = listeners.pop(get_ident(), [])
-    observers, hooks = devices.observers[:], [dict(table) for table in _HOOKS]
+    observers, removed = devices.observers[:], [_hooks_of((*others, *told), table) for table in _HOOKS]
     for _ in others:
         _pop_mode()
     devices.observers.clear()
-    for table in _HOOKS:
-        for number, hook in list(table.items()):
-            if any(getattr(hook, "__self__", None) is mode for mode in (*others, *told)):
-                del table[number]
+    for table, own in zip(_HOOKS, removed, strict=True):
+        for number in own:
+            del table[number]
     try:
         yield
     finally:
-        for table, before in zip(_HOOKS, hooks, strict=True):
+        for table, own in zip(_HOOKS, removed, strict=True):
+            before = sorted({**table, **own}.items())  # by number is in the order of coming
             table.clear()
             table.update(before)
-        devices.observers[:] = observers
+        # A trace of another thread may have ended meanwhile, and another begun.
+        devices.observers[:0] = [one for one in observers if getattr(one, "end", None) is None]
         listeners |= {get_ident(): told} if told else {}
         for mode in others:
             _push_mode(mode)
+
+
+def _hooks_of(modes: tuple[object, ...], table: dict[int, Any]) -> dict[int, Any]:
+    """Return the hooks that are methods of some modes."""
+    return {
+        number: hook
+        for number, hook in table.items()
+        if any(getattr(hook, "__self__", None) is mode for mode in modes)
+    }
 
 
 @contextmanager

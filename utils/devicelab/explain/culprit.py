@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from devicelab.reach import is_a
+
 from .history import last_assignment
 from .names import Named, View, name_of
 from .operands import Operand, device_of, look_up
@@ -128,7 +130,7 @@ def _made_by_module(named: Named, scene: Scene, device: torch.device) -> tuple[s
     if not isinstance(call, ast.Call):
         return None
     module = look_up(call.func, named.view.variables)
-    if not isinstance(module, nn.Module) or _whole(module)[0] != device:
+    if not is_a(module, nn.Module) or _whole(module)[0] != device:
         return None
     return _module_name(module, scene.views) or (ast.unparse(call.func), module, named.view)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .culprit import Scene
 from .history import brought_back, dropped_move, last_assignment
 from .names import Named, View, name_of
-from .operands import CPU_MAKERS, FACTORIES, Operand
+from .operands import CPU_MAKERS, ENDED, FACTORIES, Operand, has_ended
 from .verdict import Verdict, before, beside, device_text, instead, line_of
 
 
@@ -19,7 +19,8 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
         at = line_of(scene, named.view.frame, dropped[0])
         why = f"{at}, {dropped[1]}, makes a copy and drops it: .to() returns a new tensor, it moves none"
         return Verdict(name, why, f"{name} = {dropped[1]}", f"in place of {at}")
-    made = last_assignment(named.view, name) if name.isidentifier() else None
+    ended = has_ended(named.tensor)
+    made = last_assignment(named.view, name) if name.isidentifier() and not ended else None
     if isinstance(made, ast.Call) and _is_factory(made):
         at = line_of(scene, named.view.frame, made.lineno)
         why = f"{at} makes it without a device, which means the CPU"
@@ -33,7 +34,7 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     if back:
         at = line_of(scene, named.view.frame, back[0])
         return Verdict(name, f"{at} brings it back to the CPU", f"{name} = {back[1]}", f"in place of {at}")
-    why = f"it is on {where}, and {_company(scene)}"
+    why = ENDED if ended else f"it is on {where}, and {_company(scene)}"
     if _only_in_place(named):
         return Verdict(name, why, f"{name}.to({beside(scene, device)})", instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):

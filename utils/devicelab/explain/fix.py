@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from torch import nn
 
+from devicelab.reach import is_a
+
 from .culprit import Scene
 from .data_fix import data, nameless
 from .frames import Frame
 from .names import Named, View
-from .operands import device_of
+from .operands import ENDED, device_of, has_ended
 from .verdict import Verdict, beside, device_text, instead, line_of
 
 NO_VALUES = (
@@ -37,12 +39,8 @@ def _module(scene: Scene) -> Verdict:
     others += tuple(one.text for one in scene.culprits)
     root = name.partition(".")[0]
     owner = view.variables.get(root)
-    whole = (
-        root
-        if isinstance(owner, nn.Module) and not (root == "self" and not view.is_method_of_module)
-        else name
-    )
-    if root == "self" and not isinstance(owner, nn.Module):
+    whole = root if is_a(owner, nn.Module) and not (root == "self" and not view.is_method_of_module) else name
+    if root == "self" and not is_a(owner, nn.Module):
         whole = _outermost_module(view, name)
     kind = "buffers" if not list(module.parameters()) else "parameters"
     if _wrong(scene) == "meta":
@@ -50,6 +48,8 @@ def _module(scene: Scene) -> Verdict:
             name, NO_VALUES, f"{whole}.to_empty(device={device}); {whole}.load_state_dict(state)", "", others
         )
     why = f"its {kind} are on {_wrong(scene)}; moving the data does not move them"
+    if any(map(has_ended, (*module.parameters(), *module.buffers()))):
+        why = ENDED
     return Verdict(
         name, why, f"{whole}.to({device})", "after the model is made, before the optimizer", others
     )

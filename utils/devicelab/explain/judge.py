@@ -1,8 +1,10 @@
 """Choose the explanation of an error by its family."""
 
 from dataclasses import replace
+from itertools import islice
 
 from devicelab.placement import Placement, placement
+from devicelab.reach import Reach
 from devicelab.source import chain
 
 from .frames import Frame, frames_of
@@ -28,11 +30,17 @@ def judge(error: object) -> Explanation:
         return Explanation(
             "no error", "There is no error to explain: give explain an exception, or its text in quotes."
         )
-    for one in chain(error):
+    for _, one in Reach(_led_to).walk([("", error)]):
         reading = read(str(one))
         if reading is not None:
             return _known(one, reading)
     return _unknown(error)
+
+
+def _led_to(_: str, error: BaseException) -> list[tuple[str, BaseException]]:
+    """Return the errors in a group, then the one that led to the error."""
+    within = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return [("", one) for one in (*within, *islice(chain(error), 1, 2))]
 
 
 def _known(error: BaseException, reading: Reading) -> Explanation:

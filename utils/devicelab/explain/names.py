@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from devicelab.placement.walk import At, Walk
+from devicelab.reach import is_a
 
 from .frames import Frame
 from .operands import MISSING, Operand, operands_of
@@ -97,7 +98,7 @@ class View:
     @property
     def is_method_of_module(self) -> bool:
         """Whether the code belongs to a model, as forward does."""
-        return isinstance(self.frame.frame.f_locals.get("self"), nn.Module)
+        return is_a(self.frame.frame.f_locals.get("self"), nn.Module)
 
     @property
     def is_module_level(self) -> bool:
@@ -148,7 +149,7 @@ class View:
         plain = [
             (id(value), name)
             for name, value in self.variables.items()
-            if isinstance(value, torch.Tensor) and not isinstance(value, nn.Parameter)
+            if is_a(value, torch.Tensor) and not isinstance(value, nn.Parameter)
         ]
         return dict(reversed(plain))
 
@@ -172,9 +173,9 @@ class View:
 
 def _turn(value: object) -> int:
     """Optimizers after the modules whose parameters they hold, long containers last."""
-    if isinstance(value, torch.optim.Optimizer):
+    if is_a(value, torch.optim.Optimizer):
         return 1
-    return 2 if isinstance(value, (list, tuple, set, dict)) and len(value) > 1000 else 0
+    return 2 if is_a(value, (list, tuple, set, dict)) and len(value) > 1000 else 0
 
 
 def _simplest(found: Iterable[Named]) -> Named | None:

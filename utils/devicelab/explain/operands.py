@@ -9,6 +9,9 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from devicelab.devices import simulated
+from devicelab.reach import is_a
+
 from .frames import Frame
 
 MISSING = object()
@@ -21,6 +24,7 @@ FACTORIES = (
 CPU_MAKERS = ("from_numpy", "FloatTensor", "LongTensor", "Tensor")
 MOST_ELEMENTS = 4096  # of a list of tensors
 CPU = torch.device("cpu")
+ENDED = "it belongs to a simulation that has ended or rests: in the one that runs now it counts as the CPU's"
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,21 @@ class Operand:
 
 
 def device_of(tensor: torch.Tensor) -> torch.device:
-    """Return where the tensor is, or was when its simulated GPU was still running."""
-    try:
-        card = getattr(tensor.untyped_storage(), "_simulated_card", None)
-    except Exception:  # a lazy parameter, a sparse or a wrapped tensor has no storage to ask
-        card = None
+    """Return where the tensor is, or was when its simulated GPU was still running; with another one it is on the CPU."""
+    card = None if has_ended(tensor) else _card_of(tensor)
     return getattr(card, "device", None) or tensor.device
+
+
+def has_ended(tensor: torch.Tensor) -> bool:
+    """Whether the tensor is of a simulation that has ended, or rests, while another one runs."""
+    return simulated() is not None and not getattr(_card_of(tensor), "known", True)
+
+
+def _card_of(tensor: torch.Tensor) -> object:
+    try:
+        return getattr(tensor.untyped_storage(), "_simulated_card", None)
+    except Exception:  # a lazy parameter, a sparse or a wrapped tensor has no storage to ask
+        return None
 
 
 def operands_of(frame: Frame) -> list[Operand]:
@@ -140,12 +153,12 @@ def _operand(node: ast.AST, names: Mapping[str, object]) -> list[Operand]:
 
 def _flat(text: str, value: object, node: ast.AST | None) -> Iterator[Operand]:
     """Yield the tensors of a value: itself, or those in lists, tuples and dicts."""
-    if isinstance(value, torch.Tensor):
+    if is_a(value, torch.Tensor):
         yield Operand(text, device_of(value), value, node)
-    elif isinstance(value, Mapping):
+    elif is_a(value, Mapping):
         for key, part in list(value.items())[:MOST_ELEMENTS]:
             yield from _flat(f"{text}[{key!r}]", part, node) if isinstance(key, (str, int)) else ()
-    elif isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
+    elif is_a(value, (list, tuple)) and not isinstance(value, torch.Size):
         for number, part in enumerate(value[:MOST_ELEMENTS]):
             yield from _flat(f"{text}[{number}]", part, node)
 
@@ -165,33 +178,33 @@ def look_up(node: ast.AST, names: Mapping[str, object]) -> object:
 
 def attribute(owner: object, name: str) -> object:
     """Return a stored attribute; properties are not run, apart from a tensor's views of itself."""
-    if isinstance(owner, torch.Tensor):
+    if is_a(owner, torch.Tensor):
         if name in VIEWS:
             return owner
         return owner.grad if name == "grad" and owner.is_leaf and owner.grad is not None else MISSING
     stored = getattr(owner, "__dict__", {}) if owner is not MISSING else {}
-    if isinstance(owner, nn.Module):
+    if is_a(owner, nn.Module):
         for table in ("_parameters", "_buffers", "_modules"):
             if name in stored.get(table, {}):
                 return stored[table][name]
-    if isinstance(owner, tuple) and name in getattr(owner, "_fields", ()):
+    if is_a(owner, tuple) and name in getattr(owner, "_fields", ()):
         return owner[owner._fields.index(name)]  # type: ignore[attr-defined]
-    if isinstance(owner, dict) and name not in stored:
+    if is_a(owner, dict) and name not in stored:
         return owner.get(name, MISSING)  # outputs that are dicts with attributes
     return stored.get(name, MISSING)
 
 
 def _element(owner: object, key: object) -> object:
     """Return an element of a plain container, a submodule of a container, or a tensor for its own parts."""
-    if isinstance(owner, torch.Tensor):
+    if is_a(owner, torch.Tensor):
         return MISSING if isinstance(key, torch.Tensor) else owner
-    if isinstance(owner, (nn.Sequential, nn.ModuleList, nn.ParameterList)) and isinstance(key, int):
+    if is_a(owner, (nn.Sequential, nn.ModuleList, nn.ParameterList)) and isinstance(key, int):
         values: list[object] = [*owner._modules.values()] or [*owner._parameters.values()]
         return values[key] if -len(values) <= key < len(values) else MISSING
-    if isinstance(owner, Mapping) and isinstance(key, (str, int)):
+    if is_a(owner, Mapping) and isinstance(key, (str, int)):
         data = owner if isinstance(owner, dict) else getattr(owner, "data", {})
         return data.get(key, MISSING) if isinstance(data, dict) else MISSING
-    if isinstance(owner, Sequence) and isinstance(key, int) and not isinstance(owner, (str, bytes)):
+    if is_a(owner, Sequence) and isinstance(key, int) and not isinstance(owner, (str, bytes)):
         return owner[key] if -len(owner) <= key < len(owner) else MISSING
     return MISSING
 
@@ -208,7 +221,7 @@ def _made(node: ast.AST, names: Mapping[str, object]) -> Operand | None:
 
 def _called(node: ast.Call, names: Mapping[str, object]) -> Operand | None:
     function = look_up(node.func, names)
-    if isinstance(function, nn.Module):
+    if is_a(function, nn.Module):
         return _by_module(function, node, names)
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     owner = look_up(node.func.value, names) if isinstance(node.func, ast.Attribute) else MISSING

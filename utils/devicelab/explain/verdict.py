@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from devicelab.reach import is_a
+
 from .culprit import Scene
 from .frames import Frame
 from .names import View
@@ -62,6 +64,6 @@ def beside(scene: Scene, device: str, view: View | None = None) -> str:
     if view is None:
         return device
     for name, value in view.variables.items():
-        if isinstance(value, torch.Tensor) and device_of(value) == scene.target and view.is_argument(name):
+        if is_a(value, torch.Tensor) and device_of(value) == scene.target and view.is_argument(name):
             return f"{name}.device"
     return device

@@ -5,6 +5,8 @@ from types import FrameType
 
 from torch.optim import Optimizer
 
+from devicelab.reach import is_a
+
 from .result import Place, Placement
 from .walk import Walk
 
@@ -25,7 +27,7 @@ def placement(*objects: object, **named: object) -> Placement:
     ]
     found += named.items()
     found.sort(
-        key=lambda pair: isinstance(pair[1], Optimizer)
+        key=lambda pair: is_a(pair[1], Optimizer)
     )  # last, so that its state can be named after the parameters
     walk = Walk()
     walk.look(found)

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
-from devicelab.reach import MOST, Reach, inside
+from devicelab.reach import MOST, Reach, inside, is_a
 
 from .result import Place
 
@@ -64,7 +64,7 @@ class Walk:
     def look(self, named: Iterable[tuple[str, object]]) -> None:
         """Note the tensors that can be reached from some objects with their names."""
         for at, value in self._reach.walk((At(name), value) for name, value in named):
-            if isinstance(value, torch.Tensor):
+            if is_a(value, torch.Tensor):
                 self._note(at, value)
 
     def _note(self, at: At, tensor: torch.Tensor) -> None:
@@ -74,13 +74,13 @@ class Walk:
         self.places.append(Place(at.name, at.kind, str(tensor.device), shape, size, at.expects(tensor)))
 
     def _inside(self, at: At, value: Any) -> Iterable[tuple[At, Any]]:
-        if isinstance(value, torch.Tensor):
+        if is_a(value, torch.Tensor):
             return ()
-        if isinstance(value, nn.Module):
+        if is_a(value, nn.Module):
             return self._module(at, value)
-        if isinstance(value, torch.optim.Optimizer):
+        if is_a(value, torch.optim.Optimizer):
             return self._optimizer(at, value)
-        if isinstance(value, PackedSequence):  # PyTorch keeps its sizes on the CPU on purpose
+        if is_a(value, PackedSequence):  # PyTorch keeps its sizes on the CPU on purpose
             return [
                 (At(f"{at.name}.batch_sizes", stays=True), value.batch_sizes),
                 (at._replace(name=f"{at.name}.data"), value.data),
@@ -118,27 +118,27 @@ class Walk:
                 yield At(f"{at.name}.param_groups[{group}]['params'][{number}]", kind), parameter
         for number, (parameter, state) in enumerate(optimizer.state.items()):
             owner = self._names.get(id(parameter), number)
-            for key, value in state.items() if isinstance(state, Mapping) else ():
-                stays = key == "step" and isinstance(value, torch.Tensor) and value.dim() == 0
+            for key, value in state.items() if is_a(state, Mapping) else ():
+                stays = key == "step" and is_a(value, torch.Tensor) and value.dim() == 0
                 yield At(f"{at.name}.state[{owner}].{key}", "optimizer state", stays=stays), value
 
 
 def _attributes(name: str, module: nn.Module) -> Iterator[tuple[At, Any]]:
     """Yield a module's plain attributes, tensors first: so these get the shortest names."""
-    for key, value in sorted(vars(module).items(), key=lambda item: not isinstance(item[1], torch.Tensor)):
+    for key, value in sorted(vars(module).items(), key=lambda item: not is_a(item[1], torch.Tensor)):
         if key not in MODULE_TENSORS and not key.startswith(HOOKS):
-            kind = "attribute" if isinstance(value, torch.Tensor) else f"inside the attribute {key}"
+            kind = "attribute" if is_a(value, torch.Tensor) else f"inside the attribute {key}"
             yield At(f"{name}.{key}", kind, hidden=True), value
 
 
 def _held(value: Any) -> Iterable[tuple[str, Any]]:
     """Return what a value holds of the learner's; from data sets and loaders nothing is drawn."""
-    if isinstance(value, DataLoader):
+    if is_a(value, DataLoader):
         return [(".dataset", value.dataset)]
-    if isinstance(value, Mapping) and not isinstance(value, (dict, UserDict)):
+    if is_a(value, Mapping) and not is_a(value, (dict, UserDict)):
         return inside(dict(value))  # only its own code knows what it holds
     home = type(value).__module__.partition(".")[0]
-    if isinstance(value, (FunctionType, MethodType)) or (home in INNER and not isinstance(value, CONTAINERS)):
+    if is_a(value, (FunctionType, MethodType)) or (home in INNER and not is_a(value, CONTAINERS)):
         return ()
     return inside(value)
 

@@ -51,6 +51,7 @@ GRAPH_NAMES = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handl
 INTERNALS = (
     "_cuda_attach_out_of_memory_observer",
     "_cuda_beginAllocateCurrentStreamToPool",
+    "_cuda_CUDAAllocator_AllocatorState",
     "_cuda_checkPoolLiveAllocations",
     "_cuda_getCheckpointState",
     "_cuda_setCheckpointPoolState",

@@ -18,10 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import devicelab as lab
 
 ROUNDS = 15
-SMALL, LARGE = (
-    1.6,
-    1.03,
-)  # what tracing may cost: times an empty mode on small operators, times no mode on a step of 50 ms
+# What tracing may cost: times an empty mode on small operators, times no mode on a step of 50 ms.
+SMALL, LARGE = 1.6, 1.03
 
 
 class Empty(TorchDispatchMode):

@@ -27,9 +27,8 @@ from devicelab.costs.reached import BENCHMARK, DATASHEET, LATENCIES, LEAST, LOW_
 from devicelab.gpus import Card, find, gpus
 from devicelab.operators import BATCHED, GENERIC, MATMUL, ROWS
 
-STOPWATCH = (
-    18e-6  # what two events around one operator add; the pointwise operators of all five cards agree on it
-)
+# What two events around one operator add; the pointwise operators of all five cards agree on it.
+STOPWATCH = 18e-6
 SHORTEST = 0.1e-3  # seconds; shorter latencies say more about the stopwatch than about the card
 TERA, GIB = 1e12, 2**30
 aten = torch.ops.aten

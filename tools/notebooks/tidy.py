@@ -13,13 +13,8 @@ from tools.notebooks.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "(Run this cell: what appears here needs a running kernel.)"
-STAMPS = (
-    "papermill",
-    "execution",
-    "ExecuteTime",
-    "scrolled",
-    "trusted",
-)  # what tools leave in cells they ran
+# What tools leave in cells they ran.
+STAMPS = ("papermill", "execution", "ExecuteTime", "scrolled", "trusted")
 
 
 def without_paths(text: str) -> str:

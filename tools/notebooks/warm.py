@@ -26,11 +26,8 @@ from typing import Any
 
 from tools.setup.say import ROOT
 
-PRELOADED = (
-    "torch",
-    "torch._dynamo",
-    "ipykernel.ipkernel",
-)  # every optimizer imports torch._dynamo; a kernel, the last
+# Every optimizer imports torch._dynamo; a kernel, the last.
+PRELOADED = ("torch", "torch._dynamo", "ipykernel.ipkernel")
 READ_AT_START = ("PYTHON", "LD_", "OMP_", "KMP_", "MKL_", "TORCH", "PYTORCH", "MALLOC")
 CARDS = ("/dev/nvidiactl", "/dev/dxg")  # CUDA does not survive a fork
 LAUNCHER = ["-m", "ipykernel_launcher"]
@@ -81,9 +78,8 @@ class Forked:
         if self.returncode is None:
             if not select.select([self._report], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("a forked Python", timeout or 0.0)
-            status = (
-                self._report.recv(MESSAGE) or signal.SIGKILL
-            )  # nothing: its keeper was killed, and it with it
+            # Nothing: its keeper was killed, and it with it.
+            status = self._report.recv(MESSAGE) or signal.SIGKILL
             self.returncode = os.waitstatus_to_exitcode(int(status))
             self.forget()
         return self.returncode

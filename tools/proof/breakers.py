@@ -75,10 +75,7 @@ def _attributes(node: ast.Attribute) -> Iterator[tuple[str, ast.expr]]:
     text = ast.unparse(node)
     if node.attr == "device":
         for kind in ("cpu", "cuda"):
-            yield (
-                f"{text} replaced by {kind!r}",
-                ast.parse(f"torch.device({kind!r})", mode="eval").body,
-            )
+            yield f"{text} replaced by {kind!r}", ast.parse(f"torch.device({kind!r})", mode="eval").body
         yield f"{text} without its number", ast.Attribute(node, "type", ast.Load())
     elif text.endswith(".device.type"):
         yield f"{text} compared without .type", node.value

@@ -15,11 +15,8 @@ from tools.setup.say import Stop, say
 
 EXTRAS = ("lab", "test", "browser", "interop")
 OLDEST_PYTHON = "3.11.0"
-UNPINNED = {
-    "devicelab",
-    "pip",
-    "setuptools",
-}  # setuptools also builds packages, each of which asks for its own
+# setuptools also builds packages, each of which asks for its own.
+UNPINNED = {"devicelab", "pip", "setuptools"}
 PLATFORM_ONLY = ("nvidia-", "cuda-", "triton")  # torch itself pins what it needs of these
 
 

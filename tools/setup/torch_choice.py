@@ -16,9 +16,8 @@ from tools.setup.venv import check_space
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index of CPU packages
 SELECTOR = "https://pytorch.org/get-started/locally/"
-CUDA_DOWNLOAD = (
-    "2.7 GB"  # recorded: torch 2.13.0 and what it needs, Linux x86-64, as the package index states it
-)
+# Recorded: torch 2.13.0 and what it needs, Linux x86-64, as the package index states it.
+CUDA_DOWNLOAD = "2.7 GB"
 CPU_DOWNLOAD = "0.2 GB"  # recorded: torch 2.13.0+cpu
 CUDA_BYTES = 8_000_000_000  # ours: three times the download
 CHOICES = ("ask", "cpu", "cuda")

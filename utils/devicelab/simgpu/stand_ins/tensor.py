@@ -146,13 +146,8 @@ ATTRIBUTES = {
     "pin_memory": pin_memory,
     "is_pinned": is_pinned,
 }
-OF_LAZY = (
-    "to",
-    "cuda",
-    "cpu",
-    "copy_",
-    "get_device",
-)  # what a lazy module's parameters may be asked before they have a shape
+# What a lazy module's parameters may be asked before they have a shape.
+OF_LAZY = ("to", "cuda", "cpu", "copy_", "get_device")
 
 
 def install(machine: Machine) -> None:

@@ -69,9 +69,8 @@ def run_all(python: Path, everything: bool) -> int:
     done = {}
     # Those beside run one after the other, and are told when the others have ended.
     with ThreadPoolExecutor(1) as one:
-        waiting = {
-            stage: one.submit(run_stage, python, stage, subprocess.PIPE) for stage in chosen if stage.beside
-        }
+        beside = [stage for stage in chosen if stage.beside]
+        waiting = {stage: one.submit(run_stage, python, stage, subprocess.PIPE) for stage in beside}
         for stage in chosen:
             if not stage.beside:
                 say(head(stage))

@@ -24,9 +24,8 @@ def main() -> None:
     """Write constraints.txt."""
     versions = closure(requirements.requirements(EXTRAS))
     lines = [pin(name, version) for name, version in sorted(versions.items()) if _pinned(name)]
-    system = (
-        f"Python {'.'.join(platform.python_version_tuple()[:2])}, {platform.system()} {platform.machine()}"
-    )
+    python = ".".join(platform.python_version_tuple()[:2])
+    system = f"Python {python}, {platform.system()} {platform.machine()}"
     header = [
         "# The versions that were tested together. Made by `python3 course.py constraints`",
         f"# from the environment in which `python3 course.py test-all` passed: {system}.",

@@ -128,7 +128,7 @@ def _classifier() -> tuple[nn.Module, list[str]]:
 def _waiting_copies(seen: Seen, pinned: bool) -> Tally:
     """Return the copies to the GPU that the CPU waited for, from pinned or from ordinary memory."""
     up = (one for one in seen.trace.copies if one.waits and one.source == "cpu")
-    return tally((one.count, one.nbytes, one.line) for one in up if bool(one.pinned) is pinned)
+    return tally(one for one in up if bool(one.pinned) is pinned)
 
 
 def _reads_too_early(seen: Seen) -> str:

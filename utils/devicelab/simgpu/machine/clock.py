@@ -81,11 +81,8 @@ class Clock:
         self.time += DISPATCH + kernels * LAUNCH
         self.high += DISPATCH_HIGH + kernels * LAUNCH_HIGH
         if kernels:
-            low, seconds, high = (
-                kernels * KERNEL_LOW + work / spread,
-                kernels * KERNEL + work,
-                kernels * KERNEL_HIGH + work * spread,
-            )
+            seconds = kernels * KERNEL + work
+            low, high = kernels * KERNEL_LOW + work / spread, kernels * KERNEL_HIGH + work * spread
             self._current[index].add(self, low, seconds, high)
             if self.watchers:
                 self._worked(index, "kernel", seconds)

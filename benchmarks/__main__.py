@@ -10,8 +10,8 @@ on a busy one they mean little.
 """
 
 import argparse
-import importlib.util
 import json
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -30,11 +30,8 @@ def names() -> list[str]:
 
 def rows_of(name: str) -> list[Row]:
     """Run one benchmark in this process; one without `ratios` has no row."""
-    spec = importlib.util.spec_from_file_location(f"bench_{name}", HERE / f"bench_{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return list(module.ratios()) if hasattr(module, "ratios") else []
+    ratios = runpy.run_path(str(HERE / f"bench_{name}.py")).get("ratios")
+    return list(ratios()) if ratios else []
 
 
 def measured(chosen: Sequence[str]) -> Iterator[tuple[str, list[Row] | None, str]]:

@@ -3,12 +3,12 @@
 `python -m benchmarks.bench_explain` prints the slowest texts.
 """
 
-import time
 from collections.abc import Iterator
 
 import torch
 from torch import nn
 
+from benchmarks.shared import cpu_seconds
 from devicelab import simulate_gpu
 from devicelab.explain import explain
 
@@ -43,13 +43,7 @@ def texts(size: int) -> Iterator[tuple[str, str]]:
 
 def seconds(error: object, rounds: int = 1) -> float:
     """Return the processor's seconds that explaining takes, the shortest of some rounds."""
-    return min(_once(error) for _ in range(rounds))
-
-
-def _once(error: object) -> float:
-    began = time.process_time()
-    explain(error)
-    return time.process_time() - began
+    return min(cpu_seconds(lambda: explain(error)) for _ in range(rounds))
 
 
 def mixed(layers: int) -> BaseException:

@@ -1,6 +1,6 @@
 """What Python, modules, autograd and the optimizer cost the host for each operator that is dispatched.
 
-    python benchmarks/bench_host_overhead.py
+    python -m benchmarks.bench_host_overhead
 
 Small training steps on one CPU core, where the operators themselves take next to no time. The constant DISPATCH of
 devicelab.costs is read off this table (measured, this machine).
@@ -11,40 +11,30 @@ from timeit import repeat
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.shared import Empty, layers, step_of
 
 
-class Counter(TorchDispatchMode):
+class Counter(Empty):
     """Counts dispatched operators."""
 
     count = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.count += 1
-        return func(*args, **(kwargs or {}))
-
-
-def step_of(model: nn.Module, data: torch.Tensor, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    """Return one training step; foreach as CUDA chooses it."""
-
-    def step() -> None:
-        optimizer.zero_grad()
-        model(data).square().mean().backward()
-        optimizer.step()
-
-    return step
+        return super().__torch_dispatch__(func, types, args, kwargs)
 
 
 def cases() -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield names and steps of small models."""
+    """Yield names and steps of small models; foreach as CUDA chooses it."""
     for name, kind in (("SGD", torch.optim.SGD), ("Adam", torch.optim.Adam)):
-        linear = nn.Linear(10, 2)
-        deep = nn.Sequential(*[layer for _ in range(8) for layer in (nn.Linear(16, 16), nn.ReLU())])
         encoder = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
-        sizes = ((linear, (100, 10)), (deep, (8, 16)), (encoder, (2, 4, 16)))
-        for label, (model, shape) in zip(("Linear(10, 2)", "8 layers", "encoder layer"), sizes, strict=True):
-            optimizer = kind(model.parameters(), lr=0.01, foreach=True)
-            yield f"{label}, {name}", step_of(model, torch.randn(shape), optimizer)
+        for label, model, shape in (
+            ("Linear(10, 2)", nn.Linear(10, 2), (100, 10)),
+            ("8 layers", layers(8, 16), (8, 16)),
+            ("encoder layer", encoder, (2, 4, 16)),
+        ):
+            yield f"{label}, {name}", step_of(model, torch.randn(shape), kind, foreach=True)
 
 
 def main() -> None:

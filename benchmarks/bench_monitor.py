@@ -1,6 +1,6 @@
 """What `lab.monitor()` takes from the work that it watches: the CPU time of its thread, as a share of one core.
 
-    python benchmarks/bench_monitor.py
+    python -m benchmarks monitor
 
 A sample reads every core and, where there is one, the GPU's driver; it is taken ten times a second. On the simulated card
 the work itself tells the monitor of each kernel: that is compared with the same work unwatched, in turns.
@@ -57,8 +57,3 @@ def ratios() -> Iterator[tuple[str, float, float]]:
     yield "the monitor's thread, share of one core", share_of_a_core(), SHARE
     if not torch.cuda.is_available():
         yield "tiny simulated kernels, watched to unwatched", watched_to_unwatched(), SLOWER
-
-
-if __name__ == "__main__":
-    for name, value, bound in ratios():
-        print(f"{name:<50}{value:8.4f}, bound {bound}")

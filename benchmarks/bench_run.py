@@ -1,6 +1,6 @@
 """What `python -m devicelab run` costs a script of very small operators: reinforcement learning, one observation at a time.
 
-    python benchmarks/bench_run.py
+    python -m benchmarks run
 
 CPU time of one thread, the best of several rounds, by turns; only the ratios mean something. With `--simulate-gpu` the card's
 own share comes on top, which for such operators is larger than the watching.
@@ -8,11 +8,12 @@ own share comes on top, which for such operators is larger than the watching.
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from time import process_time
+from functools import partial
 
 import torch
 from torch import nn
 
+from benchmarks.shared import cpu_seconds, in_turns
 from devicelab import simulate_gpu, trace
 
 ROUNDS, STEPS = 10, 50
@@ -47,23 +48,13 @@ def seconds(watch: bool, simulate: bool) -> float:
     with simulate_gpu() if simulate else nullcontext(), trace(early=True) if watch else nullcontext():
         episode = learner("cuda" if simulate else "cpu")
         episode()
-        begin = process_time()
-        episode()
-        return process_time() - begin
+        return cpu_seconds(episode)
 
 
 def ratios() -> Iterator[tuple[str, float, float]]:
     """Yield name, value and bound."""
     torch.set_num_threads(1)
     kinds = {"plain": (False, False), "run": (True, False), "run --simulate-gpu": (True, True)}
-    best = dict.fromkeys(kinds, float("inf"))
-    for _ in range(ROUNDS):
-        for name, kind in kinds.items():
-            best[name] = min(best[name], seconds(*kind))
+    best = in_turns({name: partial(seconds, *kind) for name, kind in kinds.items()}, ROUNDS)
     for name, bound in BOUNDS.items():
         yield f"{name} to plain, reinforcement learning", best[name] / best["plain"], bound
-
-
-if __name__ == "__main__":
-    for name, value, bound in ratios():
-        print(f"{name:<60}{value:>9.2f}  at most {bound}")

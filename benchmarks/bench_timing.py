@@ -1,13 +1,12 @@
 """`lab.timeit` beside torch.utils.benchmark on the same work, and how long a default `lab.compare()` takes.
 
-    python benchmarks/bench_timing.py
+    python -m benchmarks timing
 
 The two timers take turns, so that a change of the machine's speed meets both, with equally many calls in a sample: on a
 busy machine longer samples hold more waiting. The ratio is the median over the rounds.
 Measured on this machine, on the CPU with one thread, or on its GPU where there is one.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
@@ -59,14 +58,3 @@ def ratios() -> Iterator[tuple[str, float, float]]:
     for name, fn in works(device):
         yield f"timeit to torch.utils.benchmark, {name} on {device}, factor", agreement(fn), AGREE
     yield "a default compare(), s", seconds_of_compare(), COMPARE
-
-
-def main() -> int:
-    """Print each value with its bound."""
-    for name, value, bound in ratios():
-        print(f"{name}: {value:.3f} (at most {bound:g}), measured", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

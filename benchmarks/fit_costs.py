@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import exp, log
+from operator import attrgetter
 from pathlib import Path
 from statistics import mean, median
 from typing import Any, NamedTuple
@@ -27,9 +28,8 @@ from devicelab.costs.reached import BENCHMARK, DATASHEET, LATENCIES, LEAST, LOW_
 from devicelab.gpus import Card, find, gpus
 from devicelab.operators import BATCHED, GENERIC, MATMUL, ROWS
 
-STOPWATCH = (
-    18e-6  # what two events around one operator add; the pointwise operators of all five cards agree on it
-)
+# What two events around one operator add; the pointwise operators of all five cards agree on it.
+STOPWATCH = 18e-6
 SHORTEST = 0.1e-3  # seconds; shorter latencies say more about the stopwatch than about the card
 TERA, GIB = 1e12, 2**30
 aten = torch.ops.aten
@@ -129,9 +129,10 @@ def errors(rows: list[Row], card: Card, constants: Constants) -> list[float]:
     ]
 
 
-def compass(
-    loss: Callable[[list[float]], float], start: list[float], step: float, least: float
-) -> list[float]:
+Loss = Callable[[list[float]], float]
+
+
+def compass(loss: Loss, start: list[float], step: float, least: float) -> list[float]:
     """Return the point near `start` where `loss` is least: each coordinate in turn, a step up or down, ever smaller steps."""
     point, best, steps = list(start), loss(start), [step] * len(start)
     while max(steps) > least:
@@ -193,16 +194,8 @@ class Fit:
         if not any(self.rows[card, family] for card in self.cards):
             return
         before = self.constants
-        best = compass(loss, [value_of(before, name) for name in names], 0.3, 0.02)
+        best = compass(loss, [attrgetter(name)(before) for name in names], 0.3, 0.02)
         loss(best)
-
-
-def value_of(constants: Constants, name: str) -> float:
-    """Return a constant by its dotted name."""
-    value: Any = constants
-    for part in name.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def changed(constants: Constants, names: list[str], values: list[float]) -> Constants:
@@ -275,8 +268,9 @@ def line_of(rows: list[Row], card: Card, constants: Constants, family: int) -> L
 
 def table(title: str, lines: list[Line]) -> None:
     """Print the errors of each card and family, and of all together."""
+    print(f"\n{title}")
     print(
-        f"\n{title}\n| card | known by | operators | n | mean error | bias | in the range | high / low | bare roofline |"
+        "| card | known by | operators | n | mean error | bias | in the range | high / low | bare roofline |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     lines = [line for line in lines if line.logs]
@@ -290,13 +284,12 @@ def table(title: str, lines: list[Line]) -> None:
 
 def summary(lines: list[Line], name: str = "") -> str:
     """Return the cells of a table's line."""
-    logs = [value for line in lines for value in line.logs]
-    ranges = [value for line in lines for value in line.ranges]
-    ratios = [exp(value) - 1 for value in logs]
+    all_of = merged(lines)
+    ratios = [exp(value) - 1 for value in all_of.logs]
     return (
-        f"| {name or FAMILIES[lines[0].family]} | {len(logs)} | {mean(map(abs, ratios)):.1%} | {mean(ratios):+.1%} "
-        f"| {mean(held for held, _ in ranges):.0%} | {median(width for _, width in ranges):.2f} "
-        f"| {mean(abs(exp(value) - 1) for line in lines for value in line.bare):.0%} |"
+        f"| {name or FAMILIES[all_of.family]} | {len(ratios)} | {mean(map(abs, ratios)):.1%} | {mean(ratios):+.1%} "
+        f"| {mean(held for held, _ in all_of.ranges):.0%} | {median(width for _, width in all_of.ranges):.2f} "
+        f"| {mean(abs(exp(value) - 1) for value in all_of.bare):.0%} |"
     )
 
 
@@ -305,23 +298,17 @@ def other_sizes(rows: list[Row], cards: list[Card]) -> list[Line]:
     halves: tuple[list[Row], list[Row]] = [], []
     for card in cards:
         for name in {row.name for row in rows}:
-            ordered = sorted(
-                (row for row in rows if (row.card, row.name) == (card.name, name)), key=lambda r: r.seconds
-            )
-            halves[0].extend(ordered[: len(ordered) // 2])
-            halves[1].extend(ordered[len(ordered) // 2 :])
-    lines = []
-    for fitted, tried in (halves, halves[::-1]):
-        fit = Fit(fitted, cards)
-        lines += [
-            line_of(tried, card, fit.constants, family) for card in fit.cards.values() for family in FAMILIES
-        ]
-    return [merged([line for line in lines if (line.card, line.family) == (card.name, family)])
+            chosen = [row for row in rows if (row.card, row.name) == (card.name, name)]
+            chosen.sort(key=lambda row: row.seconds)
+            halves[0].extend(chosen[: len(chosen) // 2])
+            halves[1].extend(chosen[len(chosen) // 2 :])
+    fits = [(Fit(fitted, cards), tried) for fitted, tried in (halves, halves[::-1])]
+    return [merged([line_of(tried, fit.cards[card.name], fit.constants, family) for fit, tried in fits])
             for card in cards for family in FAMILIES]  # fmt: skip
 
 
 def merged(lines: list[Line]) -> Line:
-    """Return lines of one card and family as one."""
+    """Return several lines as one, named as the first of them."""
     logs = [value for line in lines for value in line.logs]
     ranges = [value for line in lines for value in line.ranges]
     return lines[0]._replace(logs=logs, ranges=ranges, bare=[value for line in lines for value in line.bare])
@@ -373,14 +360,11 @@ def main() -> None:
     table("Cards held out in turn, with the datasheet alone", sheets)
     if given.unseen:
         unseen = read_unseen(given.unseen, rows)
-        table(
-            "Sizes that no fit has seen, with the constants as the package holds them",
-            tried(unseen, [*INDEPENDENT]),
-        )
-        table(
-            "Cards that no fit has seen, their fractions from an independent benchmark",
-            tried(unseen, [*UNSEEN]),
-        )
+        for title, names in (
+            ("Sizes that no fit has seen, with the constants as the package holds them", INDEPENDENT),
+            ("Cards that no fit has seen, their fractions from an independent benchmark", UNSEEN),
+        ):
+            table(title, tried(unseen, [*names]))
     print("\nFactors that hold the truth nine times in ten, for devicelab.costs.reached")
     low, old = {card.name for card in cards if (card.watts or 0) < LOW_WATTS}, {card.name for card in PASCAL}
     for name, lines in ((LATENCIES, sizes), (BENCHMARK, bench), (DATASHEET, sheets)):

@@ -8,14 +8,13 @@ from devicelab import simulate_gpu
 from devicelab.course.question import cells
 
 SETUP = """
-from devicelab.course.question import NotYet, Question, exercise
+from devicelab.course.question import NotYet, exercise
 
 def judge(f):
     if f() != 4:
         raise NotYet("That is not 4.")
 
-q1, q2 = (Question(judge, "Start.", "Right.", ("Which?",), "four") for _ in range(2))
-exercise(1, q1, q2)
+q1, q2 = exercise(1, judge, judge)
 """
 RIGHT = "def four():\n    return 4"
 CHECK = "q1.check(four)"
@@ -99,7 +98,7 @@ def judge_two(f, g):
     if f() + g() != 4:
         raise NotYet("No.")
 
-(q3,) = exercise(2, Question(judge_two, "Start.", "Right.", ("Which?",), "two"))
+(q3,) = exercise(2, judge_two)
 
 def one():
     return 1

@@ -198,7 +198,7 @@ def test_a_prediction_takes_the_words_that_were_asked_for(said):
 
 
 def test_a_predicted_device_may_be_a_device():
-    judge = device_prediction(lambda: {"x": "cuda"}, {"x": "Who moved it?"})
+    judge = device_prediction(lambda: {"x": torch.ones(1, device="cuda")}, {"x": "Who moved it?"})
     for said in ("cuda", "cuda:0", torch.device("cuda"), torch.device("cuda", 0)):
         judge({"x": said})
     with pytest.raises(NotYet, match="x was not on cpu: Who moved it"):

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from tools.notebooks.ledger import BEGIN, END, README, table, with_ledger
+from tools.notebooks.ledger import README, table, with_ledger
 from tools.notebooks.nbfiles import LESSONS, read
+from tools.setup.say import Stop
 
 KINDS = (
     "measured",
@@ -60,6 +61,6 @@ def test_every_link_of_the_readmes_table_leads_somewhere():
 def test_another_table_is_noticed_and_missing_markers_are_refused():
     text = README.read_text(encoding="utf-8")
     assert with_ledger(text, table().replace("wrong", "right")) != text
-    for marker in (BEGIN, END):
-        with pytest.raises(ValueError, match="once each"):
+    for marker in ("<!-- ledger:begin -->", "<!-- ledger:end -->"):
+        with pytest.raises(Stop, match="once each"):
             with_ledger(text.replace(marker, ""), table())

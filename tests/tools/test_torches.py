@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tools import cli
 from tools.notebooks import versions
+from tools.notebooks.marks import filled
 from tools.notebooks.nbfiles import write
 from tools.proof import torches as proof
 from tools.proof.torches import Counts, Result, device_tests
@@ -278,16 +279,15 @@ def test_a_newer_result_takes_the_place_of_the_older_and_versions_are_in_order(t
 def test_the_pages_hold_the_recorded_table():
     for page in versions.PAGES:
         text = page.read_text(encoding="utf-8")
-        assert versions.with_table(text, versions.table(versions.read())) == text, (
-            "run python -m tools.notebooks.versions"
-        )
+        table = versions.table(versions.read())
+        assert filled(text, "torches", table) == text, "run python -m tools.notebooks.versions"
 
 
 def test_another_table_is_noticed_and_a_page_without_marks_refused():
     text = versions.PAGES[0].read_text(encoding="utf-8")
-    assert versions.with_table(text, versions.table([result("2.8.0", 1)])) != text
+    assert filled(text, "torches", versions.table([result("2.8.0", 1)])) != text
     with pytest.raises(Stop, match="once each"):
-        versions.with_table("no marks", "")
+        filled("no marks", "torches", "")
 
 
 @pytest.mark.skipif(not versions.read(), reason="no run is recorded yet")

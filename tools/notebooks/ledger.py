@@ -3,11 +3,11 @@
 import re
 from pathlib import Path
 
+from tools.notebooks.marks import filled
 from tools.notebooks.nbfiles import LESSONS, ROOT, read
 
 README = ROOT / "README.md"
 LESSON = LESSONS / "10_rescue_the_script.ipynb"
-BEGIN, END = "<!-- ledger:begin -->", "<!-- ledger:end -->"
 SUMMARY = "<summary>The article's seven claims: what came of them, and what each verdict rests on</summary>"
 
 
@@ -18,11 +18,8 @@ def table(lesson: Path = LESSON) -> str:
 
 
 def with_ledger(readme: str, ledger: str) -> str:
-    """Return the README with this table between its two markers; raise ValueError unless each marker stands in it once."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise ValueError(f"README.md should hold {BEGIN} and {END}, once each.")
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}\n<details>\n{SUMMARY}\n\n{ledger}\n\n</details>\n{END}{rest.split(END)[1]}"
+    """Return the README with this table between its two marks."""
+    return filled(readme, "ledger", f"<details>\n{SUMMARY}\n\n{ledger}\n\n</details>")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from tools.notebooks.marks import filled
 from tools.setup.lab import first_lesson
 from tools.setup.say import ROOT, Stop, say
 
@@ -20,7 +21,6 @@ PAGES = ("README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
 NOTEBOOK_FOLDERS = ("notebooks", "solutions", "exercises")
 BADGES, COLAB = "badges", "colab"  # the ids of the two cells
 BINDER_BADGE = "https://mybinder.org/badge_logo.svg"
-LAUNCH = re.compile("(<!-- launch:begin -->).*?(<!-- launch:end -->)", re.DOTALL)
 COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 
@@ -74,12 +74,9 @@ def main(settings: Sequence[str], root: Path = ROOT) -> int:
     """Write the address everywhere, after changing it when `settings` holds REPO=org/name or REF=tag."""
     old = read_place(root)
     new = replace(old, **_parsed(settings))
-    changed = [
-        path for path in _texts(root) if _rewrite(path, _page(path, rewritten(_read(path), old, new), new))
-    ]
-    changed += [
-        path for path in _notebooks(root) if _rewrite(path, with_cells(_read(path), target(path), new))
-    ]
+    texts = {path: _page(path, rewritten(_read(path), old, new), new) for path in _texts(root)}
+    texts |= {path: with_cells(_read(path), target(path), new) for path in _notebooks(root)}
+    changed = [path for path, text in texts.items() if _rewrite(path, text)]
     for path in changed:
         say(f"  {path.relative_to(root).as_posix()}")
     say(f"{len(changed)} files changed; the links lead to {new.repo} at {new.ref}.")
@@ -96,26 +93,18 @@ def _parsed(settings: Sequence[str]) -> dict[str, str]:
 
 def rewritten(text: str, old: Place, new: Place) -> str:
     """Return `text` with every address of the old place changed to the new one."""
-    text = text.replace(
-        f"mybinder.org/v2/gh/{old.repo}/{old.ref}", f"mybinder.org/v2/gh/{new.repo}/{new.ref}"
-    )
+    text = text.replace(f"v2/gh/{old.repo}/{old.ref}", f"v2/gh/{new.repo}/{new.ref}")
     text = text.replace(f"{old.repo}/blob/{old.ref}/", f"{new.repo}/blob/{new.ref}/")
     text = text.replace(f"{old.github()}@{old.ref}", f"{new.github()}@{new.ref}")
     text = text.replace(f'ref = "{old.ref}"', f'ref = "{new.ref}"')
     return text.replace(old.repo, new.repo)
 
 
-def with_launch(text: str, badges: str) -> str:
-    """Return README.md's text with the badges of the first lesson between its marks."""
-    if len(LAUNCH.findall(text)) != 1:
-        raise Stop(
-            "README.md must hold <!-- launch:begin --> and <!-- launch:end --> once each, in this order."
-        )
-    return LAUNCH.sub(lambda found: f"{found[1]}\n{badges}\n{found[2]}", text)
-
-
 def _page(path: Path, text: str, place: Place) -> str:
-    return with_launch(text, place.badges(first_lesson(path.parent))) if path.name == "README.md" else text
+    """Return a page's text; README.md opens the first lesson."""
+    return (
+        filled(text, "launch", place.badges(first_lesson(path.parent))) if path.name == "README.md" else text
+    )
 
 
 def target(path: Path) -> str:

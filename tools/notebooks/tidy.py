@@ -13,13 +13,8 @@ from tools.notebooks.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "(Run this cell: what appears here needs a running kernel.)"
-STAMPS = (
-    "papermill",
-    "execution",
-    "ExecuteTime",
-    "scrolled",
-    "trusted",
-)  # what tools leave in cells they ran
+# What tools leave in cells they ran.
+STAMPS = ("papermill", "execution", "ExecuteTime", "scrolled", "trusted")
 
 
 def without_paths(text: str) -> str:
@@ -126,9 +121,8 @@ def compared(cell: NotebookNode) -> list[tuple[str, str]]:
     for output in cell.outputs:
         found += [(output.name, output.text)] if output.output_type == "stream" else []
         found += [(key, output[key]) for key in ("ename", "evalue") if key in output]
-        found += [
-            (k, str(v)) for k, v in output.get("data", {}).items() if k not in ("image/png", "image/jpeg")
-        ]
+        data = output.get("data", {}).items()
+        found += [(kind, str(value)) for kind, value in data if kind not in ("image/png", "image/jpeg")]
     for rule, replacement in sanitize_rules():
         found = [(kind, rule.sub(replacement, text)) for kind, text in found]
     return sorted(found, key=lambda pair: pair[0])

@@ -4,16 +4,14 @@
 """
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.setup.say import ROOT, Stop, say
+from tools.notebooks.marks import filled
+from tools.setup.say import ROOT, say
 
 RECORDED = ROOT / "tools" / "proof" / "torches.json"
 PAGES = (ROOT / "docs" / "versions.md", ROOT / "README.md")
-BEGIN, END = "<!-- torches:begin -->", "<!-- torches:end -->"
-BLOCK = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
 HEAD = "| PyTorch | Python | Tests passed | failed | skipped | Cells passed | failed | Seconds | Date |"
 
 
@@ -37,17 +35,10 @@ def table(rows: Sequence[dict]) -> str:
     return "\n".join([HEAD, "|---|---|" + "--:|" * 6 + "---|", *map(_line, rows)])
 
 
-def with_table(text: str, block: str) -> str:
-    """Return a page's text with the table between the marks."""
-    if len(BLOCK.findall(text)) != 1:
-        raise Stop(f"A page must hold {BEGIN} and {END} once each, in this order.")
-    return BLOCK.sub(lambda _: f"{BEGIN}\n{block}\n{END}", text)
-
-
 def main() -> None:
     """Write the pages."""
     for page in PAGES:
-        text = with_table(page.read_text(encoding="utf-8"), table(read()))
+        text = filled(page.read_text(encoding="utf-8"), "torches", table(read()))
         page.write_text(text, encoding="utf-8", newline="\n")
         say(f"{page.relative_to(ROOT).as_posix()}: written")
 

@@ -17,20 +17,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from tools.setup.say import ROOT
 
-PRELOADED = (
-    "torch",
-    "torch._dynamo",
-    "ipykernel.ipkernel",
-)  # every optimizer imports torch._dynamo; a kernel, the last
+# Every optimizer imports torch._dynamo; a kernel, the last.
+PRELOADED = ("torch", "torch._dynamo", "ipykernel.ipkernel")
 READ_AT_START = ("PYTHON", "LD_", "OMP_", "KMP_", "MKL_", "TORCH", "PYTORCH", "MALLOC")
 CARDS = ("/dev/nvidiactl", "/dev/dxg")  # CUDA does not survive a fork
 LAUNCHER = ["-m", "ipykernel_launcher"]
@@ -49,9 +46,8 @@ def server() -> tuple[socket.socket, dict[str, str]] | None:
         return None
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tools.notebooks.warm"], cwd=ROOT, stdin=its.fileno()
-        )
+        command = [sys.executable, "-m", "tools.notebooks.warm"]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=its.fileno())
     atexit.register(end, ours, process)
     return ours, read_at_start(os.environ)
 
@@ -81,9 +77,8 @@ class Forked:
         if self.returncode is None:
             if not select.select([self._report], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired("a forked Python", timeout or 0.0)
-            status = (
-                self._report.recv(MESSAGE) or signal.SIGKILL
-            )  # nothing: its keeper was killed, and it with it
+            # Nothing: its keeper was killed, and it with it.
+            status = self._report.recv(MESSAGE) or signal.SIGKILL
             self.returncode = os.waitstatus_to_exitcode(int(status))
             self.forget()
         return self.returncode
@@ -120,13 +115,13 @@ wanted: ContextVar[bool] = ContextVar("wanted", default=False)  # each asyncio t
 
 
 def fork(
-    arguments: Sequence[str], variables: Mapping[str, str], folder: str, streams: Sequence[int]
+    arguments: list[str], variables: Mapping[str, str], folder: str, streams: list[int]
 ) -> Forked | None:
     """Fork a Python with these arguments and streams (input, output, errors); None where one must be started anew."""
     there = server()
     if there is None or read_at_start(variables) != there[1]:
         return None
-    return Forked(there[0], [list(arguments), dict(variables), folder], streams)
+    return Forked(there[0], [arguments, dict(variables), folder], streams)
 
 
 def run(
@@ -134,23 +129,18 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Do what subprocess.run([sys.executable, *arguments], capture_output=True, text=True) does."""
     variables, folder = dict(os.environ if env is None else env), str(cwd or Path.cwd())
-    with (
-        open(os.devnull) as nothing,
-        tempfile.TemporaryFile("w+") as out,
-        tempfile.TemporaryFile("w+") as err,
-    ):
-        child = fork(arguments, variables, folder, [nothing.fileno(), out.fileno(), err.fileno()])
+    command = [sys.executable, *arguments]
+    with open(os.devnull) as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        child = fork(command[1:], variables, folder, [nothing.fileno(), out.fileno(), err.fileno()])
         if child is None:
-            command = [sys.executable, *arguments]
-            return subprocess.run(
-                command, env=variables, cwd=folder, capture_output=True, text=True, timeout=timeout
-            )
+            where: Any = {"env": variables, "cwd": folder, "timeout": timeout}
+            return subprocess.run(command, capture_output=True, text=True, **where)
         try:
             code = child.wait(timeout)
         finally:
             child.kill()
         out.seek(0), err.seek(0)
-        return subprocess.CompletedProcess([sys.executable, *arguments], code, out.read(), err.read())
+        return subprocess.CompletedProcess(command, code, out.read(), err.read())
 
 
 @contextlib.contextmanager

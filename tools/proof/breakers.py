@@ -4,6 +4,7 @@ import ast
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 MOVES = {"to", "cuda", "cpu", "pin_memory"}
 KEYWORDS = {"device", "non_blocking", "pin_memory", "map_location", "device_type", "persistent"}
@@ -75,10 +76,7 @@ def _attributes(node: ast.Attribute) -> Iterator[tuple[str, ast.expr]]:
     text = ast.unparse(node)
     if node.attr == "device":
         for kind in ("cpu", "cuda"):
-            yield (
-                f"{text} replaced by {kind!r}",
-                ast.parse(f"torch.device({kind!r})", mode="eval").body,
-            )
+            yield f"{text} replaced by {kind!r}", ast.parse(f"torch.device({kind!r})", mode="eval").body
         yield f"{text} without its number", ast.Attribute(node, "type", ast.Load())
     elif text.endswith(".device.type"):
         yield f"{text} compared without .type", node.value
@@ -106,17 +104,18 @@ def _calls(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
                 yield "device= set to 'cpu'", _with(node, keywords=cpu)
 
 
-def _with(
-    node: ast.Call, args: list[ast.expr] | None = None, keywords: list[ast.keyword] | None = None
-) -> ast.Call:
-    return ast.Call(
-        node.func, node.args if args is None else args, node.keywords if keywords is None else keywords
-    )
+def _with(node: ast.Call, **changes: list) -> ast.Call:
+    return ast.Call(**(vars(node) | changes))
 
 
-def is_move(node: ast.AST) -> bool:
+def method(node: ast.AST | None) -> str:
+    """Return the name of the method that a node calls, such as "to"; an empty text for what is no such call."""
+    return node.func.attr if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else ""
+
+
+def is_move(node: ast.AST | None) -> bool:
     """Say whether a node is a call such as x.to(device) or model.cuda()."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MOVES
+    return method(node) in MOVES
 
 
 def _replacing_by(new: ast.AST) -> Change:
@@ -138,9 +137,10 @@ def _replace(old: ast.AST, new: ast.AST, tree: ast.AST) -> None:
 def _statements(node: ast.stmt) -> Iterator[tuple[str, Change]]:
     if isinstance(node, (ast.FunctionDef, ast.ClassDef, *LOOPS, ast.If, ast.With, ast.Return)):
         return
-    if isinstance(node, ast.Expr) and _registers(node.value):
+    called = method(node.value) if isinstance(node, ast.Expr) else ""
+    if called == "register_buffer" and isinstance(node.value.args[0], ast.Constant):  # type: ignore[attr-defined]
         yield "a buffer made a plain attribute", _unregister
-    if isinstance(node, ast.Expr) and _waits(node.value):
+    if called == "synchronize":
         yield "the wait left out", lambda old, tree: _replace(old, ast.Pass(), tree)
         yield "waited one line earlier", _moving(-1)
         yield "waited one line later", _moving(1)
@@ -152,19 +152,6 @@ def _statements(node: ast.stmt) -> Iterator[tuple[str, Change]]:
         yield "the move left out", lambda old, tree: _replace(old, ast.Pass(), tree)
     yield "moved after its use", _move_after_use
     yield "moved anew at each use in the loop", _move_at_each_use
-
-
-def _registers(value: ast.expr) -> bool:
-    is_call = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute)
-    return is_call and value.func.attr == "register_buffer" and isinstance(value.args[0], ast.Constant)  # type: ignore[attr-defined]
-
-
-def _waits(value: ast.expr) -> bool:
-    return (
-        isinstance(value, ast.Call)
-        and isinstance(value.func, ast.Attribute)
-        and value.func.attr == "synchronize"
-    )
 
 
 def _moving(lines: int) -> Change:
@@ -196,8 +183,8 @@ def _block(old: ast.AST, tree: ast.AST) -> tuple[list[ast.stmt], int]:
 
 def _moved(statement: ast.stmt) -> tuple[str, ast.Call] | None:
     """Return the name that a statement moves, with the call: `x = x.to(device)` or `x.to(device)`."""
-    call = getattr(statement, "value", None)
-    if call is None or not is_move(call) or not isinstance(call.func.value, ast.Name):
+    call: Any = getattr(statement, "value", None)
+    if not is_move(call) or not isinstance(call.func.value, ast.Name):
         return None
     return call.func.value.id, call
 

@@ -67,12 +67,10 @@ def run_all(python: Path, everything: bool) -> int:
     """Run all stages and return 0 only if every one of them passed."""
     chosen = stages(everything)
     done = {}
-    with ThreadPoolExecutor(
-        1
-    ) as one:  # those beside run one after the other, and are told when the others have ended
-        waiting = {
-            stage: one.submit(run_stage, python, stage, subprocess.PIPE) for stage in chosen if stage.beside
-        }
+    # Those beside run one after the other, and are told when the others have ended.
+    with ThreadPoolExecutor(1) as one:
+        beside = [stage for stage in chosen if stage.beside]
+        waiting = {stage: one.submit(run_stage, python, stage, subprocess.PIPE) for stage in beside}
         for stage in chosen:
             if not stage.beside:
                 say(head(stage))
@@ -107,9 +105,8 @@ def run_tool(python: Path, chosen: argparse.Namespace) -> int:
     """Run the module of tools/ that a command stands for, in the Python that has the course."""
     notebooks = chosen.command == "notebooks"
     variables = {**os.environ, "REFRESH": "1"} if notebooks and chosen.refresh else dict(os.environ)
-    paths = [
-        str(Path(path).resolve()) for path in getattr(chosen, "paths", ())
-    ]  # given from where the person is
+    # Given from where the person is.
+    paths = [str(Path(path).resolve()) for path in getattr(chosen, "paths", ())]
     modes = ["--modes", chosen.modes] if getattr(chosen, "modes", None) else []
     command = [str(python), "-m", f"tools.{TOOLS[chosen.command]}", *paths, *modes]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode

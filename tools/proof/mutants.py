@@ -13,13 +13,14 @@ import io
 import linecache
 import os
 import re
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from nbformat import NotebookNode
@@ -56,9 +57,8 @@ class Tried:
     def faults(self) -> list[str]:
         """One sentence for each thing that must not be."""
         few = [f"{self.name}: only {self.caught} mutants change anything, {FEWEST} are wanted"]
-        return [f"{self.name}: PASSED although {line}" for line in self.passed] + (
-            few if self.caught < FEWEST else []
-        )
+        passed = [f"{self.name}: PASSED although {line}" for line in self.passed]
+        return passed + (few if self.caught < FEWEST else [])
 
 
 def run_cell(source: str, namespace: dict[str, Any], name: str) -> Any:
@@ -177,43 +177,32 @@ def plain(value: Any) -> Any:
 
 def try_all(paths: list[Path]) -> list[Tried]:
     """Try all mutants of these solutions on a simulated GPU, with progress in a folder of its own."""
-    results: list[Tried] = []
-    with tempfile.TemporaryDirectory() as folder, simulate_gpu("Tesla T4"):
-        before = os.environ.get("DEVICELAB_HOME")
-        os.environ["DEVICELAB_HOME"] = folder
-        try:
-            for path in paths:
-                results += try_solution(path)
-        finally:
-            os.environ.pop("DEVICELAB_HOME")
-            if before is not None:
-                os.environ["DEVICELAB_HOME"] = before
-    return results
+    with (
+        TemporaryDirectory() as folder,
+        simulate_gpu("Tesla T4"),
+        patch.dict(os.environ, DEVICELAB_HOME=folder),
+    ):
+        return [tried for path in paths for tried in try_solution(path)]
 
 
 def report(results: list[Tried]) -> list[str]:
     """Return the table, the equivalent mutants, and one sentence about each fault."""
     lines = ["question  mutants  caught  equivalent  passed"]
-    lines += [
-        f"{one.name:<8} {one.total:8} {one.caught:7} {len(one.equivalent):11} {len(one.passed):7}"
-        for one in results
-    ]
-    lines += [f"equivalent, {one.name} {line}" for one in results for line in one.equivalent]
-    return lines
+    for one in results:
+        equivalent, passed = len(one.equivalent), len(one.passed)
+        lines.append(f"{one.name:<8} {one.total:8} {one.caught:7} {equivalent:11} {passed:7}")
+    return lines + [f"equivalent, {one.name} {line}" for one in results for line in one.equivalent]
 
 
 def counts(paths: list[Path], results: list[Tried]) -> str:
     """Return what the course's checks were tried with: the stored outputs of the solutions, and the mutants."""
-    cells = [
-        cell for path in paths for cell in read(path).cells if is_code(cell) and ".check(" in cell.source
-    ]
-    rejected = [cell for cell in cells if "wrong-answer" in tags(cell) and said(cell).startswith("Not yet.")]
-    accepted = [
-        cell for cell in cells if "other-right-answer" in tags(cell) and said(cell).startswith("Passed.")
-    ]
+    code = [cell for path in paths for cell in read(path).cells if is_code(cell)]
+    found = [(tags(cell), said(cell)) for cell in code if ".check(" in cell.source]
+    rejected = sum("wrong-answer" in kinds and words.startswith("Not yet.") for kinds, words in found)
+    accepted = sum("other-right-answer" in kinds and words.startswith("Passed.") for kinds, words in found)
     questions = {(path, name) for path in paths for name in CHECKED.findall(text_of(read(path)))}
     return (
-        f"{len(questions)} questions, {len(rejected)} wrong answers rejected, {len(accepted)} alternatives accepted; of "
+        f"{len(questions)} questions, {rejected} wrong answers rejected, {accepted} alternatives accepted; of "
         f"{len(results)} answers with device handling {sum(one.caught for one in results)} mutants were caught"
     )
 

@@ -6,7 +6,6 @@ import datetime
 import os
 import platform
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from tools.notebooks import versions
 from tools.proof import checks
 from tools.setup import torches
-from tools.setup.say import ROOT, Stop, say
+from tools.setup.say import ROOT, Stop, run, say
 from tools.setup.torches import Target
 
 LESSONS = {"first": "0[0-5]_*.ipynb", "all": "*.ipynb"}
@@ -104,22 +103,9 @@ def run_lessons(python: Path, log: Path, notebooks: list[Path]) -> Counts:
 
 def counted(command: list[str], log: Path) -> Counts:
     """Run pytest, show what it prints and keep it in `log`; return what its last line counts."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=os.environ | checks.ONE_THREAD,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    lines = []
-    for line in process.stdout or ():
-        lines.append(line)
-        say(line.rstrip("\n"))
-    log.write_text("".join(lines), encoding="utf-8")
-    last = next((line for line in reversed(lines) if SUMMARY.search(line)), "")
-    return counts(last, process.wait())
+    code, words = run(command, lambda line: line.rstrip("\n"), os.environ | checks.ONE_THREAD)
+    log.write_text(words, encoding="utf-8")
+    return counts(next(filter(SUMMARY.search, reversed(words.splitlines())), ""), code)
 
 
 def counts(last_line: str, code: int) -> Counts:
@@ -165,9 +151,8 @@ def row(result: Result) -> dict:
 
 def main(home: Path, chosen: argparse.Namespace) -> int:
     """Try the chosen targets one after the other, print the table, and keep it when asked; `home` has uv."""
-    results = [
-        try_one(home, wanted, chosen) for wanted in chosen.versions or map(torches.target, torches.TRIED)
-    ]
+    targets = chosen.versions or map(torches.target, torches.TRIED)
+    results = [try_one(home, wanted, chosen) for wanted in targets]
     say("\n".join(["", HEAD, *(result.line for result in results)]))
     for result in results:
         if result.failed and not result.broken:

@@ -15,11 +15,8 @@ from tools.setup.say import Stop, say
 
 EXTRAS = ("lab", "test", "browser", "interop")
 OLDEST_PYTHON = "3.11.0"
-UNPINNED = {
-    "devicelab",
-    "pip",
-    "setuptools",
-}  # setuptools also builds packages, each of which asks for its own
+# setuptools also builds packages, each of which asks for its own.
+UNPINNED = {"devicelab", "pip", "setuptools"}
 PLATFORM_ONLY = ("nvidia-", "cuda-", "triton")  # torch itself pins what it needs of these
 
 
@@ -27,9 +24,8 @@ def main() -> None:
     """Write constraints.txt."""
     versions = closure(requirements.requirements(EXTRAS))
     lines = [pin(name, version) for name, version in sorted(versions.items()) if _pinned(name)]
-    system = (
-        f"Python {'.'.join(platform.python_version_tuple()[:2])}, {platform.system()} {platform.machine()}"
-    )
+    python = ".".join(platform.python_version_tuple()[:2])
+    system = f"Python {python}, {platform.system()} {platform.machine()}"
     header = [
         "# The versions that were tested together. Made by `python3 course.py constraints`",
         f"# from the environment in which `python3 course.py test-all` passed: {system}.",

@@ -2,12 +2,11 @@
 
 import platform
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tools.setup.say import ROOT, Stop, say, this_command
+from tools.setup.say import ROOT, Stop, run, this_command
 
 NO_SPACE = re.compile(r"No space left on device|\[Errno 28\]|WinError 112|Disk quota exceeded")
 NO_NETWORK = re.compile(
@@ -25,18 +24,14 @@ WORTH_SHOWING = re.compile(
 def pip(python: Path, *arguments: str, show: bool = True) -> str:
     """Run pip, `show` large downloads as they begin, and return all it printed; raise Stop with a sentence when it fails."""
     command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if show and WORTH_SHOWING.match(line):
-            say(f"  {line.strip()[:100]}")
-    if process.wait():
-        raise failure("".join(lines))
-    return "".join(lines)
+    code, words = run(command, lambda line: _shown(line) if show else None)
+    if code:
+        raise failure(words)
+    return words
+
+
+def _shown(line: str) -> str | None:
+    return f"  {line.strip()[:100]}" if WORTH_SHOWING.match(line) else None
 
 
 def failure(words: str) -> Stop:

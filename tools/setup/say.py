@@ -1,10 +1,13 @@
 """What course.py says to a person, and how it stops."""
 
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from subprocess import PIPE, STDOUT, Popen
 
 ROOT = Path(__file__).resolve().parents[2]
 STATE = ROOT / ".course"  # ignored by git: what course.py remembers between two runs
+Told = Callable[[str], str | None]
 
 
 class Stop(Exception):
@@ -17,6 +20,18 @@ class Stop(Exception):
 def say(text: str = "") -> None:
     """Print a line at once, so that it keeps its place among the lines of child processes."""
     print(text, flush=True)
+
+
+def run(command: list[str], told: Told, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """Run a command in the repository's root, say what is `told` of each line, and return its exit status with all it printed."""
+    lines = []
+    process = Popen(command, stdout=PIPE, stderr=STDOUT, cwd=ROOT, env=env, text=True, errors="replace")
+    for line in process.stdout or ():
+        lines.append(line)
+        words = told(line)
+        if words is not None:
+            say(words)
+    return process.wait(), "".join(lines)
 
 
 def this_command(*arguments: str) -> str:

@@ -16,9 +16,8 @@ from tools.setup.venv import check_space
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # PyTorch's own index of CPU packages
 SELECTOR = "https://pytorch.org/get-started/locally/"
-CUDA_DOWNLOAD = (
-    "2.7 GB"  # recorded: torch 2.13.0 and what it needs, Linux x86-64, as the package index states it
-)
+# Recorded: torch 2.13.0 and what it needs, Linux x86-64, as the package index states it.
+CUDA_DOWNLOAD = "2.7 GB"
 CPU_DOWNLOAD = "0.2 GB"  # recorded: torch 2.13.0+cpu
 CUDA_BYTES = 8_000_000_000  # ours: three times the download
 CHOICES = ("ask", "cpu", "cuda")
@@ -53,12 +52,8 @@ def candidate(python: Path, pinned: str, *options: str) -> str:
     """Return the torch that pip would take for the pinned version, with the user's pip settings: "2.13.0" or "2.13.0+cpu"."""
     words = pip(python, "index", "versions", "-vv", "torch", *options, show=False)
     versions = re.search(r"Available versions: (.*)", words)
-    same = [
-        found
-        for found in re.split(r",\s*", versions[1].strip() if versions else "")
-        if found.startswith(pinned)
-    ]
-    return max((found for found in same if found.partition("+")[0] == pinned), default=pinned)
+    found = re.split(r",\s*", versions[1].strip() if versions else "")
+    return max((version for version in found if version.partition("+")[0] == pinned), default=pinned)
 
 
 def brings_cuda(version: str) -> bool:

@@ -24,11 +24,8 @@ RELEASES: tuple[str, ...] = next(
     if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TRIED"
 )
 NEWEST = RELEASES[-1]
-TRIED = (
-    f"{RELEASES[0]}@3.11",
-    *RELEASES,
-    f"{NEWEST}@3.13",
-)  # the oldest and the newest on another Python besides
+# The oldest and the newest on another Python besides.
+TRIED = (f"{RELEASES[0]}@3.11", *RELEASES, f"{NEWEST}@3.13")
 OTHER_PYTHONS = ("3.13", "3.11")  # the newest first, for --nearest
 FOLDER = ROOT / ".torches"
 

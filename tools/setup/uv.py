@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.setup.pip import NO_SPACE
-from tools.setup.say import ROOT, Stop, say
+from tools.setup.say import Stop, run, say
 
 NO_NETWORK = re.compile(r"error sending request|network was disabled|dns error|timed out")
 NO_VERSION = re.compile(r"no version of ([\w-]+==\S+)|([\w-]+==\S+) has no wheels with a matching")
@@ -19,24 +19,15 @@ VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
 
 def uv(home: Path, *arguments: str) -> str:
     """Run the uv of the Python `home` and return all it printed; raise Stop with a sentence when it fails."""
-    process = subprocess.Popen(
-        [str(home), "-m", "uv", *arguments],
-        cwd=ROOT,
-        env=os.environ | pip_settings(home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    )
-    assert process.stdout is not None
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if LARGE.match(line):
-            say(f"  {line.strip()}")
-    if process.wait():
-        raise failure("".join(lines))
-    return "".join(lines)
+    command = [str(home), "-m", "uv", *arguments]
+    code, words = run(command, _shown, os.environ | pip_settings(home))
+    if code:
+        raise failure(words)
+    return words
+
+
+def _shown(line: str) -> str | None:
+    return f"  {line.strip()}" if LARGE.match(line) else None
 
 
 def pip_settings(home: Path) -> dict[str, str]:

@@ -14,9 +14,8 @@ from tools.setup.requirements import new_enough
 from tools.setup.say import ROOT, Stop, say
 
 VENV = ROOT / ".venv"
-FRESH_BYTES = (
-    2_500_000_000  # ours: 1.5 GB were measured with the CPU version of torch, and unpacking takes some
-)
+# Ours: 1.5 GB were measured with the CPU version of torch, and unpacking takes some.
+FRESH_BYTES = 2_500_000_000
 MORE_BYTES = 500_000_000
 
 

@@ -74,14 +74,8 @@ _FREE = Cost(0, 0.0, 0, 0.0, 1.0)
 _FORGET = 10_000  # shapes remembered for each card
 
 
-_WEIGH = {
-    Tensor: 1,
-    torch.nn.Parameter: 1,
-    int: 0,
-    float: 0,
-    bool: 0,
-    type(None): 0,
-}  # 2, others: look closer
+# How an argument is weighed: not at all, by its nbytes (1), or, like all others, after a closer look (2).
+_WEIGH = {Tensor: 1, torch.nn.Parameter: 1, int: 0, float: 0, bool: 0, type(None): 0}
 
 
 class CardCosts:

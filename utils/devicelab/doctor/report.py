@@ -14,18 +14,8 @@ from .finding import Finding
 from .machine import Machine
 
 GOOD, TROUBLE = 0, 1  # exit codes
-COMMON_WORDS = {
-    "root",
-    "user",
-    "python",
-    "torch",
-    "nvidia",
-    "cuda",
-    "docker",
-    "linux",
-    "windows",
-    "none",
-}  # names, at times
+# Names of people, at times.
+COMMON_WORDS = {"root", "user", "python", "torch", "nvidia", "cuda", "docker", "linux", "windows", "none"}
 
 
 @dataclass(frozen=True, repr=False)

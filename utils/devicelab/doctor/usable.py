@@ -81,10 +81,7 @@ def _crowded(m: Machine) -> Finding | None:
         f"Other processes hold {used} of the {total} of {gpu.name}: a CUDA out of memory error is near."
     )
     held = [f"{holder.program} holds {units.size(holder.bytes)}" for holder in m.holders[:4]]
-    evidence = (
-        f"nvidia-smi: card {gpu.index}, {used} in use",
-        *(held or ["nvidia-smi names no process"]),
-    )
+    evidence = (f"nvidia-smi: card {gpu.index}, {used} in use", *(held or ["nvidia-smi names no process"]))
     return Finding("memory taken", sentence, evidence, "nvidia-smi", blocking=False)
 
 

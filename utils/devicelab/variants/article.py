@@ -15,11 +15,7 @@ from devicelab.timing import devices_used, timeit
 from .outcome import Table, Variant, lead
 
 NAMES = ("cpu", "gpu", "mismatched")
-TITLES = {
-    "cpu": "1 nothing moved",
-    "gpu": "2 model and data moved",
-    "mismatched": "3 only the model moved",
-}
+TITLES = {"cpu": "1 nothing moved", "gpu": "2 model and data moved", "mismatched": "3 only the model moved"}
 
 
 @dataclass(frozen=True)

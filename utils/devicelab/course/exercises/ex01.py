@@ -5,7 +5,7 @@ from torch import nn
 
 from devicelab.course.looking import short, watch
 from devicelab.course.looking.predict import prediction
-from devicelab.course.question import NotYet, Question, exercise
+from devicelab.course.question import NotYet, exercise
 
 
 class _Normalised(nn.Module):
@@ -47,16 +47,6 @@ def _words(devices: set[torch.device]) -> str:
     return ", ".join(sorted(str(device) for device in devices))
 
 
-q1 = Question(
-    judge=_judge_devices_of,
-    praise="Parameters and buffers, each asked for its own device: no tensor could hide.",
-    hints=(
-        "Which kinds of tensors does a module hold? Lesson 01 asked only the first parameter.",
-        "A BatchNorm layer keeps its running mean, although no optimizer ever changes it. How is such a tensor called?",
-        "module.parameters() and module.buffers() give all of them, and each tensor has .device.",
-    ),
-)
-
 _TRUTH = {"a": "cpu", "b": "cuda", "c": "cuda", "d": "cuda", "e": "cpu"}
 _WHY = {
     "a": "it was made without a device, and a GPU that is present attracts nothing.",
@@ -67,18 +57,8 @@ _WHY = {
 }
 
 
-q2 = Question(
-    judge=prediction(
-        lambda: _TRUTH, lambda name, *_: f"Look at {name} again: {_WHY[name]}", words=("cpu", "cuda")
-    ),
-    kind="predict",
-    start_here="Replace each `...` by 'cpu' or 'cuda' before you run the five lines.",
-    praise="Five of five. A tensor is where it was made, or where .to() returned it.",
-    hints=(
-        "Which of the five lines name a device at all?",
-        "Tensor.to returns a tensor. In which lines is the returned tensor kept?",
-        "torch.ones_like(t) takes shape, dtype and device from t; x.to(device) leaves x as it is.",
-    ),
+_judge_places = prediction(
+    lambda: _TRUTH, lambda name, *_: f"Look at {name} again: {_WHY[name]}", words=("cpu", "cuda")
 )
 
 
@@ -109,17 +89,6 @@ def _judge_ran_on_gpu(ran_on_gpu) -> None:
             raise NotYet(f"For {name} your function stopped: next() found no parameter to ask.") from None
         if got is not wanted:
             raise NotYet(f"For {name} your function returned {short(got)}, but {wanted} is true.")
-
-
-q3 = Question(
-    judge=_judge_ran_on_gpu,
-    praise="You asked the result, not the machine: evidence instead of belief.",
-    hints=(
-        "Does a GPU that is available have to be used? What would show that it was?",
-        "An operator leaves its result on the device on which it ran.",
-        "model(data).device.type is 'cpu' exactly if the last operator ran on the CPU.",
-    ),
-)
 
 
 def _judge_send(send) -> None:
@@ -154,15 +123,4 @@ def _compare_entry(name: str, got: object, before: object, device: str) -> None:
         )
 
 
-q4 = Question(
-    judge=_judge_send,
-    kind="mend",
-    praise="Every tensor of the batch arrived, in both directions, and the file names stayed what they are.",
-    hints=(
-        "Run send on a small batch and look at one tensor before and after. What has changed?",
-        "value.to(device) gives something back. Who keeps it?",
-        "Put what .to() returns into a dict: {name: value.to(device) ...}, or batch[name] = value.to(device).",
-    ),
-)
-
-questions = exercise(1, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(1, _judge_devices_of, _judge_places, _judge_ran_on_gpu, _judge_send)

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from devicelab.course.looking import is_on, same_values, short, watch, without_gpu
 from devicelab.course.looking.predict import device_prediction
-from devicelab.course.question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.question import NotAttempted, NotYet, exercise
 
 _PLACES_WHY = {
     "weight": "Module.to moved the layer. Which tensors does a layer hold?",
@@ -20,8 +20,8 @@ _PLACES_WHY = {
 }
 
 
-def _where_they_are() -> dict[str, str]:
-    """Run the lines of the question on the present GPU and return where the five tensors are."""
+def _where_they_are() -> dict[str, torch.Tensor]:
+    """Run the lines of the question on the present GPU and return the five tensors."""
     loader = DataLoader(TensorDataset(torch.randn(32, 10), torch.randint(3, (32,))), batch_size=16)
     model = nn.Linear(10, 3).to("cuda")
     criterion = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 2.0]))
@@ -30,26 +30,16 @@ def _where_they_are() -> dict[str, str]:
     outputs = model(batch.to("cuda"))
     outputs.sum().backward()
     optimizer.step()
-    found = {
+    return {
         "weight": model.weight,
         "class_weight": criterion.weight,
         "batch": batch,
         "outputs": outputs,
         "momentum": optimizer.state[model.weight]["momentum_buffer"],
     }
-    return {name: tensor.device.type for name, tensor in found.items()}
 
 
-q1 = Question(
-    judge=device_prediction(_where_they_are, _PLACES_WHY),
-    kind="predict",
-    praise="Five of five, and the check ran the lines to be sure. The loss has to be moved too when it holds a tensor.",
-    hints=(
-        "Which tensors does each line make, and which of them does a .to() reach?",
-        "A model and a loss are two modules. Moving one says nothing to the other.",
-        "Tensor.to returns a tensor, Module.to moves parameters and buffers, and optimizer state is made like its parameter.",
-    ),
-)
+_judge_places = device_prediction(_where_they_are, _PLACES_WHY)
 
 
 def _classifier() -> tuple[nn.Module, nn.Module, DataLoader]:
@@ -91,17 +81,6 @@ def _judge_train_epoch(train_epoch) -> None:
         same_values(dict(model.state_dict()), dict(twin.state_dict()), "The trained model")
 
 
-q2 = Question(
-    judge=_judge_train_epoch,
-    praise="Forward, backward and optimizer ran on the device that was asked for, with two copies a batch.",
-    hints=(
-        "Which objects hold tensors that meet in an operator: the model, the batch, the target - is that all?",
-        "This loss has class weights. Print list(criterion.buffers()).",
-        "model.to(device) and criterion.to(device) once, .to(device) for batch and target in the loop, loss.item() at the end.",
-    ),
-)
-
-
 def _judge_pick_device(pick_device) -> None:
     for name, wanted in (("cuda", "cuda"), ("auto", "cuda"), ("cpu", "cpu")):
         _expect_device(watch(pick_device, name).value, wanted, f"With a GPU pick_device({name!r})")
@@ -137,17 +116,6 @@ def _expect_refusal(pick_device) -> None:
     raise NotYet(f"Without a usable GPU pick_device('cuda') returned {short(got)} instead of refusing.")
 
 
-q3 = Question(
-    judge=_judge_pick_device,
-    praise="Tried with a GPU and without one: it never trains on the CPU behind anybody's back.",
-    hints=(
-        "What should somebody see who pays for a GPU by the hour and does not get one?",
-        "Three requests, and with 'cuda' and 'auto' it matters whether a GPU can be used. Which of them may go on without one?",
-        "torch.cuda.is_available() decides; `raise RuntimeError(...)` for 'cuda', `warnings.warn(...)` for 'auto'.",
-    ),
-)
-
-
 def _reference_train(model: nn.Module, data: torch.Tensor, labels: torch.Tensor, epochs: int) -> torch.Tensor:
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     for _ in range(epochs):
@@ -174,16 +142,4 @@ def _judge_train(train) -> None:
         same_values(seen.value, wanted, "What train returned")
 
 
-q4 = Question(
-    judge=_judge_train,
-    kind="faster",
-    start_here="This is still the slow training. Change it, run the cell, then run this check again.",
-    praise="The same outputs with one copy of data and one of labels, however many epochs there are.",
-    hints=(
-        "How many times does the same row travel to the GPU in five epochs?",
-        "These data are small and stay the same. Where could they live during the training?",
-        "data = data.to(device) and labels = labels.to(device), once, before the first epoch; slices stay where they are.",
-    ),
-)
-
-questions = exercise(2, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(2, _judge_places, _judge_train_epoch, _judge_pick_device, _judge_train)

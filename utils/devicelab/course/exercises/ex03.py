@@ -9,7 +9,7 @@ from torch import nn, optim
 
 from devicelab.course.looking import is_on, same_values, short, watch
 from devicelab.course.looking.predict import prediction
-from devicelab.course.question import NotYet, Question, exercise
+from devicelab.course.question import NotYet, exercise
 from devicelab.expect import trimmed
 
 _SUSPECTS = ("data", "weight", "bias", "labels", "class_weight")
@@ -57,17 +57,7 @@ def _compare_messages(run: str, name: str, wanted: str) -> str:
     return ""
 
 
-q1 = Question(
-    judge=prediction(_messages, _compare_messages, words=_SUSPECTS),
-    kind="read",
-    start_here="Replace each `...` by the name of one of the five tensors, such as 'data'.",
-    praise="Each of your three was left on the CPU once more, and torch said the same three sentences.",
-    hints=(
-        "Which of the two lines calls the operator that the message ends with, and with which tensors?",
-        "addmm computes bias + data @ weight.T: two of the three are its mat1 and mat2. nll_loss has a weight of its own.",
-        "The first argument is the standard. addmm's first is the bias: alone on the CPU, it makes the others look wrong.",
-    ),
-)
+_judge_messages = prediction(_messages, _compare_messages, words=_SUSPECTS)
 
 
 def _reference_step(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> float:
@@ -104,19 +94,6 @@ def _judge_train_step(train_step) -> None:
         same_values(seen.value, wanted, f"With device={device!r} the loss")
         is_on(model, device, f"After train_step(..., {device!r}) the model")
         same_values(dict(model.state_dict()), dict(twin.state_dict()), "The trained model")
-
-
-q2 = Question(
-    judge=_judge_train_step,
-    kind="mend",
-    thing="step",
-    praise="The whole step ran where it was sent, on both devices, with one wait: for the loss.",
-    hints=(
-        "Which lines make a new tensor, and where does a tensor lie that is made without a word about it?",
-        "Three tensors stay behind. They meet the others in two different lines, so the second error hides behind the first.",
-        "labels.to(device), and device=device in torch.tensor(...) and in torch.full(...).",
-    ),
-)
 
 
 class _Encoder(nn.Module):
@@ -173,17 +150,6 @@ def _compare_names(got: Any, wanted: set[str], case: str) -> None:
         raise NotYet(f"{case} your function missed {missed}.")
     if invented:
         raise NotYet(f"{case} your function named {invented}. No such tensor lies elsewhere than x.")
-
-
-q3 = Question(
-    judge=_judge_left_behind,
-    praise="Every tensor was asked for its own device, and none could hide: no message needed, and no run.",
-    hints=(
-        "Which tensors does a model hold besides those that the optimizer changes?",
-        "model.state_dict() looks tempting. What does register_buffer(..., persistent=False) keep out of it?",
-        "module.named_parameters() and module.named_buffers() give names with tensors; compare tensor.device with x.device.",
-    ),
-)
 
 
 def _detection_batch() -> dict[str, Any]:
@@ -245,14 +211,6 @@ def _compare(what: str, got: Any, before: Any, device: str) -> None:
         raise NotYet(f"{what} holds no tensor and stays as it is: {before!r}. It became {short(got)}.")
 
 
-q4 = Question(
-    judge=_judge_to_device,
-    praise="However deep a tensor lay, it arrived, and everything else stayed what it was.",
-    hints=(
-        "What would you do with a dict whose value is again a dict? And who could do that for you?",
-        "Four cases: a tensor, a dict, a list or tuple, anything else. Two of them need the same work for each part.",
-        "isinstance(...) tells them apart, to_device calls itself for each part, type(batch)(...) makes a list or a tuple.",
-    ),
+questions = q1, q2, q3, q4 = exercise(
+    3, _judge_messages, _judge_train_step, _judge_left_behind, _judge_to_device
 )
-
-questions = exercise(3, q1, q2, q3, q4)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from devicelab.course.looking import Seen, same_values, short, times, watch, without_gpu
 from devicelab.course.looking.predict import prediction
-from devicelab.course.question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.question import NotAttempted, NotYet, exercise
 from devicelab.expect import trimmed
 
 _EFFECTS = ("asleep", "awake", "computes")
@@ -29,16 +29,8 @@ _WHY = {
 }
 
 
-q1 = Question(
-    judge=prediction(lambda: _TRUTH, lambda name, *_: f"Look at {name} again: {_WHY[name]}", words=_EFFECTS),
-    kind="predict",
-    start_here="Replace each `...` by 'asleep', 'awake' or 'computes'. Decide before you run anything.",
-    praise="Six of six. Asking, naming, waking and reserving are not work: one line of six computes.",
-    hints=(
-        "Which lines only ask or name something, which need the card itself, and which need it to do work?",
-        "Restart this kernel and ask torch.cuda.is_initialized() after a line; lab.trace() shows who computed.",
-        "A context comes with the first _lazy_init: get_device_name and torch.empty on 'cuda' need it. Only a fill is a kernel.",
-    ),
+_judge_effects = prediction(
+    lambda: _TRUTH, lambda name, *_: f"Look at {name} again: {_WHY[name]}", words=_EFFECTS
 )
 
 
@@ -91,17 +83,6 @@ def _judge_used_gpu(used_gpu) -> None:
             raise NotYet(f"For {name} your used_gpu returned {short(got)}, but {ran} ran on the GPU.")
 
 
-q2 = Question(
-    judge=_judge_used_gpu,
-    praise="Awake, full or asked: none of these is use. You looked at the operators themselves.",
-    hints=(
-        "What can memory tell you about an operator that changes a tensor in place?",
-        "Which tool of lesson 04 notes each operator with its device, while a block runs?",
-        "with lab.trace() as t: fn() - afterwards t.operators is a tuple, and each one has a .device, such as 'cuda:0'.",
-    ),
-)
-
-
 def _reference_train(model: nn.Module, data: torch.Tensor, labels: torch.Tensor, epochs: int) -> list[float]:
     costs, history = torch.tensor([1.0, 2.0, 4.0]), []
     optimizer = optim.SGD(model.parameters(), lr=0.1)
@@ -138,18 +119,6 @@ def _leaves_the_gpu_alone(seen: Seen, when: str) -> None:
         copies = seen.copies(source, target)
         seen.at_most(0, copies, f"{when} something was copied {source} -> {target}", "Where was it made?")
 
-
-q3 = Question(
-    judge=_judge_train,
-    kind="find",
-    thing="training",
-    praise="The monitor lies still when the training is on the CPU, and the costs follow it to the GPU.",
-    hints=(
-        "On which device is each tensor of the last line of the loop? Ask them, or let lab.trace() tell.",
-        "A tensor on the GPU may be indexed by one on the CPU: no error, and the result is on the GPU. Who is it here?",
-        "data.device is the device of the training, whatever it is; torch.tensor(..., device=...) can take it.",
-    ),
-)
 
 _NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
 _WITHOUT_KERNEL = (torch.ops.aten.empty, torch.ops.aten._to_copy, torch.ops.aten.copy_, torch.ops.aten.detach)
@@ -215,14 +184,4 @@ def _compare_usable(got: object, wanted: bool, where: str) -> None:
         raise NotYet(f"{where} your usable_gpu returned {short(got)}; {wanted} was asked for.")
 
 
-q4 = Question(
-    judge=_judge_usable_gpu,
-    praise="Tried on four machines: a working GPU, one without kernels, a hidden one, and a CPU-only PyTorch.",
-    hints=(
-        "What is the smallest piece of work for a GPU whose result you can check?",
-        "Where there is no usable GPU, that work raises. A RuntimeError always?",
-        "(torch.ones(2, device='cuda') + 1).tolist() in a try; a CPU-only PyTorch raises AssertionError.",
-    ),
-)
-
-questions = exercise(4, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(4, _judge_effects, _judge_used_gpu, _judge_train, _judge_usable_gpu)

@@ -11,7 +11,7 @@ from torch import nn, optim
 from devicelab import units
 from devicelab.course.looking import is_on, same_values, short, times, watch
 from devicelab.course.looking.predict import prediction
-from devicelab.course.question import NotYet, Question, exercise
+from devicelab.course.question import NotYet, exercise
 from devicelab.devices import clock
 from devicelab.estimate import estimate
 from devicelab.gpus import find
@@ -97,19 +97,6 @@ def _compare_seconds(got: float, spans: list[float]) -> None:
     )
 
 
-q1 = Question(
-    judge=_judge_seconds,
-    kind="mend",
-    thing="stopwatch",
-    praise="A full queue, a slow first call and a disturbed one: none of them got into your number.",
-    hints=(
-        "When work() returns, what has the GPU done? And what was it doing when you pressed the button?",
-        "Two moments need an empty queue: just before the first reading, and just before the second.",
-        "work() once, uncounted; then five times torch.cuda.synchronize(), lab.clock(), work(), torch.cuda.synchronize(), "
-        "lab.clock(); statistics.median of the five.",
-    ),
-)
-
 # --- 2: what a data sheet allows ------------------------------------------------------------------------------------
 
 _SIDE, _LONG, _BATCH = 4096, 100_000_000, 64 * 3 * 256 * 256
@@ -167,17 +154,7 @@ def _compare_least(name: str, got: Any, wanted: float) -> str:
     return f"{allowed}; the card needs {more}. Count operations and bytes anew, and ask which road the bytes take."
 
 
-q2 = Question(
-    judge=prediction(_least_seconds, _compare_least),
-    kind="predict",
-    start_here="Replace each `...` by a number of seconds; an expression such as 2 * 10**9 / card.fp32 will do.",
-    praise="a and c are faster than their cards can be, so somebody's clock was wrong; b is fast, and can be true.",
-    hints=(
-        "What does each of the three have to do: arithmetic, or move bytes? From where to where?",
-        "An n x n product takes 2 * n**3 operations. c = a + b reads two vectors and writes one, 4 bytes a number.",
-        "Divide operations by card.fp32, bytes within the card by card.bandwidth, bytes from the CPU by card.link.",
-    ),
-)
+_judge_least = prediction(_least_seconds, _compare_least)
 
 # --- 3: what takes the time -----------------------------------------------------------------------------------------
 
@@ -211,22 +188,12 @@ def _bounds() -> dict[str, str]:
     return {name: estimate(fn, gpu="Tesla T4").bound for name, fn in steps.items()}
 
 
-q3 = Question(
-    judge=prediction(
-        _bounds,
-        lambda name, said, _: (
-            f"{name} was estimated for a T4, and {said} is not what takes the longest. {_BOUNDS_WHY[name]}"
-        ),
-        words=("launch", "compute", "memory", "transfer"),
+_judge_bounds = prediction(
+    _bounds,
+    lambda name, said, _: (
+        f"{name} was estimated for a T4, and {said} is not what takes the longest. {_BOUNDS_WHY[name]}"
     ),
-    kind="predict",
-    start_here='Replace each `...` by "launch", "compute", "memory" or "transfer".',
-    praise="Four of four. A faster card helps with d, a wider memory with b, and neither with a or c.",
-    hints=(
-        "Which of the four steps touch much data, and which do much with each number?",
-        "Operations for each byte: a product of matrices does thousands, exp does a few.",
-        "lab.estimate(step, gpu='Tesla T4').bound gives the word for any function over tensors.",
-    ),
+    words=("launch", "compute", "memory", "transfer"),
 )
 
 # --- 4: fewer, larger operators -------------------------------------------------------------------------------------
@@ -265,16 +232,4 @@ def _judge_predict(predict) -> None:
         )
 
 
-q4 = Question(
-    judge=_judge_predict,
-    kind="faster",
-    start_here="This is still the loop over the members. Change it, run the cell, then run this check again.",
-    praise="As many launches for 24 members as for 6: the same work in fewer, larger operators.",
-    hints=(
-        "How many operators are launched for one member, and how large is each?",
-        "The members' weights lie in one tensor already. Which product multiplies a whole stack of matrices at once?",
-        "x @ weights broadcasts over the members, as torch.bmm would; biases[:, None] adds each bias to its own member.",
-    ),
-)
-
-questions = exercise(5, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(5, _judge_seconds, _judge_least, _judge_bounds, _judge_predict)

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from devicelab.course.looking import Seen, Tally, is_on, same_values, short, tally, watch
 from devicelab.course.looking.predict import prediction
 from devicelab.course.looking.workers import are_forked, count_reads, through_a_worker
-from devicelab.course.question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.question import NotAttempted, NotYet, exercise
 from devicelab.trace import trace
 
 # --- 1: what makes the CPU wait -------------------------------------------------------------------------------------
@@ -53,22 +53,12 @@ def _what_waits() -> dict[str, bool]:
     return found
 
 
-q1 = Question(
-    judge=prediction(
-        _what_waits,
-        lambda name, _, waits: (
-            f"Line {name} was run, and the CPU {'waited' if waits else 'did not wait'}: {_WAITS_WHY[name]}"
-        ),
-        words=(True, False),
+_judge_waits = prediction(
+    _what_waits,
+    lambda name, _, waits: (
+        f"Line {name} was run, and the CPU {'waited' if waits else 'did not wait'}: {_WAITS_WHY[name]}"
     ),
-    kind="predict",
-    start_here="Replace each `...` by True or False. Decide before you run the lines anywhere.",
-    praise="Eight of eight, and the check ran the lines to be sure. Who asks for a value waits; who only hands on work does not.",
-    hints=(
-        "In which lines does Python need to know a number that the GPU has still to compute?",
-        "The length of a result can be such a number, and so can a condition.",
-        "a waits, for x is not pinned; item(), a boolean index and `if` read a value; sum, clamp and shape do not.",
-    ),
+    words=(True, False),
 )
 
 # --- 2: hidden waits in a training epoch ----------------------------------------------------------------------------
@@ -124,19 +114,6 @@ def _expect_two_numbers(got: object, wanted: list[float], device: str) -> None:
         same_values(mine, right, f"With device={device!r} the {name}")
 
 
-q2 = Question(
-    judge=_judge_train_epoch,
-    kind="find",
-    thing="epoch",
-    praise="The same training and the same two numbers, and the queue never ran empty before the end.",
-    hints=(
-        "Three lines of the loop make Python wait for a value. Which, and who needs the value before the epoch ends?",
-        "A sum and a count can be tensors on the GPU. And a mean over some rows is a sum with weights of 0 and 1.",
-        "hard = errors > errors.mean(); (errors * hard).sum() / hard.sum(); total += loss.detach(); spikes += loss > 1; "
-        ".item() after the loop.",
-    ),
-)
-
 # --- 3: batches that travel while the CPU goes on -------------------------------------------------------------------
 
 
@@ -151,7 +128,7 @@ def _classifier() -> tuple[nn.Module, list[str]]:
 def _waiting_copies(seen: Seen, pinned: bool) -> Tally:
     """Return the copies to the GPU that the CPU waited for, from pinned or from ordinary memory."""
     up = (one for one in seen.trace.copies if one.waits and one.source == "cpu")
-    return tally((one.count, one.nbytes, one.line) for one in up if bool(one.pinned) is pinned)
+    return tally(one for one in up if bool(one.pinned) is pinned)
 
 
 def _reads_too_early(seen: Seen) -> str:
@@ -211,18 +188,6 @@ def _expect_the_road(seen: Seen, count: int) -> None:
             "not have arrived. On a real card that can be any numbers. How does the CPU learn that a copy has ended?"
         )
 
-
-q3 = Question(
-    judge=_judge_predict,
-    kind="faster",
-    thing="loop",
-    praise="The CPU wrote all its orders ahead and waited once, when everything was there to be read.",
-    hints=(
-        "The CPU waits twice for each batch: on which journeys, and which of them could go on behind its back?",
-        "Pinned memory is one condition, the other is a word in the call. And who needs an output before the loop ends?",
-        "batch.to(device, non_blocking=True); keep the outputs on the device, torch.cat them there, and one .cpu() at the end.",
-    ),
-)
 
 # --- 4: a dataset that workers can use ------------------------------------------------------------------------------
 
@@ -292,16 +257,4 @@ def _expect_values(got: list[Any], data: torch.Tensor, device: str) -> None:
         same_values(torch.cat(parts) if parts else None, wanted, f"The tensor of all {name}")
 
 
-q4 = Question(
-    judge=_judge_readings,
-    kind="mend",
-    start_here="Readings is still as it was found. Change it and the loop, run the cell, then run this check again.",
-    praise="The items stay where a worker can read them, and each batch reached the device in two copies.",
-    hints=(
-        "Which lines of this cell run in a worker process, and which in the process that trains?",
-        "CUDA does not survive being copied into a worker. So what may the dataset hold, and where can a batch change sides?",
-        "self.data = data in Readings; `yield readings.to(device), sums.to(device)` in the loop over the DataLoader.",
-    ),
-)
-
-questions = exercise(6, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(6, _judge_waits, _judge_train_epoch, _judge_predict, _judge_readings)

@@ -14,7 +14,7 @@ from torch import nn, optim
 from devicelab.course.looking import is_on, same_values, short, tally, watch, without_gpu
 from devicelab.course.looking.predict import device_prediction
 from devicelab.course.looking.same import CLOSE
-from devicelab.course.question import NotYet, Question, exercise
+from devicelab.course.question import NotYet, exercise
 from devicelab.placement import placement
 
 STEPS = 4  # trained before a checkpoint, and again after it
@@ -31,6 +31,8 @@ _PLACES_WHY = {
 class _Tagger(nn.Module):
     """The model of the question: an embedding, two heads in a list, a buffer."""
 
+    scale: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.embed = nn.Embedding(50, 8)
@@ -38,32 +40,22 @@ class _Tagger(nn.Module):
         self.register_buffer("scale", torch.ones(8))
 
 
-def _where_they_are() -> dict[str, str]:
-    """Run the lines of the question on the present GPU and return where the five tensors are."""
+def _where_they_are() -> dict[str, torch.Tensor]:
+    """Run the lines of the question on the present GPU and return the five tensors."""
     tagger = _Tagger()
     average = copy.deepcopy(tagger)
     weight, scale = tagger.embed.weight, tagger.scale
     tagger.to("cuda")
-    found: dict[str, Any] = {
+    return {
         "weight": weight,
         "scale": scale,
         "own_scale": tagger.scale,
         "head": tagger.heads[0].weight,
         "average": average.embed.weight,
     }
-    return {name: tensor.device.type for name, tensor in found.items()}
 
 
-q1 = Question(
-    judge=device_prediction(_where_they_are, _PLACES_WHY),
-    kind="predict",
-    praise="Five of five, and the check ran the lines to be sure. Only two of them went along.",
-    hints=(
-        "Which tensors belong to tagger at the moment of the move, in its own opinion?",
-        "tagger.state_dict() lists what it has registered. And what does the move do with each: fill it anew, or replace it?",
-        "Module.to keeps parameters (new .data), replaces buffers, and reaches submodules only where they are registered.",
-    ),
-)
+_judge_places = device_prediction(_where_they_are, _PLACES_WHY)
 
 
 def _waves(length: int, width: int) -> torch.Tensor:
@@ -90,9 +82,7 @@ def _judge_reader(Reader: Callable[..., nn.Module]) -> None:
         seen = watch(_three_calls, reader, x)
         _copies_nothing(case, seen)
         seen.ran_on(device, f"In {case[0].lower()}{case[1:]} a part of the work")
-        remade = tally(
-            (one.count, 0, one.line) for one in seen.trace.operators if one.name.startswith("aten::sin")
-        )
+        remade = tally(one for one in seen.trace.operators if one.name.startswith("aten::sin"))
         seen.at_most(0, remade, f"{case} computed the table", "Does it change between two calls?")
         same_values(seen.value[-1], _reference_read(reader.mix, length, here), f"On {device} the result")
 
@@ -134,19 +124,6 @@ def _says_what_it_keeps(reader: nn.Module) -> None:
         raise NotYet(
             f"The checkpoint holds {', '.join(sorted(saved))} now. The old checkpoints have no such entry, and would not load."
         )
-
-
-q2 = Question(
-    judge=_judge_reader,
-    kind="mend",
-    thing="class",
-    praise="It reads on both devices, copies nothing, computes its table once, and its checkpoints are the old ones.",
-    hints=(
-        "Two tensors are made here, one for always and one for each call. How does each learn where it should be?",
-        "The table should move with the module, without being trained or saved. The mask should be made where x is.",
-        "register_buffer(..., persistent=False) for the table, and device=x.device in torch.ones(...).",
-    ),
-)
 
 
 def _network() -> nn.Module:
@@ -219,17 +196,6 @@ def _holds_the_model(case: str, optimizer: object, model: nn.Module) -> None:
         )
 
 
-q3 = Question(
-    judge=_judge_resume,
-    praise="Resumed three times, once where no GPU can be used: each went on as if it had never stopped.",
-    hints=(
-        "A file from the GPU is opened on a laptop. Where should its tensors go first, so that every machine can open it?",
-        "An optimizer puts loaded state where its parameters are at that moment. So what has to happen before it is loaded?",
-        'torch.load(path, map_location="cpu"), model.load_state_dict and model.to, optim.Adam, optimizer.load_state_dict.',
-    ),
-)
-
-
 def _batches(rows: int, count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return batches of outputs and labels in which each of three classes occurs."""
     return [(torch.randn(rows, 3), torch.arange(rows) % 3) for _ in range(count)]
@@ -283,16 +249,4 @@ def _computes(recall: Any, batches: list[tuple[torch.Tensor, torch.Tensor]], wha
     seen.at_most(1, back, "In one compute() results were copied back", "How many would do?")
 
 
-q4 = Question(
-    judge=_judge_recall,
-    kind="faster",
-    thing="metric",
-    praise="It counts where the outputs are, moves and resets there, and copies once, when somebody asks.",
-    hints=(
-        "update() copies because the counts live on the CPU. What would have to move for the copies to go?",
-        "Counts belong to the module, are not trained, and are not saved. And where does reset() leave them?",
-        "register_buffer(..., persistent=False) for both, .zero_() in reset, and .cpu() in compute only.",
-    ),
-)
-
-questions = exercise(7, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(7, _judge_places, _judge_reader, _judge_resume, _judge_recall)

@@ -4,7 +4,6 @@ import copy
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from devicelab.course.looking import short, watch, without_gpu
 from devicelab.course.looking.played import NVIDIA, OLDER_NVIDIA, OTHERS, Machine
 from devicelab.course.looking.predict import device_prediction
-from devicelab.course.question import NotAttempted, NotYet, Question, exercise
+from devicelab.course.question import NotAttempted, NotYet, exercise
 
 _PLACES_WHY = {
     "weight": "the layer makes its weights while the default holds.",
@@ -26,8 +25,8 @@ _PLACES_WHY = {
 }
 
 
-def _where_they_are() -> dict[str, str]:
-    """Run the lines of the question on the present GPU and return where the six tensors are."""
+def _where_they_are() -> dict[str, torch.Tensor]:
+    """Run the lines of the question on the present GPU and return the six tensors."""
     table, array = torch.ones(4, 3), np.ones(3)
     loader = DataLoader(TensorDataset(table), batch_size=2)
     with torch.device("cuda"):
@@ -37,7 +36,7 @@ def _where_they_are() -> dict[str, str]:
         copied = torch.as_tensor(array)
         (batch,) = next(iter(loader))
     late = torch.zeros(3)
-    found: dict[str, Any] = {
+    return {
         "weight": layer.weight_hh_l0,
         "noise": noise,
         "shared": shared,
@@ -45,19 +44,9 @@ def _where_they_are() -> dict[str, str]:
         "batch": batch,
         "late": late,
     }
-    return {name: tensor.device.type for name, tensor in found.items()}
 
 
-q1 = Question(
-    judge=device_prediction(_where_they_are, _PLACES_WHY),
-    kind="predict",
-    praise="Six of six, and the check ran the lines to be sure. A default device moves less than its name says.",
-    hints=(
-        "A default is for those who do not say. Which of these lines have a tensor at hand that says it for them?",
-        "Three kinds: made from nothing, made like another tensor, made of memory that exists already.",
-        "Factories, torch.tensor, as_tensor and layers ask for the default; *_like, from_numpy and stack do not.",
-    ),
-)
+_judge_places = device_prediction(_where_they_are, _PLACES_WHY)
 
 
 def _judge_pick_device(pick_device) -> None:
@@ -90,17 +79,6 @@ def _on(machine: Machine, pick_device: Callable[[bool], object], float64: bool) 
             f"On a machine {machine.name} your code asked for torch.{error.name}: {error}."
         ) from error
 
-
-q2 = Question(
-    judge=_judge_pick_device,
-    praise="Eight machines, twice each: the best device that can be used, and never one that is only built in.",
-    hints=(
-        "Which machines answer which question? Write the eight down as a table first.",
-        "One function tells what PyTorch was built for, another whether it can be used. Older versions have neither of them.",
-        'hasattr(torch, "accelerator"), torch.accelerator.is_available() and .current_accelerator(), '
-        "torch.cuda.is_available(), torch.backends.mps.is_available(), and device.type at the end.",
-    ),
-)
 
 _SMALL = 1e-7  # the loss's factor: its gradients are below 6e-8, the smallest number of float16 above 0
 _LR = 0.1 / _SMALL
@@ -186,19 +164,6 @@ def _learned(case: str, before: torch.Tensor, after: torch.Tensor, wanted: torch
         raise NotYet(f"{case} the weights are far from those of a training in float32. Were gradients lost?")
 
 
-q3 = Question(
-    judge=_judge_train,
-    kind="mend",
-    thing="training",
-    praise="Half precision on every machine, however the device was named, and a scaler only where numbers get lost.",
-    hints=(
-        "A device may be named 'cuda', 'cuda:0' or by a torch.device. What do the three have in common?",
-        "Three lines name a device or compare one: the scaler (two places) and autocast (device and dtype).",
-        "kind = torch.device(device).type, then torch.autocast(kind, dtype=...) and GradScaler(kind, enabled=...).",
-    ),
-)
-
-
 def _device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
@@ -268,14 +233,4 @@ def _refusal(check: Callable[..., object], predict: Callable[..., object], devic
     return None
 
 
-q4 = Question(
-    judge=_judge_check,
-    praise="Two right functions passed on three devices, and five faults were found. It would run in any CI, without a GPU.",
-    hints=(
-        "What would you look at by hand after predict(model, rows), if you doubted it?",
-        "Three things: where the answer is, where the model is, and whether the answer is right. And 'cuda' is not 'cuda:0'.",
-        "assert answer.device.type == torch.device(device).type, the same for model.weight, and torch.allclose on the CPU.",
-    ),
-)
-
-questions = exercise(8, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(8, _judge_places, _judge_pick_device, _judge_train, _judge_check)

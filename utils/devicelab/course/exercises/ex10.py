@@ -10,7 +10,7 @@ from typing import Any
 from devicelab import devices, units
 from devicelab.course.looking import Seen, Tally, without_gpu
 from devicelab.course.looking.predict import prediction
-from devicelab.course.question import NotYet, Question, exercise
+from devicelab.course.question import NotYet, exercise
 from devicelab.trace import Copy, Line, Synchronization
 
 from .rescue.expected import (
@@ -47,19 +47,6 @@ def _judge_runs(path) -> None:
     expect_history(other.saved, wanted.saved["history"][:1], LOOSE)
 
 
-q1 = Question(
-    judge=_judge_runs,
-    kind="script",
-    start_here="train.py is still as it was given to you. Open it, change it, save it, then run this check again.",
-    praise="It trained to the end on the GPU, in mixed precision, with the losses and metrics that the same training gives.",
-    hints=(
-        "The message names two devices. Which of the two tensors should not be there, and which line made or moved it?",
-        "Four faults stop the first epoch, one after another: a batch, tensors of the model, a tensor made on the way, a metric.",
-        "x = x.to(device), register_buffer, device=x.device for what is made in forward, .cpu() in front of .numpy().",
-    ),
-)
-
-
 def _judge_resumes(path) -> None:
     text = attempted(path)
     wanted = reference(card(), EPOCHS)
@@ -94,19 +81,6 @@ def _expect_resumed(ran: Ran, wanted: Ran) -> None:
 
 def _numbers(counted: Iterable[float]) -> str:
     return ", ".join(f"{number:.0f}" for number in sorted(counted)) or "no"
-
-
-q2 = Question(
-    judge=_judge_resumes,
-    kind="script",
-    start_here="train.py is still as it was given to you. Question 1 comes first.",
-    praise="Saved on the GPU, it went on there as if it had never stopped, and on a machine without a GPU as well.",
-    hints=(
-        "Where is the model when the optimizer's state is loaded, and where is it afterwards?",
-        "An optimizer's load_state_dict puts each state where its parameter is now. The file, too, remembers a device.",
-        'Adder(...).to(device) before load(...), and torch.load(path, map_location="cpu").',
-    ),
-)
 
 
 def _judge_fast(path) -> None:
@@ -172,19 +146,6 @@ def _expect_time(step: float, wanted: float) -> None:
         )
 
 
-q3 = Question(
-    judge=_judge_fast,
-    kind="script",
-    start_here="train.py is still as it was given to you. Question 1 comes first.",
-    praise="The same losses with two copies and one wait a step, the scaler's own, and within the target time.",
-    hints=(
-        "Which line of the loop needs a number on the CPU, and who reads that number before the epoch ends?",
-        "`if` on a value of the GPU waits for it, each time. And a tensor that is moved in each step was never moved for good.",
-        "(errors < 0.5).sum() stays on the GPU until int(close); the loss's weights belong in register_buffer.",
-    ),
-)
-
-
 _ASKS = {
     "stops training": "does its line run in the first epoch, on a device where the rest is not?",
     "stops a resume": "does a first run, without --resume, come to an end?",
@@ -218,16 +179,6 @@ def _compare_report(name: str, said: str, fault: Fault) -> str:
     )
 
 
-q4 = Question(
-    judge=prediction(lambda: {fault.name: fault for fault in FAULTS}, _compare_report, words=SHOWS),
-    kind="read",
-    start_here="Replace each `...` by one of the four words of the task.",
-    praise="Eight of eight: each was put back alone and run. One run on a GPU shows four; the others ask for more.",
-    hints=(
-        "For each fault: which run is the first in which its line meets something on another device?",
-        "Five lines are used in every run, two by --resume only; of the five, not all raise.",
-        "Put a line back in a copy of your script, and ask python -m devicelab run --simulate-gpu.",
-    ),
-)
+_judge_report = prediction(lambda: {fault.name: fault for fault in FAULTS}, _compare_report, words=SHOWS)
 
-questions = exercise(10, q1, q2, q3, q4)
+questions = q1, q2, q3, q4 = exercise(10, _judge_runs, _judge_resumes, _judge_fast, _judge_report)

@@ -39,10 +39,12 @@ def prediction(
     return judge
 
 
-def device_prediction(truth: Truth, why: Mapping[str, str]) -> Callable[[Any], None]:
+def device_prediction(
+    tensors: Callable[[], Mapping[str, torch.Tensor]], why: Mapping[str, str]
+) -> Callable[[Any], None]:
     """Return the judge of a prediction of the kind of device that each tensor is on; `why` asks about a wrong one."""
     return prediction(
-        truth,
+        lambda: {name: tensor.device.type for name, tensor in tensors().items()},
         lambda name, said, _: f"The lines were run, and {name} was not on {said}: {why[name]}",
         ("cpu", "cuda"),
     )

@@ -1,6 +1,7 @@
 """The learner's function run under a trace: where its operators ran, its copies and waits by line."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import torch
 
 from devicelab.course.question.outcome import CALLED, NotAttempted, NotYet
-from devicelab.trace import Line, Trace, trace
+from devicelab.trace import Copy, Line, Operator, Synchronization, Trace, trace
 
 from .words import device_kind, short, times
 
@@ -37,35 +38,29 @@ class Seen:
 
     def copies(self, source: str, target: str) -> Tally:
         """Return the copies from one kind of device to another ("cpu", "cuda"); a trace adds them up line by line."""
-        found = [
+        return tally(
             copy
             for copy in self.trace.copies
             if (device_kind(copy.source), device_kind(copy.target)) == (source, target)
-        ]
-        return tally((c.count, c.nbytes, c.line) for c in found)
+        )
 
     @property
     def waits(self) -> Tally:
         """The moments at which the CPU waited for the GPU, other than for a copy: .item(), print, synchronize ..."""
-        return tally(
-            (wait.count, 0, wait.line) for wait in self.trace.synchronizations if wait.kind != "copy"
-        )
+        return tally(wait for wait in self.trace.synchronizations if wait.kind != "copy")
 
     @property
     def stops(self) -> Tally:
         """The moments at which the CPU waited for the GPU, for copies too."""
-        return tally((wait.count, 0, wait.line) for wait in self.trace.synchronizations)
+        return tally(self.trace.synchronizations)
 
     def operators(self, device: str, phase: str | None = None) -> Tally:
         """Return the operators that ran on a kind of device, in one phase ("forward", "backward", "optimizer") or in all."""
-        found = [
-            operator
-            for operator in self.trace.operators
-            if device_kind(operator.device) == device
-            and phase in (None, operator.phase)
-            and not operator.scalars
-        ]
-        return tally((operator.count, 0, operator.line) for operator in found)
+        return tally(
+            one
+            for one in self.trace.operators
+            if device_kind(one.device) == device and phase in (None, one.phase) and not one.scalars
+        )
 
     def ran_on(self, device: str, what: str, phase: str | None = None) -> None:
         """Raise NotYet unless every operator of the phase ran on that kind of device, and at least one did."""
@@ -130,15 +125,16 @@ def _argument(value: object) -> str:
     return name if name[0].isupper() else f"a {name}"
 
 
-def tally(found: Iterable[tuple[int, int, Line | None]]) -> Tally:
-    """Add up rows of (count, bytes, line)."""
-    rows = list(found)
-    by_line: dict[Line, int] = {}
-    for count, _, line in rows:
-        if line is not None:
-            by_line[line] = by_line.get(line, 0) + count
+def tally(events: Iterable[Copy | Operator | Synchronization]) -> Tally:
+    """Add up what a trace holds."""
+    found = list(events)
+    by_line: Counter[Line] = Counter()
+    for one in found:
+        if one.line is not None:
+            by_line[one.line] += one.count
     lines = sorted(by_line, key=lambda line: (-by_line[line], line))
-    return Tally(sum(row[0] for row in rows), sum(row[1] for row in rows), tuple(lines))
+    nbytes = sum(one.nbytes for one in found if isinstance(one, Copy))
+    return Tally(sum(one.count for one in found), nbytes, tuple(lines))
 
 
 def _at(found: Tally) -> str:

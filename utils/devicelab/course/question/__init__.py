@@ -2,7 +2,7 @@
 
 question  a question: check, hint, solution        outcome   what it says: not attempted, not yet, passed
 cells     whether an answer is the one of now      progress  which questions were passed, in a small file
-answers   the reference answers, as the solutions have them
+answers   what belongs to a question: its reference answer, praise and hints
 """
 
 from .outcome import NotAttempted, NotYet, Outcome

@@ -47,9 +47,8 @@ class Cells:
 
     def ended(self, result: Any) -> None:
         """Hear from IPython how it ended."""
-        if (
-            not self.runs or self.runs[-1].done
-        ):  # the cell that imported the exercise began before we listened
+        # The cell that imported the exercise began before we listened.
+        if not self.runs or self.runs[-1].done:
             self.runs.append(Run(result.info.raw_cell, getattr(result.info, "cell_id", None), {}))
         run = self.runs[-1]
         error = result.error_before_exec or result.error_in_exec

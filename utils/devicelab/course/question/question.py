@@ -103,16 +103,17 @@ class Question:
         )
 
 
-def exercise(number: int, *questions: Question) -> tuple[Question, ...]:
-    """Name the questions of one exercise "01.q1", "01.q2", ..., give them their texts by that name, and return them."""
-    for place, question in enumerate(questions, start=1):
-        question.key = f"{number:02}.q{place}"
-        texts = answers.texts().get(question.key, {"answer": "", "given": ""})
-        question.answer = question.answer or texts["answer"]
-        question.stub = question.stub or texts["given"]
-        question.start_here = question.start_here or _start_here(question)
+def exercise(number: int, *judges: Callable[..., None]) -> tuple[Question, ...]:
+    """Return the questions of one exercise, "01.q1", "01.q2", ..., each with its judge and the texts of that name."""
     cells.listen()
-    return questions
+    return tuple(_question(f"{number:02}.q{place}", judge) for place, judge in enumerate(judges, start=1))
+
+
+def _question(key: str, judge: Callable[..., None]) -> Question:
+    code = answers.texts()[key]
+    question = Question(judge, key=key, answer=code["answer"], stub=code["given"], **answers.words()[key])
+    question.start_here = question.start_here or _start_here(question)
+    return question
 
 
 def _start_here(question: Question) -> str:

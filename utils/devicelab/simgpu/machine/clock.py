@@ -51,9 +51,8 @@ class Clock:
     def __init__(self, cards: Sequence[Card]):
         self.costs = [costs.CardCosts(card) for card in cards]
         self.low = self.time = self.high = 0.0  # the host's clocks, in seconds
-        self.complain = (
-            0  # torch.cuda.set_sync_debug_mode: 1 warns, 2 raises where an operator makes the host wait
-        )
+        # torch.cuda.set_sync_debug_mode: 1 warns, 2 raises where an operator makes the host wait.
+        self.complain = 0
         self.given = 0.0  # seconds of work, to all cards
         self.watchers: list[devices.Watcher] = []
         self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
@@ -82,11 +81,8 @@ class Clock:
         self.time += DISPATCH + kernels * LAUNCH
         self.high += DISPATCH_HIGH + kernels * LAUNCH_HIGH
         if kernels:
-            low, seconds, high = (
-                kernels * KERNEL_LOW + work / spread,
-                kernels * KERNEL + work,
-                kernels * KERNEL_HIGH + work * spread,
-            )
+            seconds = kernels * KERNEL + work
+            low, high = kernels * KERNEL_LOW + work / spread, kernels * KERNEL_HIGH + work * spread
             self._current[index].add(self, low, seconds, high)
             if self.watchers:
                 self._worked(index, "kernel", seconds)

@@ -22,9 +22,8 @@ STEP = 512  # every request is rounded up to a multiple of this
 SMALL = MIB  # requests up to this come from the pool of small blocks
 SMALL_SEGMENT, MIDDLE_SEGMENT = 2 * MIB, 20 * MIB
 LARGE, LARGE_STEP = 10 * MIB, 2 * MIB  # requests from here on get a segment of their own, in such steps
-CONTEXT = (
-    386 * MIB
-)  # the CUDA context of a process, outside of PyTorch's memory (seen on an RTX 4090, docs/sources.md)
+# The CUDA context of a process, outside of PyTorch's memory (seen on an RTX 4090, docs/sources.md).
+CONTEXT = 386 * MIB
 
 
 def rounded(nbytes: int) -> int:

@@ -18,12 +18,8 @@ Tensor = torch.Tensor
 CPU = torch.device("cpu")
 Device = type(CPU)  # torch.device has a stand-in while simulating
 ATTRIBUTE = "_simulated_card"
-UNUSUAL = (
-    RuntimeError,
-    NotImplementedError,
-    AttributeError,
-    ValueError,
-)  # what tensors without a storage say when asked for it
+# What tensors without a storage say when asked for it.
+UNUSUAL = (RuntimeError, NotImplementedError, AttributeError, ValueError)
 real_device = torch._C.TensorBase.device.__get__  # type: ignore[attr-defined]
 _functorch = torch._C._functorch
 COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
@@ -42,9 +38,8 @@ class Adoptable:
 
     def __init__(self, place: tuple[int, int], hint: SimCard | None):
         self.place = place
-        self.hint = (
-            hint  # the card of the loss, in a backward pass: where a gradient made from nothing belongs
-        )
+        # The card of the loss, in a backward pass: where a gradient made from nothing belongs.
+        self.hint = hint
 
 
 def card_of(tensor: Tensor) -> SimCard | None:
@@ -126,9 +121,8 @@ def _forgets_in_cycles() -> bool:
     return getattr(tensor.untyped_storage(), ATTRIBUTE, None) is None
 
 
-_untrack = (
-    ctypes.pythonapi.PyObject_GC_UnTrack
-)  # a storage is in no cycle of its own: its attributes hold no tensor
+# A storage is in no cycle of its own: its attributes hold no tensor.
+_untrack = ctypes.pythonapi.PyObject_GC_UnTrack
 _untrack.argtypes, _untrack.restype = [ctypes.py_object], None
 _FORGETFUL = _forgets_in_cycles()
 

@@ -21,9 +21,8 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     if device is not None and device.type == "cuda":
         target = mode.machine.card(device)
     elif device is not None and device.index == 0:
-        target = (
-            None  # moves.HOST: asked for, not merely a composite operator's idea of where its tensors are
-        )
+        # move.HOST: asked for, not merely a composite operator's idea of where its tensors are.
+        target = None
     non_blocking = kwargs.pop("non_blocking", False)
     if target is source:
         out = func(*args, **kwargs)

@@ -32,9 +32,8 @@ def product(kernel: str) -> Callable[..., Any]:
     def run(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         if seen is None:
             return mode.host(func, args, kwargs)
-        out = mode.run(
-            func, args, kwargs, seen
-        )  # what CUDA checks before it looks for its kernel comes first
+        # What CUDA checks before it looks for its kernel comes first.
+        out = mode.run(func, args, kwargs, seen)
         is_integer = not (out.is_floating_point() or out.is_complex())
         missing = SCALAR_TYPES.get(out.dtype) if is_integer else None
         if missing and out.numel() and home(out) is not None:

@@ -15,9 +15,8 @@ from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.marks import CPU, Device, Tensor, card_of, device_of
 
-HOST = torch.device(
-    "cpu", 0
-)  # the index marks a copy to the host that was asked for; C++ composites say plain "cpu"
+# The index marks a copy to the host that was asked for; C++ composites say plain "cpu".
+HOST = torch.device("cpu", 0)
 _to_copy = torch.ops.aten._to_copy.default
 _functorch_active = torch._C._are_functorch_transforms_active
 

@@ -162,11 +162,8 @@ class Event(torch.Event):
         return 0 if self._time is None else id(self)
 
     def __repr__(self) -> str:
-        return (
-            f"<torch.cuda.Event {self.cuda_event:#x}>"
-            if self.cuda_event
-            else "<torch.cuda.Event uninitialized>"
-        )
+        number = f"{self.cuda_event:#x}" if self.cuda_event else "uninitialized"
+        return f"<torch.cuda.Event {number}>"
 
 
 class _Kind(type):

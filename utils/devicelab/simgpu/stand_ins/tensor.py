@@ -93,13 +93,9 @@ def set_grad(tensor: Tensor, gradient: Any) -> None:
     """Do as assigning Tensor.grad: refuse a gradient from another device."""
     if isinstance(gradient, Tensor) and (found := device_of(gradient)) != (expected := device_of(tensor)):
         same_kind = found.type == expected.type
-        told = (
-            f"located on device with index {found.index}" if same_kind else f"with device type '{found.type}'"
-        )
-        wanted = (
-            f"located on device with index {expected.index}"
-            if same_kind
-            else f"with device type '{expected.type}'"
+        told, wanted = (
+            f"located on device with index {one.index}" if same_kind else f"with device type '{one.type}'"
+            for one in (found, expected)
         )
         raise RuntimeError(
             f"attempting to assign a gradient {told} to a tensor {wanted}. "
@@ -146,13 +142,8 @@ ATTRIBUTES = {
     "pin_memory": pin_memory,
     "is_pinned": is_pinned,
 }
-OF_LAZY = (
-    "to",
-    "cuda",
-    "cpu",
-    "copy_",
-    "get_device",
-)  # what a lazy module's parameters may be asked before they have a shape
+# What a lazy module's parameters may be asked before they have a shape.
+OF_LAZY = ("to", "cuda", "cpu", "copy_", "get_device")
 
 
 def install(machine: Machine) -> None:

@@ -190,10 +190,6 @@ def test_one_card_needs_no_parallelism(cards):
     release(torch.__version__) < (2, 9),
     reason="PyTorch 2.8 has an internal error there, under this kind of mode",
 )
-@pytest.mark.skipif(
-    release(torch.__version__) < (2, 9),
-    reason="PyTorch 2.8 has an internal error there, under this kind of mode",
-)
 def test_gloo_and_cpu_modules_still_work():
     # Alone, and ended at once: gloo's thread may still wait for Python's lock when its group is taken down.
     code = """

@@ -33,6 +33,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     here = release(TORCH)
     expected = {(stem, cell): why for before, stem, cell, why in DIFFER if here < before}
     for item in items if config.getoption("nbval") else ():
-        why = expected.get((item.path.stem, getattr(item, "cell", {}).get("id")))
+        why = expected.get((item.path.stem, getattr(item, "cell", {}).get("id", "")))
         if why:
             item.add_marker(pytest.mark.xfail(reason=why, strict=True))

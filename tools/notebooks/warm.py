@@ -34,14 +34,14 @@ LAUNCHER = ["-m", "ipykernel_launcher"]
 MESSAGE = 1 << 20  # bytes of a request, at most
 
 
-def read_at_start(variables: Mapping[str, str]) -> dict[str, str]:
+def read_at_start(variables: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """Return the variables that count only when Python, torch or its libraries start."""
-    return {name: value for name, value in variables.items() if name.startswith(READ_AT_START)}
+    return frozenset(item for item in variables.items() if item[0].startswith(READ_AT_START))
 
 
 @functools.cache
-def server() -> tuple[socket.socket, dict[str, str]] | None:
-    """Return the way to the process that forks, started when it is first asked for, and what it read at its start."""
+def server(read: frozenset[tuple[str, str]]) -> socket.socket | None:
+    """Return the way to the process that forks, started when it is first asked for with what it reads at its start."""
     if sys.platform != "linux" or any(map(os.path.exists, CARDS)):
         return None
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -49,7 +49,7 @@ def server() -> tuple[socket.socket, dict[str, str]] | None:
         command = [sys.executable, "-m", "tools.notebooks.warm"]
         process = subprocess.Popen(command, cwd=ROOT, stdin=its.fileno())
     atexit.register(end, ours, process)
-    return ours, read_at_start(os.environ)
+    return ours
 
 
 def end(way: socket.socket, process: subprocess.Popen[bytes]) -> None:
@@ -118,10 +118,9 @@ def fork(
     arguments: list[str], variables: Mapping[str, str], folder: str, streams: list[int]
 ) -> Forked | None:
     """Fork a Python with these arguments and streams (input, output, errors); None where one must be started anew."""
-    there = server()
-    if there is None or read_at_start(variables) != there[1]:
-        return None
-    return Forked(there[0], [arguments, dict(variables), folder], streams)
+    read = read_at_start(os.environ)
+    way = server(read) if read == read_at_start(variables) else None
+    return None if way is None else Forked(way, [arguments, dict(variables), folder], streams)
 
 
 def run(

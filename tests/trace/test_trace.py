@@ -165,6 +165,32 @@ def test_training_by_hand_counts_backward_passes_as_steps():
     assert t.verdict() == "Training ran on cpu: forward and backward; no step of an optimizer was seen."
 
 
+def alternate(rounds: int, critic: int = 1) -> None:
+    """Train two models by turns, as a GAN does, the first one `critic` times a round."""
+    models = [nn.Linear(2, 1) for _ in range(2)]
+    updates = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
+    for turn in ([0] * critic + [1]) * rounds:
+        models[turn](torch.ones(1, 2)).sum().backward()
+        updates[turn].step()
+
+
+@pytest.mark.parametrize(
+    ("work", "steps"),
+    [
+        (lambda: [train("cpu", 3) for _ in range(5)], 15),
+        (lambda: [train("cpu", 1, torch.optim.SGD) for _ in range(5)], 5),
+        (lambda: [alternate(3), train("cpu", 2)], 5),
+        (lambda: alternate(1), 1),
+        (lambda: alternate(4), 4),
+        (lambda: alternate(2, critic=5), 10),
+    ],
+)
+def test_steps_of_trainings_add_up_and_optimizers_that_take_turns_count_by_their_rounds(work, steps):
+    with lab.trace() as t:
+        work()
+    assert t.steps == steps
+
+
 def test_a_closure_inside_the_step_is_forward_and_backward():
     model = nn.Linear(2, 1)
     updates = torch.optim.LBFGS(model.parameters(), max_iter=2)

@@ -21,7 +21,7 @@ class Watch(Recorder):
             "copies": _copies(self, lines),
             "synchronizations": _waits(self, lines),
             "events": _events(self),
-            "steps": max(self.steps.values(), default=0) or self.backwards,
+            "steps": self.steps.count or self.backwards,
             "seconds": self.end - self.start,
             "origin": self.present.origin,
             "card": self.present.type,

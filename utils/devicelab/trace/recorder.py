@@ -13,6 +13,7 @@ from torch.optim import optimizer as torch_optimizer
 from devicelab import devices
 
 from .lines import Places, caller_name
+from .steps import Steps
 
 MOST_SUMS = (
     20_000  # different operators x device x phase x line; beyond it they are summed without their line
@@ -83,10 +84,9 @@ class Recorder(devices.Listener):
         self.waits: dict[tuple, list[float]] = {}
         self.events: list[tuple[Any, ...]] = []
         self._room = MOST_EVENTS
-        self.steps: dict[int, int] = {}  # by optimizer
+        self.steps = Steps()
         self.backwards = 0
         self.faults: list[tuple[str, int]] = []
-        self.operators = 0
         self._on_step = on_step
         self._running: Any = None
         self._step_place: int | None = None
@@ -193,7 +193,7 @@ class Recorder(devices.Listener):
 
     def _step_ends(self, optimizer: Any, *_: Any) -> None:
         self._step_place = None
-        self.steps[id(optimizer)] = self.steps.get(id(optimizer), 0) + 1
+        self.steps.add(optimizer)
         if self._on_step is not None:
             self._on_step()
 
@@ -263,7 +263,7 @@ class Recorder(devices.Listener):
     def _add(self, sums: dict[tuple, list[float]], key: tuple, nbytes: int, seconds: float) -> None:
         """Add to a sum: count, bytes, seconds, in how many steps it came, in which step last, least and most bytes."""
         entry = sums.setdefault(key, [0, 0, 0.0, 0, -1, nbytes, nbytes])
-        step = sum(self.steps.values()) or self.backwards
+        step = self.steps.calls or self.backwards
         entry[0] += 1
         entry[1] += nbytes
         entry[2] += seconds

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from devicelab import simulate_gpu
+from devicelab import estimate, simulate_gpu
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.patches import owner_of
 from devicelab.versions import release
@@ -42,6 +42,22 @@ REFUSED = {
     "compiled module": (
         lambda: torch.compile(nn.Linear(2, 2).cuda())(torch.ones(2, device="cuda")),
         "torch.compile is not simulated",
+    ),
+    "torch.cond, which compiles": (
+        lambda: torch.cond(torch.ones(1, device="cuda") > 0, torch.sin, torch.cos, (torch.ones(2),)),
+        "torch.compile is not simulated",
+    ),
+    "operator that takes functions": (
+        lambda: torch.ops.higher_order.cond(
+            torch.ones(1, device="cuda") > 0, torch.sin, torch.cos, (torch.ones(2),)
+        ),
+        "operators that take functions are neither simulated nor estimated",
+    ),
+    "operator that takes functions, estimated": (
+        lambda: estimate(
+            lambda: torch.ops.higher_order.cond(torch.ones(1) > 0, torch.sin, torch.cos, (torch.ones(2),))
+        ),
+        "operators that take functions are neither simulated nor estimated",
     ),
     "graph object": (lambda: torch.cuda.CUDAGraph(), "CUDA graphs are not simulated"),
     "graphed callables": (

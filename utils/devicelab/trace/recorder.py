@@ -92,14 +92,37 @@ class Recorder(devices.Listener):
         self._step_place: int | None = None
         self._last_task, self._task_place = -1, 0
         self._thread = threading.get_ident()
+        self.simulated: list[devices.Device] = []  # in turn
+        self.origins: set[str] = set()  # of the operators' times
+        self._timed = 0
         self._handles: list[Any] = []
-        self._use(present or devices.present())
+        self._use(present or devices.present_here())
+        self._own = (
+            devices.CPU if self._is_simulated else self.present
+        )  # where a simulation that ends leads back
 
     def _use(self, present: devices.Device) -> None:
         self.present = present
         self._now, self._worked = present.clock, present.worked
         self._is_simulated = present.origin == "simulated"
         self._accelerated = present.type != "cpu"
+        if self._is_simulated:
+            self.simulated.append(present)
+
+    def _change_to(self, device: devices.Device) -> None:
+        """Go on with another clock; what was noted so far keeps its place in time."""
+        self._note_origin()
+        before = self._now()
+        self._use(device)
+        shift = self._now() - before
+        self.start += shift
+        self.events = [(*event[:3], event[3] + shift, event[4]) for event in self.events]
+
+    def _note_origin(self) -> None:
+        timed = sum(int(count) for count, _ in self.sums.values())
+        if timed > self._timed:
+            self.origins.add(self.present.origin)
+        self._timed = timed
 
     def __enter__(self) -> "Recorder":
         self._handles = [
@@ -112,6 +135,7 @@ class Recorder(devices.Listener):
 
     def __exit__(self, *error: Any) -> None:
         self.end = self._now()
+        self._note_origin()
         try:
             super().__exit__(*error)
         finally:  # whoever ends it on another thread must not leave it behind
@@ -224,15 +248,14 @@ class Recorder(devices.Listener):
     def began(self, device: devices.Device) -> None:
         """Go on with the clock of a simulation that began inside the block."""
         self.follow()
-        spent = self._now() - self.start
-        self.events.clear()  # their times are another clock's
-        self._use(device)
-        self.start = self._now() - spent
+        self._change_to(device)
 
     def ended(self, device: devices.Device) -> None:
-        """Go on as a mode of this thread where the simulation that told of the operators ends."""
+        """Go on with this machine's clock, and as a mode of this thread, where the simulation that was heard ends."""
         if self.told_by(device):
             self.follow()
+        if self.present is device:
+            self._change_to(self._own)
 
     def copied(
         self,

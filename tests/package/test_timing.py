@@ -241,6 +241,15 @@ def test_a_trace_inside_work_that_the_simulation_leaves_alone_sees_it_and_measur
     assert all(t.operators[0].seconds > 0 for t in traces)
 
 
+def test_a_compiled_function_is_timed_compiled():
+    ran = []
+    compiled = torch.compile(
+        lambda x: x * 2, backend=lambda graph, inputs: lambda *values: ran.append(1) or graph(*values)
+    )
+    timing = timeit(lambda: compiled(torch.ones(2)), repeats=3)
+    assert timing.device == "cpu" and len(ran) >= 3
+
+
 def test_an_operator_that_takes_functions_is_timed():
     x = torch.ones(2)
     timing = timeit(lambda: torch.ops.higher_order.cond(x.sum() > 0, torch.sin, torch.cos, (x,)), repeats=1)

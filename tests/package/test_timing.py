@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab import devices, simulate_gpu, timeit, trace
 from devicelab.errors import InputError
@@ -250,6 +251,10 @@ def test_a_compiled_function_is_timed_compiled():
     assert timing.device == "cpu" and len(ran) >= 3
 
 
+@pytest.mark.skipif(
+    not hasattr(TorchDispatchMode, "supports_higher_order_operators"),
+    reason="before PyTorch 2.9 no mode hears of them",
+)
 def test_an_operator_that_takes_functions_is_timed():
     x = torch.ones(2)
     timing = timeit(lambda: torch.ops.higher_order.cond(x.sum() > 0, torch.sin, torch.cos, (x,)), repeats=1)

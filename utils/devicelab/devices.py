@@ -114,7 +114,7 @@ class Listener(TorchDispatchMode):
     So a simulation and what watches it cost one dispatch mode, not two. `hear` is given what runs the operator.
     """
 
-    supports_higher_order_operators = True  # torch.cond and its like: each is heard as one operator
+    supports_higher_order_operators = True  # torch.cond and its like are heard as one; from PyTorch 2.9 on
     _told_by: dict[int, list["Listener"]] | None = None
 
     @classmethod

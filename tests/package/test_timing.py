@@ -1,8 +1,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from devicelab import devices, simulate_gpu, timeit
+from devicelab import devices, simulate_gpu, timeit, trace
 from devicelab.errors import InputError
 from devicelab.results import Timing
 from devicelab.timing import calls, devices_used, timer
@@ -224,6 +225,40 @@ def test_work_on_the_cpu_is_measured_even_while_a_gpu_is_simulated():
         timing = timeit(lambda: x @ x, seconds=0.02)
         assert (torch.ones(2, device="cuda") * 2).is_cuda, "the simulation goes on after the measurement"
     assert (timing.device, timing.origin) == ("cpu", "measured")
+
+
+def test_a_trace_inside_work_that_the_simulation_leaves_alone_sees_it_and_measures():
+    x, traces = torch.ones(4), []
+
+    def work() -> None:
+        with trace() as t:
+            x + x
+        traces.append(t)
+
+    with simulate_gpu("Tesla T4"):
+        timeit(work, repeats=1)
+    assert [[one.name for one in t.operators] for t in traces] == [["aten::add"]] * len(traces)
+    assert {t.origin for t in traces[1:]} == {"measured"}, "the first call looks for the devices of the work"
+    assert all(t.operators[0].seconds > 0 for t in traces)
+
+
+def test_a_compiled_function_is_timed_compiled():
+    ran = []
+    compiled = torch.compile(
+        lambda x: x * 2, backend=lambda graph, inputs: lambda *values: ran.append(1) or graph(*values)
+    )
+    timing = timeit(lambda: compiled(torch.ones(2)), repeats=3)
+    assert timing.device == "cpu" and len(ran) >= 3
+
+
+@pytest.mark.skipif(
+    not hasattr(TorchDispatchMode, "supports_higher_order_operators"),
+    reason="before PyTorch 2.9 no mode hears of them",
+)
+def test_an_operator_that_takes_functions_is_timed():
+    x = torch.ones(2)
+    timing = timeit(lambda: torch.ops.higher_order.cond(x.sum() > 0, torch.sin, torch.cos, (x,)), repeats=1)
+    assert timing.device == "cpu"
 
 
 def test_a_call_that_uses_both_devices_names_both():

@@ -7,8 +7,9 @@ from types import ModuleType
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from devicelab import simulate_gpu
+from devicelab import estimate, simulate_gpu
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.patches import owner_of
 from devicelab.versions import release
@@ -41,6 +42,10 @@ REFUSED = {
     ),
     "compiled module": (
         lambda: torch.compile(nn.Linear(2, 2).cuda())(torch.ones(2, device="cuda")),
+        "torch.compile is not simulated",
+    ),
+    "torch.cond, which compiles": (
+        lambda: torch.cond(torch.ones(1, device="cuda") > 0, torch.sin, torch.cos, (torch.ones(2),)),
         "torch.compile is not simulated",
     ),
     "graph object": (lambda: torch.cuda.CUDAGraph(), "CUDA graphs are not simulated"),
@@ -86,6 +91,21 @@ REFUSED = {
     "memory snapshot": (lambda: torch.cuda.memory_snapshot(), "memorySnapshot is not simulated"),
     "blas handle": (lambda: torch.cuda.current_blas_handle(), "getCurrentBlasHandle is not simulated"),
 }
+if hasattr(TorchDispatchMode, "supports_higher_order_operators"):  # before PyTorch 2.9 it refuses them itself
+    REFUSED |= {
+        "operator that takes functions": (
+            lambda: torch.ops.higher_order.cond(
+                torch.ones(1, device="cuda") > 0, torch.sin, torch.cos, (torch.ones(2),)
+            ),
+            "operators that take functions are neither simulated nor estimated",
+        ),
+        "operator that takes functions, estimated": (
+            lambda: estimate(
+                lambda: torch.ops.higher_order.cond(torch.ones(1) > 0, torch.sin, torch.cos, (torch.ones(2),))
+            ),
+            "operators that take functions are neither simulated nor estimated",
+        ),
+    }
 
 
 @pytest.mark.parametrize(("call", "words"), REFUSED.values(), ids=REFUSED)

@@ -3,14 +3,16 @@ import re
 import threading
 import traceback
 import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.utils import _python_dispatch as dispatch
 
 import devicelab as lab
-from devicelab import simulate_gpu
+from devicelab import devices, simulate_gpu
 from devicelab.errors import InputError
 from devicelab.html import paragraphs
 from devicelab.trace import Trace, recorder
@@ -165,6 +167,33 @@ def test_training_by_hand_counts_backward_passes_as_steps():
     assert t.verdict() == "Training ran on cpu: forward and backward; no step of an optimizer was seen."
 
 
+def alternate(rounds: int, critic: int = 1) -> None:
+    """Train two models by turns, as a GAN does, the first one `critic` times a round."""
+    models = [nn.Linear(2, 1) for _ in range(2)]
+    updates = [torch.optim.SGD(model.parameters(), lr=0.1) for model in models]
+    for turn in ([0] * critic + [1]) * rounds:
+        models[turn](torch.ones(1, 2)).sum().backward()
+        updates[turn].step()
+
+
+@pytest.mark.parametrize(
+    ("trainings", "steps"),
+    [
+        ([lambda: train("cpu", 3)] * 5, 15),
+        ([lambda: train("cpu", 1)] * 5, 5),
+        ([lambda: alternate(3), lambda: train("cpu", 2)], 5),
+        ([lambda: alternate(1)], 1),
+        ([lambda: alternate(4)], 4),
+        ([lambda: alternate(2, critic=5)], 10),
+    ],
+)
+def test_steps_of_trainings_add_up_and_optimizers_that_take_turns_count_by_their_rounds(trainings, steps):
+    with lab.trace() as t:
+        for training in trainings:
+            training()
+    assert t.steps == steps
+
+
 def test_a_closure_inside_the_step_is_forward_and_backward():
     model = nn.Linear(2, 1)
     updates = torch.optim.LBFGS(model.parameters(), max_iter=2)
@@ -201,6 +230,76 @@ def test_a_trace_runs_once():
         pass
 
 
+@pytest.fixture(params=["cpu", "simulated"])
+def place(request):
+    """Have no simulation, or one; afterwards nothing that listens may be left."""
+    with simulate_gpu() if request.param == "simulated" else nullcontext():
+        modes = dispatch._get_current_dispatch_mode_stack()
+        yield request.param
+        assert dispatch._get_current_dispatch_mode_stack() == modes and not devices.observers
+        simulated = devices.simulated()
+        assert simulated is None or simulated.listeners == {}
+    assert not dispatch._is_in_torch_dispatch_mode
+
+
+def test_traces_may_end_in_any_order_and_twice(place):
+    one, other = lab.trace(), lab.trace()
+    first, second = one.__enter__(), other.__enter__()
+    torch.ones(2).add(1)
+    one.__exit__(None, None, None)
+    torch.ones(2).mul(2)
+    for _ in range(2):
+        other.__exit__(None, None, None)
+    assert [operator.name for operator in first.operators] == ["aten::ones", "aten::add"]
+    assert [operator.name for operator in second.operators if operator.name != "aten::ones"] == [
+        "aten::add",
+        "aten::mul",
+    ]
+
+
+def test_a_trace_that_another_thread_ends(place):
+    tracing, errors = lab.trace(), []
+    t = tracing.__enter__()
+    torch.ones(2).add(1)
+
+    def end() -> None:
+        try:
+            tracing.__exit__(None, None, None)
+        except InputError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    thread.join()
+    assert not devices.observers
+    if place == "cpu":  # a mode can be taken off by its own thread alone
+        assert len(errors) == 1 and "on the thread that entered it" in errors[0]
+        tracing.__exit__(None, None, None)
+    assert [operator.name for operator in t.operators] == ["aten::ones", "aten::add"]
+
+
+def test_a_trace_that_ends_inside_an_operator_of_the_simulated_card_does_not_come_back():
+    tracing = lab.trace()
+    with simulate_gpu() as simulation:
+        x = torch.ones(2, device="cuda")
+        simulation.registered.watchers.append(lambda *_: tracing.__exit__(None, None, None))
+        tracing.__enter__()
+        x.add(1)
+        assert simulation.mode.listeners == {}
+
+
+@pytest.mark.skipif(
+    not hasattr(dispatch.TorchDispatchMode, "supports_higher_order_operators"),
+    reason="before PyTorch 2.9 no mode hears of them",
+)
+def test_an_operator_that_takes_functions_is_heard_as_one():
+    x = torch.ones(2)
+    with lab.trace() as t:
+        out = torch.ops.higher_order.cond(x.sum() > 0, torch.sin, torch.cos, (x,))
+    assert torch.equal(out, x.sin())
+    assert [(one.name, one.device) for one in t.operators][-1] == ("cond", "cpu")
+
+
 def test_an_error_ends_the_trace_and_comes_through_with_what_was_seen():
     with simulate_gpu("Tesla T4"), pytest.raises(RuntimeError, match="same device"), lab.trace() as t:
         torch.ones(2, 2, device="cuda") @ torch.ones(2, 2)
@@ -222,8 +321,6 @@ def test_a_traceback_under_a_trace_ends_in_torchs_own_line():
 def test_leaving_a_trace_leaves_no_hooks_behind():
     from torch.optim.optimizer import _global_optimizer_post_hooks as hooks
 
-    from devicelab import devices
-
     before = len(hooks)
     with lab.trace():
         assert len(hooks) == before + 1
@@ -238,6 +335,22 @@ def test_a_simulation_that_begins_inside_the_block_is_told_as_one():
             train("cuda")
     assert (t.origin, t.name, t.training) == ("simulated", "NVIDIA L4", ("cuda:0",))
     assert 0 < t.seconds < 60 and len(t.copies) == 2
+
+
+def test_simulations_in_turn_are_all_named_and_what_ran_beside_them_is_measured():
+    with lab.trace() as t:
+        for card in ("Tesla T4", "NVIDIA L4"):
+            with simulate_gpu(card):
+                torch.ones(2, device="cuda") * 2
+        torch.ones(2).exp()
+    assert (t.name, t.card, t.origin) == ("Tesla T4 and NVIDIA L4", "cuda", "simulated")
+    (exp,) = (operator for operator in t.operators if operator.name == "aten::exp")
+    assert exp.seconds > 0, "the clock of a card that is gone stands still"
+    assert "has measured times, of this machine" in str(t)
+    assert [event.name for event in t.events if event.name != "aten::ones"] == ["aten::mul"] * 2 + [
+        "aten::exp"
+    ]
+    assert [event.begin for event in t.events] == sorted(event.begin for event in t.events)
 
 
 def test_traces_nest():
@@ -448,7 +561,6 @@ def test_a_compiled_model_runs_operator_by_operator_under_a_trace():
 
 def test_copies_of_a_device_that_tells_nothing_are_seen_by_their_operators(monkeypatch):
     """On Apple's GPU no driver and no simulation tells of copies; meta stands in for it here."""
-    from devicelab import devices
 
     monkeypatch.setattr(devices, "present", lambda: devices.Device("mps", "Apple GPU (mps)", "measured"))
     with lab.trace() as t:

@@ -13,7 +13,13 @@ from functools import partial
 from typing import Any, Literal, Protocol, Self
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _get_current_dispatch_mode,
+    _get_current_dispatch_mode_stack,
+)
+
+from devicelab.errors import InputError
 
 Origin = Literal["measured", "simulated", "estimated", "recorded"]
 # Hears of work: the card's number, "kernel" or "copy" or "context", begin and end in simulated seconds.
@@ -108,6 +114,7 @@ class Listener(TorchDispatchMode):
     So a simulation and what watches it cost one dispatch mode, not two. `hear` is given what runs the operator.
     """
 
+    supports_higher_order_operators = True  # torch.cond and its like are heard as one; from PyTorch 2.9 on
     _told_by: dict[int, list["Listener"]] | None = None
 
     @classmethod
@@ -122,21 +129,38 @@ class Listener(TorchDispatchMode):
         return self.hear(run_plainly, func, types, args, kwargs)
 
     def __enter__(self) -> Self:
-        present, self._thread = simulated(), threading.get_ident()
-        self._told_by = present.listeners if present else None
+        card, self._thread = simulated_here(), threading.get_ident()
+        self._told_by = card.listeners if card else None
         if self._told_by is None:
             super().__enter__()
         else:
-            self._told_by.setdefault(self._thread, []).append(self)
+            self._together = self._told_by.setdefault(self._thread, [])
+            self._together.append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
         if self._told_by is None:
-            super().__exit__(*error)
-        else:
-            others = [other for other in self._told_by.pop(self._thread, []) if other is not self]
-            self._told_by.update({self._thread: others} if others else {})
-            self._told_by = None
+            self._take_off(*error)
+            return
+        self._together[:] = [other for other in self._together if other is not self]
+        if not self._together and self._told_by.get(self._thread) is self._together:
+            del self._told_by[self._thread]
+        self._told_by = None
+
+    def _take_off(self, *error: Any) -> None:
+        """Take exactly this mode off this thread, whatever was entered after it."""
+        modes = _get_current_dispatch_mode_stack()
+        if self not in modes:
+            raise InputError(
+                "A trace ends where it began: leave its `with` block, or call __exit__, on the thread that entered it, "
+                "outside of any operator."
+            )
+        above = modes[modes.index(self) + 1 :]
+        for mode in reversed(above):
+            TorchDispatchMode.__exit__(mode, None, None, None)
+        super().__exit__(*error)
+        for mode in above:
+            TorchDispatchMode.__enter__(mode)
 
     def told_by(self, device: Device) -> bool:
         """Whether this simulated device tells it of operators."""
@@ -182,6 +206,12 @@ def simulated() -> Device | None:
     return _registered[-1] if _registered else None
 
 
+def simulated_here() -> Device | None:
+    """Return the simulated device where it sees this thread: not one older than it, nor work that it leaves undisturbed."""
+    device, mode = simulated(), torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
+    return device if device is not None and getattr(mode, "listeners", None) is device.listeners else None
+
+
 def real_accelerator() -> Device | None:
     """Return this machine's own GPU (CUDA before MPS), or None; while a simulation runs nobody can tell, so it is not asked."""
     if _registered:
@@ -206,6 +236,12 @@ def _real(kind: str, name: str, module: Any) -> Device:
 def present() -> Device:
     """Return the device that training would be sent to here: the simulated one, the real one, else the CPU."""
     return simulated() or real_accelerator() or CPU
+
+
+def present_here() -> Device:
+    """Return the present device as this thread meets it: the CPU where a simulation does not see the thread."""
+    device = present()
+    return CPU if device.origin == "simulated" and simulated_here() is None else device
 
 
 def clock() -> float:

@@ -1,6 +1,7 @@
 """One call of a function: is it one that can be timed, where did it compute, and what did the clocks say?"""
 
 import inspect
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -69,13 +70,24 @@ class _Watch(devices.Listener):
         return out
 
 
+def _uncompiled() -> AbstractContextManager[object]:
+    """Let compiled functions run as they were written; what torch.compile meets under a dispatch mode it never compiles."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def compilations() -> int:
+    """Return how often torch.compile has compiled something so far."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return dynamo.counters["frames"]["total"] if dynamo else 0
+
+
 def devices_used(fn: Fn) -> list[str]:
-    """Call `fn` once and return the devices of its operators' results, in alphabetical order.
+    """Call `fn` once, uncompiled, and return the devices of its operators' results, in alphabetical order.
 
     Work of other threads is not seen: on a real GPU that includes the backward pass. A generator or a coroutine, whose
     body a call does not run, is an InputError.
     """
-    with _Watch() as watch:
+    with _uncompiled(), _Watch() as watch:
         _check_result(fn())
     return sorted(watch.seen)
 

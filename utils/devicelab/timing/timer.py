@@ -13,7 +13,18 @@ from devicelab import devices
 from devicelab.errors import check_range
 from devicelab.results import Timing, spread
 
-from .calls import LONG, Call, Fn, check_function, devices_used, event_seconds, once, quiet, where
+from .calls import (
+    LONG,
+    Call,
+    Fn,
+    check_function,
+    compilations,
+    devices_used,
+    event_seconds,
+    once,
+    quiet,
+    where,
+)
 
 FEWEST = 3  # samples, so that there is a spread to look at
 BLOCK = (
@@ -48,7 +59,10 @@ def timeit(
     with quiet(device):
         tried = threads or torch.get_num_threads()
         with set_torch_threads(tried):
+            before = compilations()
             first = once(fn, device)  # the call before was the warm-up
+            if compilations() > before:
+                first = once(fn, device)
         threads = threads or _threads(fn, device, first.wall, seconds)
         with set_torch_threads(threads):
             first = first if threads == tried else once(fn, device)

@@ -43,8 +43,10 @@ class trace:  # lower case: it reads as a function
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._source.__exit__(kind, error, tb)
-        Trace.__init__(self._result, **self._source.parts())  # type: ignore[arg-type]
+        if self._source is not None:  # a second call does nothing
+            self._source.__exit__(kind, error, tb)
+            Trace.__init__(self._result, **self._source.parts())  # type: ignore[arg-type]
+            self._source = None
 
 
 def _source(on_step: Callable[[], object] | None, early: bool) -> Any:

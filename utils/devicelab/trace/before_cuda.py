@@ -65,7 +65,7 @@ class BeforeCuda:
     def parts(self) -> dict[str, Any]:
         """Return the fields of a Trace: of both watchers, where there were two."""
         before = self._recorder.parts()
-        if self._profiler is None and self._recorder.present is not devices.CPU:
+        if self._profiler is None and self._recorder.simulated:
             return before  # a simulation began inside the block
         if self._profiler is None:
             present = devices.present()

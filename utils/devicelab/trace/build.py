@@ -16,16 +16,17 @@ class Watch(Recorder):
     def parts(self) -> dict[str, Any]:
         """Return the fields of a Trace."""
         lines = Lines(self)
+        shown = self.simulated[-1] if self.simulated else self.present
         return {
             "operators": _operators(self, lines),
             "copies": _copies(self, lines),
             "synchronizations": _waits(self, lines),
             "events": _events(self),
-            "steps": max(self.steps.values(), default=0) or self.backwards,
+            "steps": self.steps.count or self.backwards,
             "seconds": self.end - self.start,
-            "origin": self.present.origin,
-            "card": self.present.type,
-            "name": self.present.name,
+            "origin": shown.origin,
+            "card": shown.type,
+            "name": " and ".join(dict.fromkeys(one.name for one in self.simulated or [shown])),
             "notes": _notes(self),
             "faults": tuple((message, lines[place]) for message, place in self.faults),
         }
@@ -103,7 +104,7 @@ def _events(recorder: Recorder) -> tuple[Event, ...]:
     events = []
     for func, device, phase, begin, seconds in recorder.events:
         start = begin
-        if device.type != "cpu" and recorder.present.origin == "simulated":
+        if device.type != "cpu" and recorder.simulated:
             start = max(begin, free.get(device, begin))
             free[device] = start + seconds
         events.append(Event(name_of(func), str(device), phase, start - recorder.start, seconds))
@@ -114,4 +115,6 @@ def _notes(recorder: Recorder) -> tuple[str, ...]:
     notes = []
     if recorder.present.type == "mps":
         notes.append("on mps the times are what the CPU spent on launching, and waits are not seen")
+    if len(recorder.origins) > 1:
+        notes.append("what ran while no GPU was simulated has measured times, of this machine")
     return tuple(notes)

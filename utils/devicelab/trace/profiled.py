@@ -16,6 +16,7 @@ from devicelab import devices
 
 from .nodes import Node, Work
 from .recorder import BACKWARD
+from .steps import Steps
 from .tree import judge_tree
 
 MOST_STEPS = 25  # the profiler keeps every event, about 1 KB each: it watches so many steps and then stops
@@ -32,7 +33,7 @@ class Profiled:
         )
         self._on_step = on_step
         self.present = devices.present()
-        self.steps: dict[int, int] = {}
+        self.steps = Steps()
         self._running = False
 
     def __enter__(self) -> "Profiled":
@@ -54,8 +55,8 @@ class Profiled:
 
     def _step_ends(self, optimizer: Any, *_: Any) -> None:
         if self._running:
-            self.steps[id(optimizer)] = self.steps.get(id(optimizer), 0) + 1
-            if max(self.steps.values()) >= MOST_STEPS:
+            self.steps.add(optimizer)
+            if self.steps.count >= MOST_STEPS:
                 self._stop()
         if self._on_step is not None:
             self._on_step()
@@ -63,7 +64,7 @@ class Profiled:
     def parts(self) -> dict[str, Any]:
         """Return the fields of a Trace."""
         judged = judge_tree(*read(self._profiler))
-        watched = max(self.steps.values(), default=0)
+        watched = self.steps.count
         notes = []
         if any(operator.phase == BACKWARD and operator.line is None for operator in judged["operators"]):
             notes.append("backward ran in another thread, without your frames: its lines are not known")

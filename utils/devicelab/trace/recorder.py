@@ -13,6 +13,7 @@ from torch.optim import optimizer as torch_optimizer
 from devicelab import devices
 
 from .lines import Places, caller_name
+from .steps import Steps
 
 MOST_SUMS = (
     20_000  # different operators x device x phase x line; beyond it they are summed without their line
@@ -83,23 +84,45 @@ class Recorder(devices.Listener):
         self.waits: dict[tuple, list[float]] = {}
         self.events: list[tuple[Any, ...]] = []
         self._room = MOST_EVENTS
-        self.steps: dict[int, int] = {}  # by optimizer
+        self.steps = Steps()
         self.backwards = 0
         self.faults: list[tuple[str, int]] = []
-        self.operators = 0
         self._on_step = on_step
         self._running: Any = None
         self._step_place: int | None = None
         self._last_task, self._task_place = -1, 0
         self._thread = threading.get_ident()
+        self.simulated: list[devices.Device] = []  # in turn
+        self.origins: set[str] = set()  # of the operators' times
+        self._timed = 0
         self._handles: list[Any] = []
-        self._use(present or devices.present())
+        self._use(present or devices.present_here())
+        self._own = (
+            devices.CPU if self._is_simulated else self.present
+        )  # where a simulation that ends leads back
 
     def _use(self, present: devices.Device) -> None:
         self.present = present
         self._now, self._worked = present.clock, present.worked
         self._is_simulated = present.origin == "simulated"
         self._accelerated = present.type != "cpu"
+        if self._is_simulated:
+            self.simulated.append(present)
+
+    def _change_to(self, device: devices.Device) -> None:
+        """Go on with another clock; what was noted so far keeps its place in time."""
+        self._note_origin()
+        before = self._now()
+        self._use(device)
+        shift = self._now() - before
+        self.start += shift
+        self.events = [(*event[:3], event[3] + shift, event[4]) for event in self.events]
+
+    def _note_origin(self) -> None:
+        timed = sum(int(count) for count, _ in self.sums.values())
+        if timed > self._timed:
+            self.origins.add(self.present.origin)
+        self._timed = timed
 
     def __enter__(self) -> "Recorder":
         self._handles = [
@@ -112,6 +135,7 @@ class Recorder(devices.Listener):
 
     def __exit__(self, *error: Any) -> None:
         self.end = self._now()
+        self._note_origin()
         try:
             super().__exit__(*error)
         finally:  # whoever ends it on another thread must not leave it behind
@@ -193,7 +217,7 @@ class Recorder(devices.Listener):
 
     def _step_ends(self, optimizer: Any, *_: Any) -> None:
         self._step_place = None
-        self.steps[id(optimizer)] = self.steps.get(id(optimizer), 0) + 1
+        self.steps.add(optimizer)
         if self._on_step is not None:
             self._on_step()
 
@@ -224,15 +248,14 @@ class Recorder(devices.Listener):
     def began(self, device: devices.Device) -> None:
         """Go on with the clock of a simulation that began inside the block."""
         self.follow()
-        spent = self._now() - self.start
-        self.events.clear()  # their times are another clock's
-        self._use(device)
-        self.start = self._now() - spent
+        self._change_to(device)
 
     def ended(self, device: devices.Device) -> None:
-        """Go on as a mode of this thread where the simulation that told of the operators ends."""
+        """Go on with this machine's clock, and as a mode of this thread, where the simulation that was heard ends."""
         if self.told_by(device):
             self.follow()
+        if self.present is device:
+            self._change_to(self._own)
 
     def copied(
         self,
@@ -263,7 +286,7 @@ class Recorder(devices.Listener):
     def _add(self, sums: dict[tuple, list[float]], key: tuple, nbytes: int, seconds: float) -> None:
         """Add to a sum: count, bytes, seconds, in how many steps it came, in which step last, least and most bytes."""
         entry = sums.setdefault(key, [0, 0, 0.0, 0, -1, nbytes, nbytes])
-        step = sum(self.steps.values()) or self.backwards
+        step = self.steps.calls or self.backwards
         entry[0] += 1
         entry[1] += nbytes
         entry[2] += seconds

@@ -95,8 +95,9 @@ class Observed:
     """What a trace saw between the start and the end of its block.
 
     `name` is the present device's, `card` its type ("cpu" where there is no accelerator). `steps` counts optimizer
-    steps. `seconds` is the length of the block on the host's clock. `notes` say what could not be seen. `faults` are
-    errors that operators raised, with their lines, whether they were caught or not.
+    steps; optimizers that take turns, as in a GAN, count by their rounds. `seconds` is the length of the block on the
+    host's clock. `notes` say what could not be seen. `faults` are errors that operators raised, with their lines,
+    whether they were caught or not.
     """
 
     operators: tuple[Operator, ...]

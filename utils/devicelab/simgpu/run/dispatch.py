@@ -9,6 +9,7 @@ import torch
 
 from devicelab import costs
 from devicelab.devices import Listener
+from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.marks import UNUSUAL, Tensor, tag_of
 from devicelab.simgpu.marks.place import MIXED, NOTHING, merge, place
@@ -17,6 +18,10 @@ from .call import Calls
 from .handlers import PLANS, plan_of
 
 PLAIN = torch.Tensor.__torch_dispatch__
+HIGHER_ORDER = (
+    "torch.cond, flex_attention and other operators that take functions are neither simulated nor estimated: what these "
+    "functions run would not be seen. Use Python's own if and for, or torch.nn.functional.scaled_dot_product_attention."
+)
 
 
 class SimulatedDispatch(Calls):
@@ -32,6 +37,11 @@ class SimulatedDispatch(Calls):
     def _should_skip_dynamo(cls) -> bool:
         return False  # saves a wrapper around every operator, and two frames in every traceback
 
+    @property
+    def supports_higher_order_operators(self) -> bool:  # type: ignore[override]
+        """Refuse an operator that takes functions; torch asks here before it calls one."""
+        raise SimulationError(HIGHER_ORDER)
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operator, and let those hear of it who watch this thread."""
         if self.listeners:
@@ -40,7 +50,8 @@ class SimulatedDispatch(Calls):
                 try:
                     return told(listening, self.treat, func, types, args, kwargs)
                 finally:
-                    self.listeners[get_ident()] = listening
+                    if listening:  # the last may have ended meanwhile
+                        self.listeners[get_ident()] = listening
         return self.treat(func, types, args, kwargs)
 
     def treat(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:

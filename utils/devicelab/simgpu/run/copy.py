@@ -4,7 +4,7 @@ from typing import Any
 
 from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.adopt import adoptable
-from devicelab.simgpu.marks.marks import Adoptable, Tensor, put, tag_of
+from devicelab.simgpu.marks.marks import CPU, Adoptable, Tensor, put, tag_of
 from devicelab.simgpu.marks.place import home, is_on_card
 
 from .call import Calls
@@ -28,11 +28,15 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         out = func(*args, **kwargs)
         mode.finish(func, args, out, source if source else inherit(args[0]))
         return out
+    if args[0].is_meta:  # has no values to copy, as PyTorch itself says of a copy to the CPU
+        return func(*args, **kwargs, device=CPU)
     if target is not None:
         reserve(target, args[0].numel() * (kwargs.get("dtype") or args[0].dtype).itemsize)
     out = func(*args, **kwargs)
     if target is not None:
         put(out, target)
+    elif non_blocking:
+        out.untyped_storage()._simulated_pinned = True  # what CUDA copies into without waiting
     mode.copied(args[0], source, target, non_blocking)
     return out
 

@@ -18,6 +18,7 @@ from .call import Calls
 from .handlers import PLANS, plan_of
 
 PLAIN = torch.Tensor.__torch_dispatch__
+SPARSE = torch.sparse_coo  # a view of one has storages of its own
 HIGHER_ORDER = (
     "torch.cond, flex_attention and other operators that take functions are neither simulated nor estimated: what these "
     "functions run would not be seen. Use Python's own if and for, or torch.nn.functional.scaled_dot_product_attention."
@@ -82,7 +83,7 @@ class SimulatedDispatch(Calls):
         if seen is None:
             self.clock.host(func, args, out)
             return out
-        if plan.is_view:  # lies where its base lies, and launches nothing
+        if plan.is_view and args[0].layout is not SPARSE:  # on its base's storage, and nothing is launched
             self.clock.spend(costs.DISPATCH)
             return out
         place(out, seen)

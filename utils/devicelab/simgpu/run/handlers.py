@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from devicelab import costs
-from devicelab.simgpu.marks.marks import mark
+from devicelab.simgpu.marks.marks import device_of, mark
 from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
 
 from . import copy, create, draw, integers, wait
@@ -21,6 +21,17 @@ def resize(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     if card is not None:
         mark(args[0].untyped_storage(), card)
     return out
+
+
+def set_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Give a tensor another storage, of the same device; PyTorch's words, aten/src/ATen/native/TensorShape.cpp."""
+    storage = args[1] if len(args) > 1 else None
+    if isinstance(storage, torch.UntypedStorage) and storage.device != (here := device_of(args[0])):
+        raise RuntimeError(
+            f'Attempted to set the storage of a tensor on device "{here}" to a storage on different device '
+            f'"{storage.device}".  This is no longer allowed; the devices must match.'
+        )
+    return mode.run(func, args, kwargs, seen) if seen is not None else mode.host(func, args, kwargs)
 
 
 def record_stream(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -69,6 +80,7 @@ BY_NAME = {
     "aten::record_stream": record_stream,
     "aten::resize_": resize,
     "aten::resize_as_": resize,
+    "aten::set_": set_,
 }
 
 BUILTIN = ("aten", "prims", "quantized", "mkldnn", "profiler")

@@ -84,8 +84,13 @@ def from_tensor(name: str, source: Tensor, args: Any, kwargs: dict[str, Any], de
     """Do as torch.tensor, as_tensor and asarray of a tensor: a move, and a copy where a new tensor is promised."""
     target = device_of(source) if device is None else move.target_of(device)[0]
     dtype = kwargs.get("dtype") or (args[1] if len(args) > 1 else None) or source.dtype
-    if name == "as_tensor" or (name == "asarray" and not kwargs.get("copy")):
+    if name == "as_tensor":
         return move.to(source, target, dtype)
+    if name == "asarray":
+        if target == device_of(source):
+            return torch.asarray.__wrapped__(*args, **kwargs)
+        if kwargs.get("copy") is False:
+            raise ValueError(f"can't alias tensor from device '{device_of(source)}' to '{target}'.")
     out = move.to(source.detach(), target, dtype, copy=True)
     return out.requires_grad_() if kwargs.get("requires_grad") else out
 
@@ -196,6 +201,7 @@ def replacements() -> dict[Any, Any]:
     data += [getattr(torch, f"sparse_{layout}_tensor") for layout in SPARSE]
     functions = {function: from_data(function) for function in data}
     functions |= {getattr(torch, name): like(getattr(torch, name)) for name in LIKE}
+    functions[torch.range] = from_data(torch.range)  # C++ asks for a real card before anybody hears of it
     functions |= {
         function: plain(function)
         for function in _device._device_constructors() | {torch.normal}

@@ -1,0 +1,98 @@
+"""What PyTorch's own CUDA tests ask, and plain use hardly ever does: nothing passes silently that CUDA refuses."""
+
+import pytest
+import torch
+from torch import nn
+
+from devicelab import simulate_gpu
+
+
+@pytest.fixture(autouse=True)
+def card():
+    with simulate_gpu("T4") as simulation:
+        yield simulation
+
+
+def adjacency():
+    return torch.eye(3).to_sparse().to("cuda")
+
+
+VIEWS = {
+    "t": lambda s: s.t(),
+    "mT": lambda s: s.mT,
+    "transpose": lambda s: s.transpose(0, 1),
+    "index": lambda s: s[0],
+    "select": lambda s: s.select(0, 1),
+    "unbind": lambda s: s.unbind()[2],
+    "unsqueeze": lambda s: s.unsqueeze(0),
+    "permute": lambda s: s.permute(1, 0),
+    "detach": lambda s: s.detach(),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_a_view_of_a_sparse_tensor_lies_where_the_tensor_lies(view):
+    assert view(adjacency()).device == torch.device("cuda:0")
+
+
+def test_a_view_of_a_sparse_tensor_is_refused_beside_the_cpu():
+    with pytest.raises(RuntimeError, match="mat2 is on cpu, different from other tensors on cuda:0"):
+        adjacency().t() @ torch.ones(3, 2)
+
+
+def test_a_graph_network_trains():
+    layer, graph = nn.Linear(2, 2).cuda(), adjacency()
+    torch.sparse.mm(graph, layer(torch.ones(3, 2, device="cuda"))).sum().backward()
+    assert layer.weight.grad.device == torch.device("cuda:0")
+    weights = adjacency().requires_grad_()
+    torch.mm(weights, torch.ones(3, 2, device="cuda")).sum().backward()
+    assert weights.grad.device == torch.device("cuda:0")
+
+
+NO_DATA = "Cannot copy out of meta tensor; no data!"
+FROM_META = {
+    "to": lambda: torch.ones(2, device="meta").to("cuda"),
+    "cuda": lambda: torch.ones(2, device="meta").cuda(),
+    "copy_": lambda: torch.ones(2, device="cuda").copy_(torch.ones(2, device="meta")),
+    "module": lambda: nn.Linear(2, 2, device="meta").to("cuda"),
+}
+
+
+@pytest.mark.parametrize("copy", FROM_META.values(), ids=FROM_META)
+def test_what_has_no_values_cannot_be_copied(copy):
+    with pytest.raises(NotImplementedError, match=NO_DATA):
+        copy()
+
+
+def test_a_meta_module_gets_memory_by_to_empty():
+    assert nn.Linear(2, 2, device="meta").to_empty(device="cuda").weight.device == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(("mine", "other"), [("cuda:0", "cpu"), ("cpu", "cuda:0")])
+def test_a_tensor_takes_no_storage_of_another_device(mine, other):
+    target, source = torch.empty(0, device=mine), torch.ones(3, device=other)
+    words = f'storage of a tensor on device "{mine}" to a storage on different device "{other}".  This is no'
+    with pytest.raises(RuntimeError, match=words):
+        target.set_(source.untyped_storage())
+    assert source.device == torch.device(other)
+    assert torch.empty(0, device=other).set_(source.untyped_storage()).device == torch.device(other)
+
+
+def test_asarray_keeps_what_was_asked_of_it():
+    x = torch.ones(2)
+    assert torch.asarray(x) is x
+    assert torch.asarray(x, requires_grad=True).requires_grad
+    assert torch.asarray(x, device="cuda", requires_grad=True).requires_grad
+    with pytest.raises(ValueError, match="can't alias tensor from device 'cpu' to 'cuda:0'."):
+        torch.asarray(x, device="cuda", copy=False)
+
+
+def test_a_copy_to_the_host_that_nobody_waits_for_is_pinned():
+    x = torch.ones(2, device="cuda")
+    assert x.to("cpu", non_blocking=True).is_pinned()
+    assert not x.to("cpu").is_pinned()
+
+
+@pytest.mark.filterwarnings("ignore:torch.range is deprecated")
+def test_range_is_made_where_it_is_asked_for():
+    assert torch.range(0, 3, device="cuda").device == torch.device("cuda:0")

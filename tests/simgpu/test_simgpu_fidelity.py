@@ -83,7 +83,7 @@ def test_asarray_keeps_what_was_asked_of_it():
     assert torch.asarray(x) is x
     assert torch.asarray(x, requires_grad=True).requires_grad
     assert torch.asarray(x, device="cuda", requires_grad=True).requires_grad
-    with pytest.raises(ValueError, match="can't alias tensor from device 'cpu' to 'cuda:0'."):
+    with pytest.raises(ValueError, match="can't alias tensor from device 'cpu' to 'cuda:0'"):
         torch.asarray(x, device="cuda", copy=False)
 
 

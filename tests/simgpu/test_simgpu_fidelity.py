@@ -96,3 +96,12 @@ def test_a_copy_to_the_host_that_nobody_waits_for_is_pinned():
 @pytest.mark.filterwarnings("ignore:torch.range is deprecated")
 def test_range_is_made_where_it_is_asked_for():
     assert torch.range(0, 3, device="cuda").device == torch.device("cuda:0")
+
+
+def test_a_stream_may_be_entered_again_inside_itself():
+    stream = torch.cuda.Stream()
+    with stream:
+        with stream:
+            pass
+        assert torch.cuda.current_stream() == stream
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()

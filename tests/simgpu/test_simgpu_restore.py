@@ -1,6 +1,7 @@
 """Leaving a simulation leaves torch exactly as it was: attributes and behaviour, whatever happened in between."""
 
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -347,3 +348,52 @@ def test_the_interpreter_ends_quietly(code: str) -> None:
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def restored() -> bool:
+    return not session.stack and torch.cuda.is_available is IS_AVAILABLE and torch.Tensor.to is TO
+
+
+IS_AVAILABLE, TO = torch.cuda.is_available, torch.Tensor.to
+
+
+def test_threads_that_start_at_once_leave_torch_as_it_was():
+    failures: list[BaseException] = []
+    together = threading.Barrier(3)
+
+    def enter_and_leave():
+        together.wait()
+        try:
+            for _ in range(5):
+                with simulate_gpu("T4"):
+                    pass
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=enter_and_leave) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures and restored()
+
+
+def test_ctrl_c_while_it_starts_leaves_torch_as_it_was(monkeypatch):
+    install = session.sleep.install
+
+    def interrupted(machine):
+        signal.raise_signal(signal.SIGINT)
+        install(machine)
+
+    monkeypatch.setattr(session.sleep, "install", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate_gpu("T4")
+    assert restored()
+
+
+def test_ctrl_c_while_it_stops_leaves_torch_as_it_was():
+    simulation = simulate_gpu("T4")
+    simulation.on_stop(lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        simulation.stop()
+    assert restored()

@@ -16,6 +16,7 @@ from devicelab.gpus import Card, find
 from .machine import state
 from .machine.machine import Machine
 from .machine.patches import run_all
+from .machine.undivided import undivided
 from .run.dispatch import SimulatedDispatch
 from .stand_ins import (
     accelerator,
@@ -76,12 +77,13 @@ class Simulation(Machine):
         )
 
     def start(self) -> "Simulation":
-        """Replace what a simulated card needs of torch; undo all of it if one step fails."""
-        if stack:
-            stack[-1]._deactivate()
-        stack.append(self)
+        """Replace what a simulated card needs of torch; undo all of it if one step fails, or at Ctrl-C."""
         try:
-            self._activate()
+            with versions.known_names(torch.__version__), undivided():
+                if stack:
+                    stack[-1]._deactivate()
+                stack.append(self)
+                self._activate()
         except BaseException:
             self.stop()
             raise
@@ -89,16 +91,24 @@ class Simulation(Machine):
 
     def stop(self) -> None:
         """Put torch back exactly as it was, or the simulation that this one interrupted; a second call does nothing."""
-        if self not in stack:
-            return
-        on_top = stack[-1] is self
         try:
-            if on_top:
-                self._deactivate()
-        finally:
-            stack.remove(self)
-        if on_top and stack:
-            stack[-1]._activate()
+            self._stop()
+        except KeyboardInterrupt:
+            self._stop()  # it may have come before the first had begun
+            raise
+
+    def _stop(self) -> None:
+        with undivided():
+            if self not in stack:
+                return
+            on_top = stack[-1] is self
+            try:
+                if on_top:
+                    self._deactivate()
+            finally:
+                stack.remove(self)
+            if on_top and stack:
+                stack[-1]._activate()
 
     def _activate(self) -> None:
         self.active = True
@@ -169,7 +179,8 @@ def simulate_gpu(name: str | None = None, count: int = 1) -> Simulation:
         if not stack and torch.cuda.is_available():
             _beside_real_gpu(name, spec)
         import_module("torch._dynamo")  # before anything is replaced, because it keeps what it finds
-        return Simulation(spec, count).start()
+        simulation = Simulation(spec, count)
+    return simulation.start()
 
 
 def _beside_real_gpu(name: str | None, spec: Card) -> None:

@@ -28,6 +28,7 @@ class Stream(torch.Stream):
     """A queue of its own on one simulated card; work in different streams overlaps."""
 
     priority: int
+    _contexts: list[Any]  # of the blocks that it is current in, one inside the other
 
     def __new__(cls, device: Any = None, priority: int = 0, **kwargs: Any) -> "Stream":
         torch.cuda._lazy_init()
@@ -43,6 +44,7 @@ class Stream(torch.Stream):
             stream_id = next(_stream_ids)
         self = super().__new__(cls, stream_id=stream_id, device_index=index, device_type=CUDA)
         self.priority = min(0, max(-5, priority))
+        self._contexts = []
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -92,12 +94,12 @@ class Stream(torch.Stream):
         return f"<torch.cuda.Stream device={self.device} cuda_stream={self.cuda_stream:#x}>"
 
     def __enter__(self) -> "Stream":
-        self._context = torch.cuda.StreamContext(self)  # type: ignore[arg-type]
-        self._context.__enter__()
+        self._contexts.append(torch.cuda.StreamContext(self))  # type: ignore[arg-type]
+        self._contexts[-1].__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._context.__exit__(*error)
+        self._contexts.pop().__exit__(*error)
 
 
 class Event(torch.Event):

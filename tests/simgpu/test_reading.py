@@ -37,6 +37,9 @@ FURTHER = {
         {"cuda:0"},
     ),
     "Only dense CPU tensors can be pinned": ("pin", set()),
+    "can't alias tensor from device 'cpu' to 'cuda:0'.": ("alias", {"cpu", "cuda:0"}),
+    'Attempted to set the storage of a tensor on device "cuda:0" to a storage on different device "cpu".  This is no '
+    "longer allowed; the devices must match.": (MISMATCH, {"cpu", "cuda:0"}),
     "type <class 'torch.cuda.FloatTensor'> not available. Torch not compiled with CUDA enabled.": (
         "cpu build",
         set(),

@@ -56,9 +56,9 @@ def stages(everything: bool) -> list[Stage]:
         # Lessons only: that answers are judged alike without a GPU, the units test.
         Stage("off", ("-m", "tools.proof.modes", "--modes", "off", "notebooks")),
         Stage("again", ("-m", "tools.proof.modes", "--modes", "again", *core)),  # all: `course.py lessons`
-        Stage("browser", (*PYTEST, "tests", "-m", "browser")),
+        Stage("browser", (*UNITS, "browser", "tests")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
-        Stage("libraries", (*PYTEST, "tests", "-n", "2", "-m", "interop")),
+        Stage("libraries", (*UNITS, "interop", "tests")),
         Stage("units", (*UNITS, "not browser and not interop", "tests"), ONE_THREAD | OPDB),
     ]
 

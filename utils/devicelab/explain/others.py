@@ -123,6 +123,12 @@ def _generator_name(own: list[Frame]) -> str | None:
     return None
 
 
+def _alias(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+    what = f"The tensor is on {reading.argument_device}, and copy=False forbids the copy to {reading.other_device}."
+    why = "two devices share no memory: what is asked for on another one is a copy"
+    return Answer(what, None, why, "leave out copy=False")
+
+
 def _meta(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     name = _receiver(own) or "model"
     device = device_text(View(own[0]), torch.device("cuda", 0)) if own else '"cuda"'
@@ -163,6 +169,7 @@ _ANSWERS: dict[str, Answering] = {
     **environment.ANSWERS,
     "numpy": _numpy,
     "pin": _pin,
+    "alias": _alias,
     **dict.fromkeys(_READ_ON_CPU, _read_on_cpu),
     "generator": _generator,
     "meta": _meta,

@@ -141,6 +141,7 @@ _OTHERS = (
     ("numpy", r"can't convert (?P<at>[\w:]+) (?:device type )?tensor to numpy"),
     ("pin", r"cannot pin '{at type}' only (?:dense )?CPU (?:tensors|memory) can be pinned"),
     ("pin", r"Only dense CPU tensors can be pinned"),
+    ("alias", r"can't alias tensor from device '{at}' to '{other}'"),
     ("lengths", r"'lengths' argument should be a 1D CPU int64 tensor, but got 1D {at} "),
     ("sections", r"tensor_split expected {arg} to be on cpu, but it's on {at}"),
     ("scalars", r"Expected (?P<arg>scalars) to be on CPU, got {at} instead"),

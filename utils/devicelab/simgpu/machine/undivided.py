@@ -26,7 +26,7 @@ def undivided() -> Iterator[None]:
             if here:
                 signal.signal(signal.SIGINT, before)
         if heard:
-            before(*heard[0])  # type: ignore[operator]
+            before(*heard[0])  # type: ignore[misc,operator]
 
 
 def _after_fork_in_child() -> None:

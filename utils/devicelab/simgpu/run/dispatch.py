@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from devicelab import costs
 from devicelab.devices import Listener
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.machine import SimCard
@@ -83,10 +82,8 @@ class SimulatedDispatch(Calls):
         if seen is None:
             self.clock.host(func, args, out)
             return out
-        if plan.is_view and args[0].layout is not SPARSE:  # on its base's storage, and nothing is launched
-            self.clock.spend(costs.DISPATCH)
-            return out
-        place(out, seen)
+        if not plan.is_view or args[0].layout is SPARSE:
+            place(out, seen)
         self.clock.kernel(seen.index, func, args, out)
         return out
 

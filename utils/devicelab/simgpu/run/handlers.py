@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from devicelab import costs
-from devicelab.simgpu.marks.marks import device_of, mark
+from devicelab.simgpu.marks.marks import Adoptable, device_of, mark, tag_of
 from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
 
 from . import copy, create, draw, integers, wait
@@ -25,8 +25,9 @@ def resize(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
 
 def set_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Give a tensor another storage, of the same device; PyTorch's words, aten/src/ATen/native/TensorShape.cpp."""
-    storage = args[1] if len(args) > 1 else None
-    if isinstance(storage, torch.UntypedStorage) and storage.device != (here := device_of(args[0])):
+    storage, here = args[1] if len(args) > 1 else None, device_of(args[0])
+    own = tag_of(args[0]).__class__ is not Adoptable  # C++ makes tensors on the way, to read one element
+    if isinstance(storage, torch.UntypedStorage) and own and storage.device != here:
         raise RuntimeError(
             f'Attempted to set the storage of a tensor on device "{here}" to a storage on different device '
             f'"{storage.device}".  This is no longer allowed; the devices must match.'

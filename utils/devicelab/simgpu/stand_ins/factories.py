@@ -38,7 +38,7 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
         source = args[0] if args else kwargs.get("data", kwargs.get("obj"))
         if isinstance(source, Tensor) and original.__name__ in ("tensor", "as_tensor", "asarray"):
             device = in_force() if device is None else device
-            return from_tensor(original.__name__, source, args, kwargs, device)
+            return from_tensor(original, source, args, kwargs, device)
         if original.__name__.startswith("sparse_"):
             args = together(original.__name__, args, device)
         target, card = move.target_of(device) if device is not None else (None, None)
@@ -80,15 +80,18 @@ def pinned(original: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> A
     return out
 
 
-def from_tensor(name: str, source: Tensor, args: Any, kwargs: dict[str, Any], device: Any) -> Tensor:
+def from_tensor(
+    original: Callable[..., Any], source: Tensor, args: Any, kwargs: dict[str, Any], device: Any
+) -> Tensor:
     """Do as torch.tensor, as_tensor and asarray of a tensor: a move, and a copy where a new tensor is promised."""
+    name = original.__name__
     target = device_of(source) if device is None else move.target_of(device)[0]
     dtype = kwargs.get("dtype") or (args[1] if len(args) > 1 else None) or source.dtype
     if name == "as_tensor":
         return move.to(source, target, dtype)
     if name == "asarray":
         if target == device_of(source):
-            return torch.asarray.__wrapped__(*args, **kwargs)
+            return original(*args, **kwargs)
         if kwargs.get("copy") is False:
             raise ValueError(f"can't alias tensor from device '{device_of(source)}' to '{target}'.")
     out = move.to(source.detach(), target, dtype, copy=True)

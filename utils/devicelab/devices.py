@@ -115,6 +115,7 @@ class Listener(TorchDispatchMode):
     """
 
     supports_higher_order_operators = True  # torch.cond and its like are heard as one; from PyTorch 2.9 on
+    hears_marks = False  # also of those that optimizers set for the profiler, and that compute nothing
     _told_by: dict[int, list["Listener"]] | None = None
 
     @classmethod

@@ -46,6 +46,8 @@ _LIFT_FRESH = torch.ops.aten.lift_fresh.default
 class Idle(devices.Listener):
     """Hears of every operator of the function that is estimated; see the module's docstring."""
 
+    hears_marks = True  # they take the host's time, in the phase in which they are set
+
     def __init__(
         self, undo: Undo, mode: Calls, card: Any, everything_moved: bool, deadline: float, steps: Any
     ):

@@ -11,6 +11,7 @@ import yaml
 
 from devicelab import simgpu
 from devicelab.explain.reading import _MISMATCHES, MISMATCH, WORDINGS, read
+from devicelab.simgpu.rules import nondeterministic
 from devicelab.verdict import is_mismatch
 
 TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "explain_texts.yaml").read_text("utf-8"))
@@ -37,6 +38,8 @@ FURTHER = {
         {"cuda:0"},
     ),
     "Only dense CPU tensors can be pinned": ("pin", set()),
+    "CPU Scalar support for tensor1 argument is not supported when calling addcmul on CUDA tensors. However, CPU Scalar "
+    "support for tensor2 is supported, please swap your tensor1 and tensor2 terms.": (MISMATCH, set()),
     "can't alias tensor from device 'cpu' to 'cuda:0'.": ("alias", {"cpu", "cuda:0"}),
     'Attempted to set the storage of a tensor on device "cuda:0" to a storage on different device "cpu".  This is no '
     "longer allowed; the devices must match.": (MISMATCH, {"cpu", "cuda:0"}),
@@ -75,6 +78,7 @@ NOT_ABOUT_DEVICES = (
     "Unexpected floating ScalarType in at::autocast::prioritize",
     "Invalid device argument 3: did you call init?",
     "expected <class 'torch.cuda.FloatTensor'> (got torch.FloatTensor)",
+    f"cumsum_cuda_kernel{nondeterministic.ERROR}",
 )
 
 

@@ -105,3 +105,12 @@ def test_a_stream_may_be_entered_again_inside_itself():
             pass
         assert torch.cuda.current_stream() == stream
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
+@pytest.mark.parametrize("name", ["self", "tensor1"])
+def test_addcmul_takes_a_number_of_the_cpu_as_its_last_factor_only(name):
+    x, number = torch.ones(3, device="cuda"), torch.tensor(2.0)
+    assert torch.addcmul(x, x, number).device == torch.device("cuda:0")
+    factors = {"self": x, "tensor1": x, "tensor2": x} | {name: number}
+    with pytest.raises(RuntimeError, match=f"CPU Scalar support for {name} argument is not supported"):
+        torch.addcmul(factors["self"], factors["tensor1"], factors["tensor2"])

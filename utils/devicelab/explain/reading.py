@@ -127,6 +127,7 @@ _MISMATCHES = (
     ("1.x", r"arguments are located on different GPUs"),
     (NOW, r"must be on the (?:current|same)(?: GPU)? device"),
     (NOW, r"too many CPU scalars to non-CPU kernel"),
+    (NOW, r"CPU Scalar support for {arg} argument is not supported when calling {op} on CUDA tensors"),
     (NOW, r"to (?:be on|have) the same device"),
 )
 _OTHERS = (

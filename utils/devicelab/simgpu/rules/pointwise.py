@@ -2,7 +2,7 @@
 
 import torch
 
-from .refusals import Call, Operand, accelerator, iterate, shapes_first
+from .refusals import Call, Operand, accelerator, iterate, refuse, shapes_first
 from .refusals import pointwise as structured
 from .register import Rules
 
@@ -39,6 +39,23 @@ def without_scalars(call: Call) -> torch.device:
     is_inplace = call.func._schema.name.endswith("_")
     inputs = [operand for name, operands in call.tensors.items() if name != "out" for operand in operands]
     return structured(call, call.of("self") if is_inplace else call.of("out"), inputs, scalars=False)
+
+
+@rules.of("addcmul", "addcmul_")
+def addcmul(call: Call) -> torch.device:
+    """cuda/PointwiseOpsKernel.cu: of the 0-dim CPU operands that TensorIterator lets pass, only `tensor2` is taken."""
+    is_inplace = call.func._schema.name.endswith("_")
+    outputs = call.of("self") if is_inplace else call.of("out")
+    device = structured(call, outputs, call.of("self", "tensor1", "tensor2"))
+    for name, more in (("self", ""), ("tensor1", TENSOR2)):
+        if device.type != "cpu" and call.of(name)[0][1].type == "cpu":
+            refuse(
+                f"CPU Scalar support for {name} argument is not supported when calling addcmul on CUDA tensors.{more}"
+            )
+    return device
+
+
+TENSOR2 = " However, CPU Scalar support for tensor2 is supported, please swap your tensor1 and tensor2 terms."
 
 
 @rules.of("binary_cross_entropy")

@@ -9,6 +9,7 @@ import torch
 from devicelab import costs
 from devicelab.simgpu.marks.marks import Adoptable, device_of, mark, tag_of
 from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
+from devicelab.simgpu.rules import nondeterministic
 
 from . import copy, create, draw, integers, wait
 from .call import Calls
@@ -63,6 +64,24 @@ def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         return func.decompose(*args, **kwargs)
 
 
+def alerting(handler: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Have an operator without a deterministic kernel on CUDA looked at first."""
+
+    def alerted(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+        if is_on_card(seen):
+            nondeterministic.alert(func, args, kwargs)
+        if handler is not None:
+            return handler(mode, func, args, kwargs, seen)
+        return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+
+    return alerted
+
+
+def is_in_table(func: Any) -> bool:
+    """Say whether CUDA has no deterministic kernel for the operator."""
+    return func._schema.name.removeprefix("aten::") in nondeterministic.table()
+
+
 def note(mode: Any, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Pass on a mark for the profiler, which makes no tensor; every optimizer and every backward sets some."""
     mode.clock.spend(costs.DISPATCH)
@@ -100,8 +119,10 @@ class Plan:
 
 def plan_of(func: Any) -> Plan:
     """Return the operator's plan, made at its first call."""
-    call = func._op if func.__class__ is torch._ops.OpOverload else func
-    plan = PLANS[id(func)] = Plan(func, call, bool(getattr(func, "is_view", False)), handler_of(func))
+    call, handler = func._op if func.__class__ is torch._ops.OpOverload else func, handler_of(func)
+    if isinstance(func, torch._ops.OpOverload) and is_in_table(func):
+        handler = alerting(handler)
+    plan = PLANS[id(func)] = Plan(func, call, bool(getattr(func, "is_view", False)), handler)
     return plan
 
 

@@ -1,0 +1,134 @@
+"""torch.use_deterministic_algorithms on the simulated card: what CUDA refuses is refused, in its words, and nothing else."""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from devicelab import simulate_gpu
+from devicelab.simgpu.rules import nondeterministic
+
+CUDA: Any = {"device": "cuda"}
+ONES: Any = {"dtype": torch.long, "device": "cuda"}
+
+
+def backward(layer, *shape):
+    x = torch.rand(*shape, **CUDA, requires_grad=True)
+    layer(x).sum().backward()
+
+
+def unpooled(dimensions):
+    pool, unpool = getattr(nn, f"MaxPool{dimensions}d"), getattr(nn, f"MaxUnpool{dimensions}d")
+    return unpool(2)(*pool(2, return_indices=True)(torch.rand(1, 1, *[4] * dimensions, **CUDA)))
+
+
+def bag(mode):
+    weight = torch.rand(4, 3, **CUDA, requires_grad=True)
+    F.embedding_bag(torch.ones(2, 2, **ONES), weight, mode=mode).sum().backward()
+
+
+def resized(mode, *shape):
+    backward(lambda x: F.interpolate(x, scale_factor=2, mode=mode), *shape)
+
+
+def reduced(how):
+    index, ones = torch.zeros(3, **ONES), torch.ones(3, **CUDA)
+    return torch.rand(3, **CUDA).scatter_reduce(0, index, ones, how)
+
+
+def put(accumulate):
+    torch.rand(3, **CUDA).put_(torch.zeros(1, **ONES), torch.ones(1, **CUDA), accumulate=accumulate)
+
+
+def ctc(x):
+    five, two = torch.tensor([5, 5]), torch.tensor([2, 2])
+    return F.ctc_loss(x.log_softmax(2), torch.ones(2, 2, **ONES), five, two)
+
+
+# By the kernel that the error names; the documented cases of torch.use_deterministic_algorithms.
+REFUSED = {
+    "avg_pool3d_backward_cuda": lambda: backward(nn.AvgPool3d(1), 1, 2, 3, 3, 3),
+    "adaptive_avg_pool2d_backward_cuda": lambda: backward(nn.AdaptiveAvgPool2d(2), 1, 2, 5, 5),
+    "adaptive_avg_pool3d_backward_cuda": lambda: backward(nn.AdaptiveAvgPool3d(2), 1, 2, 5, 5, 5),
+    "adaptive_max_pool2d_backward_cuda": lambda: backward(nn.AdaptiveMaxPool2d(2), 1, 2, 5, 5),
+    "adaptive_max_pool3d_backward_cuda": lambda: backward(nn.AdaptiveMaxPool3d(2), 1, 2, 5, 5, 5),
+    "fractional_max_pool2d_backward_cuda": lambda: backward(nn.FractionalMaxPool2d(2, 2), 1, 2, 5, 5),
+    "fractional_max_pool3d_backward_cuda": lambda: backward(nn.FractionalMaxPool3d(2, 2), 1, 2, 5, 5, 5),
+    "max_unpooling2d_forward_out": lambda: unpooled(2),
+    "max_unpooling3d_forward_out": lambda: unpooled(3),
+    "upsample_linear1d_backward_out_cuda": lambda: resized("linear", 1, 2, 4),
+    "upsample_bicubic2d_backward_out_cuda": lambda: resized("bicubic", 1, 2, 4, 4),
+    "upsample_bilinear2d_backward_out_cuda": lambda: backward(
+        lambda x: torch.ops.aten.upsample_bilinear2d(x, [8, 8], False), 1, 2, 4, 4
+    ),
+    "upsample_trilinear3d_backward_out_cuda": lambda: backward(
+        lambda x: torch.ops.aten.upsample_trilinear3d(x, [8, 8, 8], False), 1, 2, 4, 4, 4
+    ),
+    "reflection_pad1d_backward_out_cuda": lambda: backward(nn.ReflectionPad1d(1), 1, 2, 4),
+    "reflection_pad2d_backward_cuda": lambda: backward(nn.ReflectionPad2d(1), 1, 2, 4, 4),
+    "reflection_pad3d_backward_out_cuda": lambda: backward(nn.ReflectionPad3d(1), 1, 2, 4, 4, 4),
+    "nll_loss2d_forward_out_cuda_template": lambda: F.nll_loss(
+        torch.rand(1, 3, 2, 2, **CUDA), torch.zeros(1, 2, 2, **ONES)
+    ),
+    "ctc_loss_backward_gpu": lambda: backward(ctc, 5, 2, 4),
+    "embedding_bag_backward_cuda_max": lambda: bag("max"),
+    "put_": lambda: put(True),
+    "_histc_cuda with floating point input": lambda: torch.histc(torch.rand(3, **CUDA)),
+    "_bincount_cuda": lambda: torch.bincount(torch.ones(2, **ONES), torch.ones(2, **CUDA)),
+    "median CUDA with indices output": lambda: torch.rand(3, **CUDA).median(0),
+    "grid_sampler_2d_backward_cuda": lambda: backward(
+        lambda x: F.grid_sample(x, torch.zeros(1, 2, 2, 2, **CUDA), align_corners=False), 1, 1, 3, 3
+    ),
+    "grid_sampler_3d_backward_cuda": lambda: backward(
+        lambda x: F.grid_sample(x, torch.zeros(1, 2, 2, 2, 3, **CUDA), align_corners=False), 1, 1, 3, 3, 3
+    ),
+    "cumsum_cuda_kernel": lambda: torch.rand(3, **CUDA).cumsum(0),
+    "scatter_reduce_cuda_prod_": lambda: reduced("prod"),
+}
+TAKEN = {
+    "cumsum of integers": lambda: torch.ones(3, **ONES).cumsum(0),
+    "median of all": lambda: torch.rand(3, **CUDA).median(),
+    "bincount without weights": lambda: torch.bincount(torch.ones(2, **ONES)),
+    "a mean of bags": lambda: bag("mean"),
+    "a sum": lambda: reduced("sum"),
+    "on the CPU": lambda: torch.rand(3).cumsum(0),
+}
+
+
+@pytest.fixture
+def deterministic():
+    with simulate_gpu("T4"):
+        torch.use_deterministic_algorithms(True)
+        yield
+        torch.use_deterministic_algorithms(False)
+
+
+def test_every_operator_of_the_table_is_tried():
+    assert {row["kernel"] for row in nondeterministic.table().values()} == set(REFUSED)
+
+
+@pytest.mark.parametrize("kernel", REFUSED)
+def test_what_cuda_has_no_deterministic_kernel_for_is_refused(deterministic, kernel):
+    words = (
+        f"{kernel} does not have a deterministic implementation, but you set 'torch.use_deterministic_algo"
+    )
+    with pytest.raises(RuntimeError) as caught:
+        REFUSED[kernel]()
+    assert str(caught.value).startswith(words)
+
+
+@pytest.mark.parametrize("kernel", REFUSED)
+def test_or_warned_of(deterministic, kernel):
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with pytest.warns(UserWarning, match=f"^{kernel} does not have .* warn_only=True"):
+        REFUSED[kernel]()
+
+
+@pytest.mark.parametrize("call", TAKEN.values(), ids=TAKEN)
+def test_what_cuda_can_do_is_done(deterministic, call):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        call()

@@ -1,0 +1,64 @@
+"""What torch.use_deterministic_algorithms(True) refuses on CUDA, from the table beside this file.
+
+The words: aten/src/ATen/Context.cpp, alertNotDeterministic.
+"""
+
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from devicelab.simgpu.marks.place import position
+
+from .refusals import refuse
+
+HERE = " does not have a deterministic implementation, but you set 'torch.use_deterministic_algorithms(True"
+ERROR = (
+    HERE
+    + ")'. You can turn off determinism just for this operation, or you can use the 'warn_only=True' option, if "
+    "that's acceptable for your application. You can also file an issue at https://github.com/pytorch/pytorch/issues to "
+    "help us prioritize adding deterministic support for this operation."
+)
+WARNING = (
+    HERE
+    + ", warn_only=True)'. You can file an issue at https://github.com/pytorch/pytorch/issues to help us "
+    "prioritize adding deterministic support for this operation."
+)
+MAX = 2  # the mode of an embedding bag
+
+
+def argument(func: Any, args: Any, kwargs: Any, name: str) -> Any:
+    """Return an argument of a call by its name in the schema, or None."""
+    at = position(func, name)
+    return args[at] if 0 <= at < len(args) else kwargs.get(name)
+
+
+CONDITIONS: dict[str, Callable[[Any, Any, Any], bool]] = {
+    "floating": lambda func, args, kwargs: args[0].is_floating_point() or args[0].is_complex(),
+    "weighted": lambda func, args, kwargs: argument(func, args, kwargs, "weights") is not None,
+    "along a dimension": lambda func, args, kwargs: argument(func, args, kwargs, "dim") is not None,
+    "a product": lambda func, args, kwargs: argument(func, args, kwargs, "reduce") == "prod",
+    "of the largest": lambda func, args, kwargs: argument(func, args, kwargs, "mode") == MAX,
+}
+
+
+@cache
+def table() -> dict[str, dict[str, str]]:
+    """Return the operators, each with the kernel's name and the condition."""
+    return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+
+
+def alert(func: Any, args: Any, kwargs: Any) -> None:
+    """Refuse, or warn of, a call on a card of an operator in the table, where determinism is asked for."""
+    if not torch._C._get_deterministic_algorithms():
+        return
+    row = table()[func._schema.name.removeprefix("aten::")]
+    if "when" in row and not CONDITIONS[row["when"]](func, args, kwargs):
+        return
+    if not torch._C._get_deterministic_algorithms_warn_only():
+        refuse(row["kernel"] + ERROR)
+    warnings.warn(row["kernel"] + WARNING, UserWarning, stacklevel=3)

@@ -60,7 +60,9 @@ REFUSED = {
     "max_unpooling2d_forward_out": lambda: unpooled(2),
     "max_unpooling3d_forward_out": lambda: unpooled(3),
     "upsample_linear1d_backward_out_cuda": lambda: resized("linear", 1, 2, 4),
-    "upsample_bicubic2d_backward_out_cuda": lambda: resized("bicubic", 1, 2, 4, 4),
+    "upsample_bicubic2d_backward_out_cuda": lambda: backward(
+        lambda x: torch.ops.aten.upsample_bicubic2d(x, [8, 8], False), 1, 2, 4, 4
+    ),
     "upsample_bilinear2d_backward_out_cuda": lambda: backward(
         lambda x: torch.ops.aten.upsample_bilinear2d(x, [8, 8], False), 1, 2, 4, 4
     ),

@@ -39,9 +39,19 @@ def parser() -> argparse.ArgumentParser:
     option("paths", nargs="*", help="only these notebooks")
     option("--modes", metavar="MODE,MODE", help="only these; a wrong one lists them")
     option = add("torches", "run the device-facing tests and lessons on each PyTorch, in .torches/")
-    option("versions", nargs="*", type=target, metavar="VERSION", help=f"such as {', '.join(TRIED)}")
+    option(
+        "versions",
+        nargs="*",
+        type=target,
+        metavar="VERSION",
+        help=f"x.y.z, x.y.z@3.11 for another Python than 3.12, or newest; none: {', '.join(TRIED)}",
+    )
     option("--lessons", choices=LESSONS, default="first", help="first: 00 to 05 (default)")
-    option("--record", action="store_true", help="keep the results; write docs/versions.md anew")
+    option(
+        "--record",
+        action="store_true",
+        help="keep the results, and write them into docs/versions.md and README.md",
+    )
     option("--nearest", action="store_true", help="where a Python is missing, fetch it or take another")
     add("exercises", "cut the exercises from the solutions")
     option = add("bench", "print every ratio and time that the course promises, beside its bound")

@@ -28,7 +28,7 @@ from torchgen.utils import Target
 from devicelab.explain.reading import read
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.marks.marks import Adoptable, tag_of
-from devicelab.simgpu.rules import by_name
+from devicelab.simgpu.rules import by_name, nondeterministic
 from devicelab.simgpu.rules import published as kernels
 
 KEYS = ("CUDA", "SparseCUDA", "SparseCsrCUDA", "QuantizedCUDA")
@@ -254,3 +254,10 @@ def test_pytorchs_own_error_inputs_that_mix_devices_are_refused():
                     with pytest.raises(case.error_type, match=case.error_regex):
                         op.op(sample.input, *sample.args, **sample.kwargs)
     assert seen >= 10
+
+
+@pytest.mark.parametrize("name", [*by_name.BY_NAME, *nondeterministic.table()])
+def test_every_rule_is_one_of_an_operator(name):
+    base, _, overload = name.partition(".")
+    packet = getattr(torch.ops.aten, base, None)
+    assert packet is not None and (not overload or overload in packet.overloads())

@@ -85,6 +85,8 @@ def test_asarray_keeps_what_was_asked_of_it():
     assert torch.asarray(x, device="cuda", requires_grad=True).requires_grad
     with pytest.raises(ValueError, match="can't alias tensor from device 'cpu' to 'cuda:0'"):
         torch.asarray(x, device="cuda", copy=False)
+    with pytest.raises(ValueError, match="can't alias tensor from device 'cpu' to 'cuda:0'"):
+        torch.asarray(torch.ones(2).numpy(), device="cuda", copy=False)
 
 
 def test_a_copy_to_the_host_that_nobody_waits_for_is_pinned():
@@ -96,6 +98,10 @@ def test_a_copy_to_the_host_that_nobody_waits_for_is_pinned():
 @pytest.mark.filterwarnings("ignore:torch.range is deprecated")
 def test_range_is_made_where_it_is_asked_for():
     assert torch.range(0, 3, device="cuda").device == torch.device("cuda:0")
+    out = torch.empty(0, device="cuda")
+    assert torch.range(0, 3, out=out) is out and out.device == torch.device("cuda:0")
+    with pytest.raises(RuntimeError, match="does not match device type of out parameter"):
+        torch.range(0, 3, out=torch.empty(0), device="cuda")
 
 
 def test_a_stream_may_be_entered_again_inside_itself():

@@ -20,7 +20,7 @@ from tools.proof import torches as proof
 from tools.proof.torches import Counts, Result, device_tests
 from tools.setup import environment, torches, uv
 from tools.setup.say import ROOT, Stop
-from tools.setup.torches import TRIED, Target, target
+from tools.setup.torches import NEWEST, TRIED, Target, target
 
 HERE = ".".join(map(str, sys.version_info[:2]))
 ME = Path(sys.executable)
@@ -35,7 +35,7 @@ def chosen(*arguments: str) -> argparse.Namespace:
 
 def test_a_version_names_a_torch_and_perhaps_a_python():
     assert target("2.8.0") == Target("2.8.0", "3.12") and target("2.8.0@3.11") == Target("2.8.0", "3.11")
-    assert target("newest@3.13") == Target("2.15.0", "3.13")
+    assert target("newest@3.13") == Target(NEWEST, "3.13")
     with pytest.raises(argparse.ArgumentTypeError, match=r"write 2\.8\.0"):
         target("2.8")
 

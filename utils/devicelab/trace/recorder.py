@@ -216,7 +216,8 @@ class Recorder(devices.Listener):
             self._step_place = self.places.here()
 
     def _step_ends(self, optimizer: Any, *_: Any) -> None:
-        self._step_place = None
+        if threading.get_ident() == self._thread:
+            self._step_place = None
         self.steps.add(optimizer)
         if self._on_step is not None:
             self._on_step()

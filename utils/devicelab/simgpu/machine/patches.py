@@ -19,6 +19,7 @@ from devicelab import versions
 from devicelab.errors import SimulationError
 
 _ABSENT = object()
+TRIES = 100  # of putting back what signals interrupt
 VERBS = ("replace", "add", "answer", "use")
 CUDA_BUILD = hasattr(torch._C, "_cuda_init")
 
@@ -161,14 +162,19 @@ class Patches:
 
     def undo(self) -> None:
         """Put everything back, also where one step fails; the first failure is raised at the end."""
-        failures = []
+        failures: list[Exception] = []
         self._held.clear()
         while self._undo:
-            owner, attribute, before = self._undo.pop()
+            owner, attribute, before = self._undo[-1]
             try:
                 setattr(owner, attribute, before) if before is not _ABSENT else delattr(owner, attribute)
             except (AttributeError, TypeError) as failure:
                 failures.append(failure)
+            except Exception as failure:  # a signal's handler raised it, perhaps before anything was put back
+                failures.append(failure)
+                if len(failures) < TRIES:
+                    continue
+            self._undo.pop()
         if failures:
             raise failures[0]
 

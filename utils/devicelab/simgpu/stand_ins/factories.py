@@ -36,6 +36,8 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
         kwargs, device = dict(kwargs), kwargs.get("device")
         kwargs.pop("device", None)
         source = args[0] if args else kwargs.get("data", kwargs.get("obj"))
+        if kwargs.get("out") is not None:
+            return plain(original)(*args, **kwargs, device=device)
         if isinstance(source, Tensor) and original.__name__ in ("tensor", "as_tensor", "asarray"):
             device = in_force() if device is None else device
             return from_tensor(original, source, args, kwargs, device)
@@ -64,6 +66,8 @@ def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], car
     """Call the function for the CPU and copy its result to `card`."""
     if kwargs.pop("pin_memory", False):
         raise RuntimeError("Only dense CPU tensors can be pinned")
+    if original.__name__ == "asarray" and kwargs.get("copy") is False:
+        raise ValueError(f"can't alias tensor from device '{CPU}' to '{card.device}'.")
     requires_grad = kwargs.pop("requires_grad", False)
     with torch._C._DisableFuncTorch(), torch.no_grad():
         out = original(*args, **kwargs, device=CPU)

@@ -415,7 +415,7 @@ ALLOWED = {
     "c()*C(3)": GPU,
     "C()+c()": GPU,
     "C(3).add_(c())": GPU,
-    "torch.addcmul(C(3),c(),C(3))": GPU,
+    "torch.addcmul(C(3),C(3),c())": GPU,
     "torch.lerp(C(3),C(3),c())": GPU,
     "torch.logical_and(C(3),c())": GPU,
     "F.binary_cross_entropy_with_logits(C(3),C(3),pos_weight=c())": GPU,

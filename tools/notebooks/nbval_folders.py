@@ -15,7 +15,7 @@ GRADIENTS = (
 )
 DIFFER = (
     ((2, 9), "04_why_does_the_monitor_flicker", "picture", GRADIENTS),
-    ((2, 9), "05_is_it_faster", "cards", GRADIENTS),
+    ((2, 10), "05_is_it_faster", "cards", GRADIENTS),
 )
 
 

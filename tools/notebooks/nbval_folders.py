@@ -31,7 +31,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Expect the outputs that this PyTorch is known to change to differ, where outputs are compared."""
-    here = release(TORCH)[:2]
+    here = release(TORCH)
     expected = {(stem, cell): why for on, stem, cell, why in DIFFER if here in on}
     for item in items if config.getoption("nbval") else ():
         why = expected.get((item.path.stem, getattr(item, "cell", {}).get("id", "")))

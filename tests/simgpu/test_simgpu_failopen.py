@@ -17,7 +17,7 @@ from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.stand_ins import threads
 from devicelab.versions import release
 
-OLD_CUDA = bool(torch.version.cuda) and release(torch.__version__) < (2, 11)
+OLD_CUDA = bool(torch.version.cuda) and release(torch.__version__) < (2, 12)
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -178,7 +178,7 @@ def test_subclasses_train(simulation: Any) -> None:
 
 
 @pytest.mark.skipif(
-    OLD_CUDA, reason="PyTorch 2.8 to 2.10 built for CUDA wakes the driver itself for a fake tensor"
+    OLD_CUDA, reason="PyTorch 2.8 to 2.11 built for CUDA wakes the driver itself for a fake tensor"
 )
 def test_fake_tensors_keep_the_card(simulation: Any) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -205,7 +205,7 @@ def test_fake_tensors_keep_the_card(simulation: Any) -> None:
         pytest.param(
             lambda x: torch.func.linearize(torch.sin, x)[1](x),
             marks=pytest.mark.skipif(
-                OLD_CUDA, reason="PyTorch 2.8 to 2.10 built for CUDA wakes the driver itself there"
+                OLD_CUDA, reason="PyTorch 2.8 to 2.11 built for CUDA wakes the driver itself there"
             ),
         ),
         lambda x: torch.autograd.functional.jacobian(torch.sin, x),

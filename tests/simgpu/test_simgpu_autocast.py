@@ -426,6 +426,7 @@ def scaled_step(model, optimizer, scaler, x):
 
 @pytest.mark.parametrize("kind", ["foreach", "forloop", "fused"])
 def test_the_scaler_trains_and_skips_the_step_where_a_gradient_is_infinite(kind):
+    torch.manual_seed(0)
     model = torch.nn.Linear(4, 2).cuda()
     options = {"foreach": {"foreach": True}, "forloop": {"foreach": False}, "fused": {"fused": True}}[kind]
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1, **options)

@@ -66,13 +66,18 @@ def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], car
     """Call the function for the CPU and copy its result to `card`."""
     if kwargs.pop("pin_memory", False):
         raise RuntimeError("Only dense CPU tensors can be pinned")
-    if original.__name__ == "asarray" and kwargs.get("copy") is False:
-        raise ValueError(f"can't alias tensor from device '{CPU}' to '{card.device}'.")
+    refuse_alias(kwargs, CPU, card.device)
     requires_grad = kwargs.pop("requires_grad", False)
     with torch._C._DisableFuncTorch(), torch.no_grad():
         out = original(*args, **kwargs, device=CPU)
     out = move.move(out, card.device) if card_of(out) is not card else out
     return out.requires_grad_() if requires_grad else out
+
+
+def refuse_alias(kwargs: dict[str, Any], source: torch.device, target: torch.device) -> None:
+    """Raise what torch.asarray raises where it must not copy and has to (torch/csrc/utils/tensor_new.cpp)."""
+    if kwargs.get("copy") is False:
+        raise ValueError(f"can't alias tensor from device '{source}' to '{target}'.")
 
 
 def pinned(original: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
@@ -96,8 +101,7 @@ def from_tensor(
     if name == "asarray":
         if target == device_of(source):
             return original(*args, **kwargs)
-        if kwargs.get("copy") is False:
-            raise ValueError(f"can't alias tensor from device '{device_of(source)}' to '{target}'.")
+        refuse_alias(kwargs, device_of(source), target)
     out = move.to(source.detach(), target, dtype, copy=True)
     return out.requires_grad_() if kwargs.get("requires_grad") else out
 

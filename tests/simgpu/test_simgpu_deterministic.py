@@ -90,12 +90,38 @@ REFUSED = {
     "cumsum_cuda_kernel": lambda: torch.rand(3, **CUDA).cumsum(0),
     "scatter_reduce_cuda_prod_": lambda: reduced("prod"),
 }
+AGAIN = {  # other operators of the same kernels
+    "nanmedian": ("median CUDA with indices output", lambda: torch.rand(3, **CUDA).nanmedian(0)),
+    "scatter_reduce_": (
+        "scatter_reduce_cuda_prod_",
+        lambda: torch.rand(3, **CUDA).scatter_reduce_(
+            0, torch.zeros(3, **ONES), torch.ones(3, **CUDA), "prod"
+        ),
+    ),
+    "put_ without accumulate": ("put_", lambda: put(False)),
+}
+PRODUCTS = {
+    "mm": lambda: torch.mm(torch.rand(2, 2, **CUDA), torch.rand(2, 2, **CUDA)),
+    "mv": lambda: torch.mv(torch.rand(2, 2, **CUDA), torch.rand(2, **CUDA)),
+    "bmm": lambda: torch.bmm(torch.rand(1, 2, 2, **CUDA), torch.rand(1, 2, 2, **CUDA)),
+    "addmm": lambda: torch.addmm(*[torch.rand(2, 2, **CUDA)] * 3),
+    "addmm_": lambda: torch.rand(2, 2, **CUDA).addmm_(*[torch.rand(2, 2, **CUDA)] * 2),
+    "addmv": lambda: torch.addmv(torch.rand(2, **CUDA), torch.rand(2, 2, **CUDA), torch.rand(2, **CUDA)),
+    "addmv_": lambda: torch.rand(2, **CUDA).addmv_(torch.rand(2, 2, **CUDA), torch.rand(2, **CUDA)),
+    "baddbmm": lambda: torch.baddbmm(*[torch.rand(1, 2, 2, **CUDA)] * 3),
+    "baddbmm_": lambda: torch.rand(1, 2, 2, **CUDA).baddbmm_(*[torch.rand(1, 2, 2, **CUDA)] * 2),
+    "a linear layer's backward": lambda: backward(nn.Linear(2, 2, **CUDA), 2, 2),
+}
 TAKEN = {
     "cumsum of integers": lambda: torch.ones(3, **ONES).cumsum(0),
     "median of all": lambda: torch.rand(3, **CUDA).median(),
     "bincount without weights": lambda: torch.bincount(torch.ones(2, **ONES)),
     "a mean of bags": lambda: bag("mean"),
     "a sum": lambda: reduced("sum"),
+    "a product with a bias of one dimension, by cuBLASLt": lambda: nn.Linear(2, 2, **CUDA)(
+        torch.rand(2, 2, **CUDA)
+    ),
+    "a product on the CPU": lambda: torch.rand(2, 2) @ torch.rand(2, 2),
     "on the CPU": lambda: torch.rand(3).cumsum(0),
 }
 
@@ -109,7 +135,40 @@ def deterministic():
 
 
 def test_every_operator_of_the_table_is_tried():
-    assert {row["kernel"] for row in nondeterministic.table().values()} == set(REFUSED)
+    rows = nondeterministic.table()
+    assert {row["kernel"] for row in rows.values()} - {"cuBLAS"} == set(REFUSED)
+    assert {name for name, row in rows.items() if row["kernel"] == "cuBLAS"} <= set(PRODUCTS)
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_the_same_kernel_by_another_operator_is_refused(deterministic, name):
+    kernel, call = AGAIN[name]
+    with pytest.raises(RuntimeError, match=f"^{kernel} does not have"):
+        call()
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_a_product_needs_the_switch_of_cublas(deterministic, monkeypatch, name):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with pytest.raises(RuntimeError, match=r"because it uses CuBLAS .* CUBLAS_WORKSPACE_CONFIG=:4096:8 or"):
+        PRODUCTS[name]()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    with pytest.warns(UserWarning, match="because it uses CuBLAS"):
+        PRODUCTS[name]()
+
+
+@pytest.mark.parametrize(("value", "taken"), [(":4096:8", True), (":16:8", True), ("garbage", False)])
+def test_cublas_reads_its_switch_at_the_first_product(deterministic, monkeypatch, value, taken):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", value)
+    torch.use_deterministic_algorithms(False)
+    PRODUCTS["mm"]()
+    torch.use_deterministic_algorithms(True)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "garbage" if taken else ":4096:8")
+    if taken:
+        PRODUCTS["mm"]()
+    else:
+        with pytest.raises(RuntimeError, match="CuBLAS"):
+            PRODUCTS["mm"]()
 
 
 @pytest.mark.parametrize("kernel", REFUSED)

@@ -87,6 +87,10 @@ def test_asarray_keeps_what_was_asked_of_it():
         torch.asarray(x, device="cuda", copy=False)
     with pytest.raises(ValueError, match="can't alias tensor from device 'cpu' to 'cuda:0'"):
         torch.asarray(torch.ones(2).numpy(), device="cuda", copy=False)
+    with pytest.raises(ValueError, match="can't alias arbitrary sequence into a tensor"):
+        torch.asarray([1.0], device="cuda", copy=False)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'copy'"):
+        torch.tensor([1.0], device="cuda", copy=False)
 
 
 def test_a_copy_to_the_host_that_nobody_waits_for_is_pinned():

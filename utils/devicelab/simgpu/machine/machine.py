@@ -49,6 +49,7 @@ class Machine:
         self.current = 0
         self.active = False
         self.initialized = False
+        self.cublas_is_reproducible: bool | None = None  # asked at the first product
         self.patches = Patches()
         self._at_stop: list[Callable[[], object]] = []
 

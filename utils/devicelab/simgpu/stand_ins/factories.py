@@ -66,10 +66,10 @@ def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], car
     """Call the function for the CPU and copy its result to `card`."""
     if kwargs.pop("pin_memory", False):
         raise RuntimeError("Only dense CPU tensors can be pinned")
-    refuse_alias(kwargs, CPU, card.device)
     requires_grad = kwargs.pop("requires_grad", False)
     with torch._C._DisableFuncTorch(), torch.no_grad():
-        out = original(*args, **kwargs, device=CPU)
+        out = original(*args, **kwargs, device=CPU)  # which refuses what it does not know first
+    refuse_alias(kwargs, CPU, card.device)
     out = move.move(out, card.device) if card_of(out) is not card else out
     return out.requires_grad_() if requires_grad else out
 

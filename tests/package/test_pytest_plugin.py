@@ -52,13 +52,17 @@ def modules_of_a_simulation():
     simulate_gpu().stop()
 
 
+# Runs within this process load every plugin anew, and nbval takes seconds.
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:nbval")
+
+
 def run(pytester, *options):
     """Run pytest within this process, which has torch already: much faster than a process for each test."""
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+    return pytester.runpytest_inprocess(*WITHOUT, *options)
 
 
 def run_apart(pytester, *options):
-    return pytester.runpytest_subprocess("-p", "no:cacheprovider", *options)
+    return pytester.runpytest_subprocess(*WITHOUT, *options)
 
 
 def test_the_option_wakes_a_device_bug_that_sleeps_without_a_gpu(project):

@@ -31,7 +31,8 @@ class Stage:
 
 FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 # A test that waits for ever says where it waits; in a thread, since a lock in C++ hears no signal.
-PYTEST = ("-m", "pytest", "-q", "--timeout", "600", "--timeout-method", "thread")
+# nbval, which the units do not use, takes seconds to load: in each worker again.
+PYTEST = ("-m", "pytest", "-q", "-p", "no:nbval", "--timeout", "600", "--timeout-method", "thread")
 UNITS = (*PYTEST, "-n", "2", "--dist", "worksteal", "-m")
 QUICK = "not slow and not browser and not interop"
 OPDB = {"DEVICELAB_OPDB_FRACTION": "1"}  # of the operators in PyTorch's database; `test` takes a tenth

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from devicelab import estimate
 from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
 
@@ -99,3 +100,14 @@ def test_evaluation_prediction_and_generation(card, tmp_path):
 def test_two_cards_would_mean_data_parallel_which_is_refused_in_words(tmp_path):
     with simulate_gpu("NVIDIA L4", count=2), pytest.raises(SimulationError, match="DataParallel"):
         trainer(tmp_path, tiny_model(), save_strategy="no").train()
+
+
+def test_a_model_that_drops_layers_by_chance_can_be_estimated():
+    config = transformers.OPTConfig(
+        vocab_size=50, hidden_size=16, ffn_dim=32, num_attention_heads=2, num_hidden_layers=8, word_embed_proj_dim=16,
+        max_position_embeddings=16, pad_token_id=0, layerdrop=0.5, attn_implementation="eager",
+    )  # fmt: skip
+    with torch.device("meta"):
+        model, words = transformers.OPTForCausalLM(config).train(), torch.zeros(2, 6, dtype=torch.int64)
+    found = estimate(lambda: model(input_ids=words, labels=words).loss.backward())
+    assert found.backward > found.forward * 0.5 and "modeling_opt.py" in found.notes[0]

@@ -574,6 +574,87 @@ def test_integers_and_masks_of_the_data_are_known(capsys):
     assert capsys.readouterr().out == "[(2, 8), (3, 8), (1, 8), (16,)]\n"
 
 
+def dropping(chance):
+    """A stack of layers of which each is left out by chance, as OPT's layerdrop does it."""
+    layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(20))
+
+    def forward(x):
+        for layer in layers:
+            drawn = torch.rand([])
+            if drawn < chance:
+                continue
+            x = layer(x)
+        return x
+
+    return layers, forward
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_branch_on_a_drawn_number_takes_one_way_and_says_which(device):
+    layers, forward = dropping(0.5)
+    layers.to(device)
+    x = torch.zeros(32, 64, device=device)
+    torch.manual_seed(0)
+    kept = sum(bool(torch.rand([]) >= 0.5) for _ in range(20))
+    torch.manual_seed(0)
+    found = lab.estimate(forward, x)
+    assert found.flops == kept * 2 * 32 * 64 * 64 and 0 < kept < 20
+    assert f"True {20 - kept} times" in str(found) and f"False {kept} times" in str(found)
+    assert "test_estimate.py:" in found.notes[0] and "another may take another branch" in found.notes[0]
+    assert found.synchronizations == 0  # the number is the host's, as it is where the model lies on a card
+    assert lab.estimate(forward, x).flops == found.flops  # what is random is put back
+
+
+def test_a_branch_on_a_drawn_number_beside_a_simulated_card():
+    with lab.simulate_gpu("Tesla T4"):
+        layers, forward = dropping(0.0)
+        layers.cuda()
+        found = lab.estimate(forward, torch.zeros(32, 64, device="cuda"))
+    assert found.flops == 20 * 2 * 32 * 64 * 64 and found.synchronizations == 0
+    assert "(False 20 times)" in found.notes[0]
+
+
+def test_small_tensors_of_the_host_are_known_and_those_of_the_card_are_not():
+    with lab.simulate_gpu("Tesla T4"):
+        x, limits = torch.ones(4, device="cuda"), torch.tensor([0.5, 2.5])
+
+        def step(other):
+            weights = torch.softmax(limits, 0) * 3
+            assert weights.argmax() == 1 and bool(weights.sum() > 2.9) and weights.tolist()[1] > 2
+            x.mul(2)  # else the function uses no card, and counts as one whose tensors all lie there
+            return bool(other(weights).sum() > 0)
+
+        assert not lab.estimate(step, lambda weights: weights).notes
+        for other in (
+            lambda w: w.cuda(),
+            lambda w: x,
+            lambda w: x.cpu() + 1,
+            lambda w: torch.rand(3, device="cuda"),
+        ):
+            with pytest.raises(InputError, match="decides by the value"):
+                lab.estimate(step, other)
+
+
+def test_a_lone_number_becomes_the_card_s_when_it_meets_the_card_s_tensors():
+    def step(x):
+        total = torch.zeros([])
+        total += x.sum()
+        return torch.stack([total, x.mean()])
+
+    assert lab.estimate(step, torch.ones(4)).copied == 0
+
+
+def test_what_hangs_on_the_function_s_own_numbers_and_on_those_of_its_data_differs():
+    def own():
+        numbers = torch.zeros(8)
+        numbers.uniform_(1, 2)
+        return [0 for _ in range(int(numbers.sum()))]
+
+    assert "Drawn numbers" in lab.estimate(own).notes[0]
+    with pytest.raises(InputError, match="decides by the value"):
+        lab.estimate(lambda x: bool((torch.zeros(4) + x).sum() > 0), torch.ones(4))
+
+
 def test_a_data_loader_is_really_read_and_its_order_comes_again():
     data = torch.utils.data.TensorDataset(torch.arange(32.0).view(16, 2), torch.zeros(16, 1))
     loader = torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)

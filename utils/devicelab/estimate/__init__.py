@@ -108,7 +108,13 @@ def _on_host(tensor: torch.Tensor) -> bool:
 
 def _result(run: Run, card: Card, moved: bool, compiled: bool) -> Estimate:
     meter = run.meter
-    notes = ((MOVED, moved), (TAKEN, run.undo.advanced), (LARGE, run.undo.truncated), (EAGER, compiled))
+    notes = (
+        (run.chance, bool(run.chance)),
+        (MOVED, moved),
+        (TAKEN, run.undo.advanced),
+        (LARGE, run.undo.truncated),
+        (EAGER, compiled),
+    )
     return Estimate(
         seconds=meter.spent.seconds,
         low=meter.spent.low,

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _pop_mode, _push_mode
 
-from devicelab import devices
 from devicelab.errors import InputError
+from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks import marks
-from devicelab.simgpu.marks.place import NOTHING, merge
+from devicelab.simgpu.marks.place import NOTHING, is_on_card, merge
 from devicelab.simgpu.run.call import Calls
-from devicelab.simgpu.run.create import request
+from devicelab.simgpu.run.create import request, wanted
 from devicelab.simgpu.run.handlers import BUILTIN
 
 from . import shapes
@@ -28,22 +28,21 @@ from .kinds import (
     INDEX,
     ITEM,
     RUN,
-    SMALL,
-    WHOLE,
     drawn,
-    is_whole,
+    is_lone,
     kind_of,
     same_as,
     tensors_in,
     written_by,
 )
+from .known import Known, is_lone_number
 from .unknown import asked_by_torch, refusal
 
 _real_device = marks.real_device
 _LIFT_FRESH = torch.ops.aten.lift_fresh.default
 
 
-class Idle(devices.Listener):
+class Idle(Known):
     """Hears of every operator of the function that is estimated; see the module's docstring."""
 
     hears_marks = True  # they take the host's time, in the phase in which they are set
@@ -51,15 +50,14 @@ class Idle(devices.Listener):
     def __init__(
         self, undo: Undo, mode: Calls, card: Any, everything_moved: bool, deadline: float, steps: Any
     ):
-        super().__init__()
-        self.undo, self.mode, self.card, self.everything_moved = undo, mode, card, everything_moved
+        super().__init__(everything_moved)
+        self.undo, self.mode, self.card = undo, mode, card
         self.deadline, self.steps = deadline, steps
         self.operators = 0
-        self.made: list[Tensor] = []
-        self.stale: dict[int, torch.UntypedStorage] = {}  # written in vain: their values are no longer right
         self.met: dict[int, torch.UntypedStorage] = {}  # on the card from before the run
         self.adopted: list[tuple[Any, Any]] = []  # memory of other simulated cards, and whose it was
         self.reading = False
+        self.stays = False  # what it makes stays on the host although all else counts as moved
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Compute nothing for what the simulated card would run."""
@@ -67,7 +65,8 @@ class Idle(devices.Listener):
 
     def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Let the simulated card treat an operator, with this mode below it."""
-        before, self.made = self.made, []
+        before, self.made, self.stays = (self.made, self.to_card, self.stays), [], False
+        self.to_card = is_on_card(wanted(self.mode, kwargs or {}, NOTHING))
         try:
             self.look(args)
             _push_mode(self)
@@ -78,7 +77,7 @@ class Idle(devices.Listener):
             self.account(func, args, kwargs or {})
             return out
         finally:
-            self.made = before
+            self.made, self.to_card, self.stays = before
 
     def treat(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Run an operator as the card does; one that somebody registered counts whole where its shapes are known."""
@@ -88,13 +87,28 @@ class Idle(devices.Listener):
         if self.everything_moved and "generator" in kwargs:
             kwargs = {**kwargs, "generator": None}  # one of the CPU; on the card it would be the card's
         asked = request.target
-        made_from_nothing = asked is None and not any(True for _ in tensors_in(args))
-        if self.everything_moved and (made_from_nothing or asked.__class__ is marks.Device):
-            request.target = self.card  # what the function makes on the CPU, it would make on the card
+        if self.everything_moved:
+            given = list(tensors_in((*args, *kwargs.values())))
+            alone = self.all_on_host(given) if given else asked is None and is_lone(args, kwargs)
+            self.stays = alone and not self.to_card
+            made_from_nothing = asked is None and not given and not self.stays
+            if made_from_nothing or asked.__class__ is marks.Device:
+                request.target = self.card  # what the function makes on the CPU, it would make on the card
         try:
             return run(func, types, args, kwargs)
         finally:
             request.target = asked
+
+    def all_on_host(self, given: list[Tensor]) -> bool:
+        """Say whether all operands are the host's; lone numbers that meet the card's tensors become the card's."""
+        here = [tensor for tensor in given if marks.tag_of(tensor).__class__ is not SimCard]
+        if len(here) == len(given):
+            return True
+        for tensor in here:
+            if is_lone_number(tensor):
+                self.steps.staying.discard(tensor.untyped_storage()._cdata)
+                marks.put(tensor, self.card)
+        return False
 
     def look(self, values: Any) -> None:
         """Remember tensors from before the run, and stop a run that takes too long."""
@@ -154,7 +168,11 @@ class Idle(devices.Listener):
             self.keep_on_host(args[0].untyped_storage())  # an optimizer's step counter
         for tensor in self.made:
             storage = tensor.untyped_storage()
-            if to_host and func._schema.name == "aten::_to_copy":
+            if self.stays:
+                given = tensors_in((*args, *kwargs.values()))
+                storage._lone = all(map(is_lone_number, given))  # type: ignore[attr-defined]
+                self.keep_on_host(storage)
+            elif to_host and func._schema.name == "aten::_to_copy":
                 self.keep_on_host(storage)
             elif storage._simulated_card is self.card and getattr(storage, "_token", None) is None:  # type: ignore[attr-defined]
                 storage._token = self.card.ledger.take(storage.nbytes())  # type: ignore[attr-defined]
@@ -178,39 +196,16 @@ class Idle(devices.Listener):
         if kind == INDEX:
             args = (args[0], [one for index in args[1] for one in self.positions(index)])
         found = shapes.sketch(func, args, kwargs)
-        if is_whole(found) and self.works_out(args, kwargs):
-            return self.remember(func(*args, **kwargs), worked_out=True)
+        if self.may_know(found) and self.works_out(args, kwargs):
+            out = self.remember(func(*args, **kwargs), worked_out=True)
+            self.chance.follow(func, tensors_in((*args, *kwargs.values())), tensors_in((out,)))
+            return out
         return self.remember(drawn(found, args, kwargs))
-
-    def remember(self, out: Any, worked_out: bool = False) -> Any:
-        """Note tensors as made during the run; nobody may read their values, unless they were worked out."""
-        for tensor in (out,) if isinstance(out, Tensor) else out if out.__class__ in (list, tuple) else ():
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                storage._made_by, storage._worked_out = self, worked_out  # type: ignore[attr-defined]
-                if marks._FORGETFUL:
-                    marks._untrack(storage)
-                self.made.append(tensor)
-        return out
-
-    def is_known(self, tensor: Tensor) -> bool:
-        """Say whether a tensor holds the values that it would hold in a real run."""
-        storage = tensor.untyped_storage()
-        if _real_device(tensor).type == "meta" or storage._cdata in self.stale:
-            return False
-        return getattr(storage, "_made_by", None) is not self or storage._worked_out  # type: ignore[attr-defined]
-
-    def works_out(self, args: Any, kwargs: dict[str, Any], most: float = SMALL) -> bool:
-        """Say whether an operator has only known integers and masks, and few of them: what sizes and loops may hang on."""
-        return all(
-            tensor.dtype in WHOLE and tensor.numel() <= most and self.is_known(tensor)
-            for tensor in tensors_in((*args, *kwargs.values()))
-        )
 
     def number(self, func: Any, args: Any) -> Any:
         """Return the value of one element, or a number in its place where it may only be printed or calculated with."""
         if self.is_known(args[0]):
-            return func(*args)
+            return self.chance.read(args[0], func(*args))
         if not self.reading and not asked_by_torch():
             raise refusal("needs the value of a tensor", "Put a typical number in its place.")
         return args[0].dtype is not torch.bool
@@ -227,7 +222,9 @@ class Idle(devices.Listener):
                 f"calls {name}(), whose result hangs on values,",
                 "Use an operator of fixed size, such as torch.where or a product with the mask.",
             )
-        return self.remember(func(*args, **kwargs), worked_out=True)
+        out = self.remember(func(*args, **kwargs), worked_out=True)
+        self.chance.follow(func, tensors_in((*args, *kwargs.values())), tensors_in((out,)))
+        return out
 
     def positions(self, index: Tensor | None) -> list[Tensor | None]:
         """Return the index tensors that a mask stands for; any other index as it is."""
@@ -245,6 +242,7 @@ class Idle(devices.Listener):
         targets = written_by(func, args, kwargs)
         mine = all(getattr(one.untyped_storage(), "_made_by", None) is self for one in targets)
         if mine and self.works_out(args, kwargs):
+            self.chance.follow(func, tensors_in((*args, *kwargs.values())), targets)
             return func(*args, **kwargs)
         try:
             found = shapes.sketch(func, args, kwargs)

@@ -68,11 +68,25 @@ def drawn(found: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         ) from None
 
 
+def is_lone(args: Any, kwargs: dict[str, Any]) -> bool:
+    """Say whether a factory makes a single number without a dimension, as `torch.rand([])` does."""
+    device = kwargs.get("device")
+    sizes = [value for value in args if value.__class__ in (list, tuple)]
+    return (device is None or device.type == "cpu") and len(sizes) == 1 and not sizes[0]
+
+
 def is_whole(found: Any) -> bool:
     """Say whether all described results are integers or masks, and small."""
     if found.__class__ is shapes.Sketch:
         return found[2] in WHOLE and math.prod(found[0]) <= SMALL
     return found.__class__ is tuple and bool(found) and all(map(is_whole, found))
+
+
+def is_small(found: Any) -> bool:
+    """Say whether all described results are small, whatever their dtype."""
+    if found.__class__ is shapes.Sketch:
+        return math.prod(found[0]) <= SMALL
+    return found.__class__ is tuple and bool(found) and all(map(is_small, found))
 
 
 def written_by(func: Any, args: Any, kwargs: dict[str, Any]) -> list[Tensor]:

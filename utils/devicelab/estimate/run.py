@@ -36,6 +36,7 @@ class Run:
         self.steps = Steps(undo)
         self.meter = Meter([card])
         self.peak = 0
+        self.chance = ""  # what hangs on drawn numbers
 
     def __call__(
         self, fn: Callable[..., object], args: tuple, *, moved: bool, host: list[torch.Tensor]
@@ -62,6 +63,7 @@ class Run:
                 self.meter.finish()
                 if self.steps.fresh:  # a first step makes the optimizer's state, the others do not
                     self.meter.restart()
+                    idle.chance.read_at.clear()
                     self.steps.count = 0
                     fn(*args)
                     self.meter.finish()
@@ -69,7 +71,7 @@ class Run:
                 del simulation.mode.listeners[get_ident()]
                 for storage, owner in idle.adopted:
                     storage._simulated_card = owner
-            self.peak = self._peak(simulation, idle)
+            self.peak, self.chance = self._peak(simulation, idle), idle.chance.note
 
     def _peak(self, simulation: Any, idle: Idle) -> int:
         before = sum(rounded(storage.nbytes()) for storage in idle.met.values())

@@ -15,6 +15,7 @@ from .dispatch import Idle
 from .unknown import Unknown, asked_by_torch, asking_frame, decides, refusal
 
 _Iterator = data.dataloader._BaseDataLoaderIter
+AS_SIZE = "uses the value of a tensor as a size"
 
 
 class Values:
@@ -31,8 +32,7 @@ class Values:
         for name in ("item", "__float__", "__int__"):
             patches.replace(f"torch.Tensor.{name}", self.reading(name))
         patches.wrap("torch.Tensor.__bool__", self.deciding)
-        as_size = "uses the value of a tensor as a size"
-        patches.wrap("torch.Tensor.__index__", lambda original: self.refusing(original, as_size))
+        patches.wrap("torch.Tensor.__index__", lambda original: self.refusing(original, AS_SIZE))
         for name in ("tolist", "numpy", "__array__"):
             words = (
                 "hands the values of a tensor to Python" if name == "tolist" else "hands a tensor to NumPy"
@@ -88,6 +88,8 @@ class Values:
         def refuse(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
             if self.hidden(tensor):
                 raise refusal(words, "Leave this part out of the function that you estimate.")
+            if words is not AS_SIZE:  # which asks for one element, and that is heard of
+                self.idle.chance.read(tensor)
             return original(tensor, *args, **kwargs)
 
         return refuse

@@ -128,7 +128,7 @@ def test_scripted_code(simulation: Any) -> None:
     assert module(torch.ones(5, 2, device="cuda"))[0].device == torch.device("cuda", 0)
     with pytest.raises(
         RuntimeError, match="TorchScript interpreter"
-    ):  # which loses the words of an error from Python
+    ):
         module(torch.ones(5, 2))
 
 

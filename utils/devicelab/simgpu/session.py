@@ -29,6 +29,7 @@ from .stand_ins import (
     functions,
     generators,
     gradients,
+    interpreter,
     legacy_types,
     processes,
     profiler,
@@ -46,7 +47,8 @@ from .stand_ins import (
 # In order; undone in reverse.
 STAND_INS = (
     default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, gradients, cuda, generators, streams,
-    accelerator, autocast, storage, torchscript, legacy_types, unsupported, traceback, profiler, processes, sleep, threads,
+    accelerator, autocast, storage, torchscript, interpreter, legacy_types, unsupported, traceback, profiler, processes,
+    sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8

@@ -13,6 +13,7 @@ from devicelab.simgpu.marks.marks import CPU, Device, Tensor
 from devicelab.simgpu.marks.place import NOTHING, is_on_card, position
 
 from .call import Calls
+from .move import HOST
 
 
 class Request(threading.local):
@@ -31,6 +32,8 @@ def wanted(mode: Calls, kwargs: Any, seen: Any) -> Any:
     device = kwargs.get("device")
     if device is not None and device.type == "cuda":
         return mode.machine.card(device)
+    if device is not None and device == HOST:
+        return CPU
     return seen
 
 

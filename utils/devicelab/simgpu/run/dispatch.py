@@ -27,6 +27,7 @@ HIGHER_ORDER = (
 class SimulatedDispatch(Calls):
     """Sees every operator of one thread while the simulation runs."""
 
+    refused = ""  # the words of the last error, which TorchScript's interpreter loses
     shape_env = None  # torch.fx asks for it, believing that the mode under this key is a FakeTensorMode
 
     @classmethod
@@ -52,7 +53,11 @@ class SimulatedDispatch(Calls):
                 finally:
                     if listening:  # the last may have ended meanwhile
                         self.listeners[get_ident()] = listening
-        return self.treat(func, types, args, kwargs)
+        try:
+            return self.treat(func, types, args, kwargs)
+        except Exception as error:
+            self.refused = str(error)
+            raise
 
     def treat(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Run one operator where its operands are. The loop is written out because it runs for every operator."""

@@ -11,6 +11,8 @@ import torch
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 
+from .functions import builtin
+
 RealDevice = torch.device
 
 
@@ -63,3 +65,4 @@ def install(machine: Machine) -> None:
     """Accept numbers as devices until the simulation stops."""
     machine.patches.replace("torch._C._nn._parse_to", _parse_to)
     machine.patches.replace("torch.device", Device)
+    builtin(machine, RealDevice, Device)

@@ -10,7 +10,7 @@ from devicelab.source import chain
 from .frames import Frame, frames_of
 from .mismatch import mismatch
 from .names import View
-from .others import other_family
+from .others import from_catalogue, other_family
 from .pasted import from_text
 from .reading import MISMATCH, Reading, read
 from .result import Explanation
@@ -58,6 +58,10 @@ def _known(error: BaseException, reading: Reading) -> Explanation:
 def _unknown(error: BaseException) -> Explanation:
     frames = frames_of(error)
     own = [frame for frame in frames if frame.is_learners] or frames
+    known = from_catalogue(str(error), type(error).__name__)
+    if known is not None:
+        place = own[-1] if own else None
+        return replace(known, line=place.line, file=place.file, code=place.code) if place else known
     what = f"This {type(error).__name__} is not an error about devices that devicelab knows."
     if not own:
         return Explanation("unknown", what)

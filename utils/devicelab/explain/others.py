@@ -5,7 +5,7 @@ import re
 
 import torch
 
-from . import environment
+from . import catalogue, environment
 from .environment import Answer, Answering
 from .frames import Frame
 from .names import View, name_of
@@ -33,6 +33,25 @@ def other_family(frames: list[Frame], reading: Reading) -> Explanation:
         code=place.code if place else "",
         met=(Met(subject, str(operand.device), operand.shape),) if operand and subject else (),
         seen=bool(frames),
+    )
+
+
+def from_catalogue(message: str, exception: str | None = None) -> Explanation | None:
+    """Explain what is no matter of tensors by the catalogue of what goes wrong on the way to a GPU, if it is there."""
+    found = catalogue.find(message, exception)
+    if found is None:
+        return None
+    return Explanation(
+        found.kind,
+        found.means,
+        why=found.why,
+        fix=found.do["any"],
+        seen=False,
+        note="",
+        tell=found.tell,
+        elsewhere=found.elsewhere,
+        sure=found.confidence,
+        source=found.source[0],
     )
 
 

@@ -2,13 +2,13 @@
 
 import ast
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 
 from devicelab.source import USER, name_of, whose_elsewhere
 
 from .frames import Frame
-from .others import other_family
+from .others import from_catalogue, other_family
 from .reading import MISMATCH, Reading, read
 from .result import Explanation
 
@@ -57,6 +57,9 @@ class Line:
 def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
     """Explain a pasted traceback or a message alone; `frames` are given where the error itself was there."""
     reading = read(text)
+    if reading is None and (known := from_catalogue(text)) is not None:
+        line = last_own_line(text) or _of_frames(frames or [])
+        return replace(known, line=line.number, file=line.file, code=line.code) if line else known
     if reading is None:
         what = "This text is not an error about devices that devicelab knows."
         return Explanation(

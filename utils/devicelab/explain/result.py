@@ -1,10 +1,13 @@
 """What `explain` returns: an error in a few plain lines."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from devicelab import html
 from devicelab.picture import Shown
-from devicelab.placement import Placement
+
+if TYPE_CHECKING:  # the doctor reads the catalogue where torch cannot be imported
+    from devicelab.placement import Placement
 
 _BOX = "border-left:4px solid #8a4b00;padding:4px 12px;margin:6px 0"
 
@@ -29,7 +32,8 @@ class Explanation(Shown):
     `culprit` is the learner's own name of what stayed behind, `others` what did beside it, `fix` one line to type and `fix_at`
     where. `line`, `file` and `code` are the learner's line that failed, `via` the one that led to it, `met` the tensors that met
     there. `seen` says whether the tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown"
-    included; `placement` tells where everything in the frame of an unknown error is.
+    included; `placement` tells where everything in the frame of an unknown error is. `tell` says how to tell several causes apart,
+    `elsewhere` what to type on other machines, `sure` how sure the answer is, `source` where it was found out.
     """
 
     kind: str
@@ -47,7 +51,11 @@ class Explanation(Shown):
     via: str = ""
     seen: bool = True
     note: str = "read from the text alone; lab.explain(error) looks at the tensors"
-    placement: Placement | None = None
+    placement: "Placement | None" = None
+    tell: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    sure: str = ""
+    source: str = ""
 
     @property
     def known(self) -> bool:
@@ -70,7 +78,11 @@ class Explanation(Shown):
             ("met", ", ".join(str(one) for one in self.met)),
             ("why", self.why),
             ("message", self.blames),
+            ("tell", "\n".join(self.tell)),
             ("fix", (self.fix or "") + (f"    ({self.fix_at})" if self.fix and self.fix_at else "")),
+            ("or on", "\n".join(self.elsewhere)),
+            ("sure", self.sure),
+            ("source", self.source),
             ("note", "" if self.seen else self.note),
             ("there", str(self.placement) if self.placement else ""),
         ]

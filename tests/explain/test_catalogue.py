@@ -1,0 +1,77 @@
+"""The catalogue: each entry has its words, a source, and a text of somebody else's that leads to it."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from devicelab.explain import explain
+from devicelab.explain.catalogue import MACHINES, SURE, entries, entry, find
+from devicelab.explain.catalogue.entry import FROM_TEXT
+
+TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "catalogue_texts.yaml").read_text("utf-8"))
+ENTRIES = {one.id: one for one in entries()}
+ADDRESS = re.compile(r"https://[\w.-]+/\S+")
+WORDS = [(text, one.id) for one in entries() for text in one.words]
+
+
+def test_each_entry_has_a_name_of_its_own_and_a_text():
+    assert len(ENTRIES) == len(entries())
+    assert set(TEXTS) == set(ENTRIES)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_says_all_that_it_must(name):
+    one = ENTRIES[name]
+    assert one.means.endswith(".") and one.why and one.sure in SURE
+    assert one.source and all(ADDRESS.fullmatch(address) for address in one.source)
+    assert "any" in one.do and set(one.do) <= {"any", *MACHINES}
+    assert all(one.words.values()), "each wording says who uses it"
+    assert one.sure != "no" or len(one.tell) > 1, "words with several causes say how to tell them apart"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_text_of_another_thread_leads_to_the_entry(name):
+    given = TEXTS[name]
+    assert ADDRESS.fullmatch(given["thread"]) and given["thread"] not in ENTRIES[name].source
+    assert find(given["text"]) is ENTRIES[name]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_what_explain_says_of_it(name):
+    found, one = explain(TEXTS[name]["text"]), ENTRIES[name]
+    assert found.known and found.kind == one.kind and not found.seen
+    if one.kind == one.id:
+        assert found.what == one.means and found.sure == one.confidence and found.source == one.source[0]
+        assert found.fix == one.do["any"] and found.tell == one.tell
+
+
+@pytest.mark.parametrize(("words", "name"), WORDS)
+def test_each_wording_leads_to_its_own_entry(words, name):
+    assert find(f"RuntimeError: {words.replace('...', '[0]')}") is ENTRIES[name]
+
+
+def test_no_wording_is_so_short_that_it_fits_anything():
+    assert [words for words, _ in WORDS if len(words) < 12] == []
+
+
+def test_areas_of_which_nobody_had_a_machine_say_so():
+    for one in entries():
+        assert ("from the text only" in one.confidence) is (one.area in FROM_TEXT)
+
+
+def test_a_command_is_the_one_of_the_most_special_machine():
+    one = entry("triton libcuda")
+    assert one.command(["Linux"]) == one.do["any"]
+    assert one.command(["Linux", "WSL"]) == one.do["WSL"]
+    assert one.command(["Linux", "Colab", "container"]) == one.do["Colab"]
+
+
+def test_the_time_grows_as_the_text_does():
+    find("")
+    line = "step 1: loss 0.5, You requested GPUs: CUDA error: libtorch_cuda.so undefined symbol: nothing\n"
+    started = time.perf_counter()
+    assert find(line * (1_000_000 // len(line))) is None
+    assert time.perf_counter() - started < 1.5

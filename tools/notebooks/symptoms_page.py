@@ -1,0 +1,63 @@
+"""Write the catalogue into docs/symptoms.md: every entry, to be found there by its words.
+
+`python -m tools.notebooks.symptoms_page` rewrites what stands below the mark; above it the page is written by hand.
+"""
+
+import re
+from itertools import groupby
+
+from devicelab.explain.catalogue import Entry, entries
+
+from .nbfiles import ROOT
+
+PAGE = ROOT / "docs" / "symptoms.md"
+MARK = "<!-- from here on written by python -m tools.notebooks.symptoms_page -->"
+
+
+def main() -> None:
+    """Rewrite the page."""
+    PAGE.write_text(page(PAGE.read_text("utf-8")), "utf-8")
+
+
+def page(text: str) -> str:
+    """Return the page with the catalogue as it is now."""
+    return f"{text.partition(MARK)[0]}{MARK}\n\n{catalogue()}"
+
+
+def catalogue() -> str:
+    """Return the entries by area, each under a heading with its name."""
+    areas = [(area, list(found)) for area, found in groupby(entries(), key=lambda one: one.area)]
+    lines = ["## All messages, by their words", ""]
+    lines += ["Search this page for a part of your message that holds no path and no number.", ""]
+    lines += [f"[{area}](#{_anchor(area)}) ({len(found)})  " for area, found in areas]
+    for area, found in areas:
+        lines += ["", f"## {area}"]
+        for one in found:
+            lines += ["", *_lines(one)]
+    return "\n".join(lines) + "\n"
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def _lines(one: Entry) -> list[str]:
+    """Return an entry: its words, what they mean, how to tell causes apart, what to do, how sure that is, and sources."""
+    words = [f"{_code(text)} ({seen})" for text, seen in one.words.items()]
+    lines = [f"### {one.id[0].upper()}{one.id[1:]}", "", ";  \n".join(words), ""]
+    lines += [f"**{one.means}** {one.why[0].upper()}{one.why[1:]}.", ""]
+    lines += [f"- {text}" for text in one.tell]
+    lines += [""] if one.tell else []
+    lines += [f"Do: {_code(one.do['any'])}  "]
+    lines += [f"{machine}: {_code(one.do[machine])}  " for machine in one.do if machine != "any"]
+    sources = ", ".join(f"[{number}]({address})" for number, address in enumerate(one.source, 1))
+    return [*lines, f"Sure: {one.confidence}. Sources: {sources}"]
+
+
+def _code(text: str) -> str:
+    """Return a text in backticks, of which it may hold some itself."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+if __name__ == "__main__":
+    main()

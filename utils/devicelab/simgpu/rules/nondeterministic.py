@@ -15,6 +15,7 @@ import yaml
 
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.marks.place import position
+from devicelab.versions import release
 
 from .refusals import refuse
 
@@ -58,8 +59,12 @@ CONDITIONS: dict[str, Callable[[Any, Any, Any], bool]] = {
 
 @cache
 def table() -> dict[str, dict[str, str]]:
-    """Return the operators, each with the kernel's name and the condition."""
-    return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    """Return the operators of the installed PyTorch, each with the kernel's name and the condition."""
+    rows = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    installed = release(torch.__version__)
+    return {
+        name: row for name, row in rows.items() if "until" not in row or installed <= release(row["until"])
+    }
 
 
 def alert(func: Any, args: Any, kwargs: Any) -> None:

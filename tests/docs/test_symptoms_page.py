@@ -9,7 +9,7 @@ TEXT = PAGE.read_text("utf-8")
 
 
 def test_the_page_is_up_to_date():
-    assert TEXT == page(TEXT), "run python -m tools.notebooks.symptoms_page"
+    assert page(TEXT) == TEXT, "run python -m tools.notebooks.symptoms_page"
 
 
 @pytest.mark.parametrize("one", entries(), ids=lambda one: one.id)

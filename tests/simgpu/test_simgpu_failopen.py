@@ -126,9 +126,7 @@ def test_scripted_code(simulation: Any) -> None:
     assert traced(torch.ones(2, 2, device="cuda")).device == torch.device("cuda", 0)
     module = torch.jit.script(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.LSTM(3, 4))).cuda()
     assert module(torch.ones(5, 2, device="cuda"))[0].device == torch.device("cuda", 0)
-    with pytest.raises(
-        RuntimeError, match="TorchScript interpreter"
-    ):
+    with pytest.raises(RuntimeError, match="TorchScript interpreter"):
         module(torch.ones(5, 2))
 
 

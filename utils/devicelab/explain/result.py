@@ -32,8 +32,8 @@ class Explanation(Shown):
     `culprit` is the learner's own name of what stayed behind, `others` what did beside it, `fix` one line to type and `fix_at`
     where. `line`, `file` and `code` are the learner's line that failed, `via` the one that led to it, `met` the tensors that met
     there. `seen` says whether the tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown"
-    included; `placement` tells where everything in the frame of an unknown error is. `tell` says how to tell several causes apart,
-    `elsewhere` what to type on other machines, `sure` how sure the answer is, `source` where it was found out.
+    included; `placement` tells where everything in the frame of an unknown error is. `tell` says how to tell several causes
+    apart, `elsewhere` what to type on other machines, `sure` how sure the answer is, `source` where it was found out.
     """
 
     kind: str

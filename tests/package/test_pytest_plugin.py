@@ -123,6 +123,11 @@ def test_the_marker_gives_one_test_a_card_of_its_own(pytester):
             assert torch.cuda.get_device_name(1) == "NVIDIA L4"
             assert torch.cuda.memory_allocated() == 0
 
+        @pytest.mark.simulated_gpu(compiled="refuse")
+        def test_compiled():
+            with pytest.raises(RuntimeError, match="torch.compile is not simulated"):
+                torch.compile(torch.sin)(torch.ones(1))
+
         @pytest.mark.simulated_gpu(name="NVIDIA L4")
         class TestClass:
             def test_method(self):
@@ -132,7 +137,7 @@ def test_the_marker_gives_one_test_a_card_of_its_own(pytester):
             assert not torch.cuda.is_available() and not model.weight.is_cuda
         """
     )
-    run(pytester, "--strict-markers").assert_outcomes(passed=4)
+    run(pytester, "--strict-markers").assert_outcomes(passed=5)
 
 
 def test_the_marker_inside_a_simulated_session(pytester):
@@ -179,6 +184,21 @@ def test_a_mark_with_a_wrong_name_is_an_error_with_the_names(pytester):
     result = run(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*Voodoo 2*Tesla T4*"])
+
+
+@pytest.mark.parametrize(
+    "option, outcome", [((), {"passed": 1}), (("--simulate-gpu-compiled=refuse",), {"failed": 1})]
+)
+def test_the_option_says_what_becomes_of_compiled_functions(pytester, option, outcome):
+    pytester.makepyfile(
+        """
+        import torch
+
+        def test_compiled():
+            assert torch.compile(torch.sin)(torch.ones(1, device="cuda")).is_cuda
+        """
+    )
+    run(pytester, "--simulate-gpu", *option).assert_outcomes(**outcome, warnings=1 if not option else 0)
 
 
 @pytest.mark.slow

@@ -257,6 +257,11 @@ def test_progress_goes_to_stderr(run_here, monkeypatch):
         (["--fail-on", "gpu", "x.py"], "--fail-on knows accelerator, cpu, mixed"),
         (["--json", "/no/such/folder/x.json", __file__], "there is no folder"),
         (["--simulate-gpu=GTX", __file__], "GTX"),
+        (["--compiled", "refuse", __file__], "give --simulate-gpu as well"),
+        (
+            ["--simulate-gpu=T4", "--compiled=eager", __file__],
+            "--compiled knows run or refuse, but it got 'eager'",
+        ),
         (["--simulate-gpu", "L4", "train.py"], "Do you mean --simulate-gpu=L4?"),
         (["--simulate-gpu", "A100", "train.py"], "Do you mean --simulate-gpu=A100?"),
     ],

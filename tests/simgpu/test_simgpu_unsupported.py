@@ -7,9 +7,8 @@ from types import ModuleType
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from devicelab import estimate, simulate_gpu
+from devicelab import simulate_gpu
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.patches import owner_of
 from devicelab.versions import release
@@ -26,28 +25,7 @@ def double(x):
     return x * 2
 
 
-def compiled_earlier():
-    compiled = torch.compile(double, backend="eager")
-    return lambda x: compiled(x)
-
-
 REFUSED = {
-    "compiled function": (
-        lambda: torch.compile(double)(torch.ones(2, device="cuda")),
-        "torch.compile is not simulated",
-    ),
-    "eager backend": (
-        lambda: torch.compile(double, backend="eager")(torch.ones(2, device="cuda")),
-        "torch.compile is not simulated",
-    ),
-    "compiled module": (
-        lambda: torch.compile(nn.Linear(2, 2).cuda())(torch.ones(2, device="cuda")),
-        "torch.compile is not simulated",
-    ),
-    "torch.cond, which compiles": (
-        lambda: torch.cond(torch.ones(1, device="cuda") > 0, torch.sin, torch.cos, (torch.ones(2),)),
-        "torch.compile is not simulated",
-    ),
     "graph object": (lambda: torch.cuda.CUDAGraph(), "CUDA graphs are not simulated"),
     "graphed callables": (
         lambda: torch.cuda.make_graphed_callables(double, (torch.ones(2, device="cuda"),)),
@@ -91,21 +69,6 @@ REFUSED = {
     "memory snapshot": (lambda: torch.cuda.memory_snapshot(), "memorySnapshot is not simulated"),
     "blas handle": (lambda: torch.cuda.current_blas_handle(), "getCurrentBlasHandle is not simulated"),
 }
-if hasattr(TorchDispatchMode, "supports_higher_order_operators"):  # before PyTorch 2.9 it refuses them itself
-    REFUSED |= {
-        "operator that takes functions": (
-            lambda: torch.ops.higher_order.cond(
-                torch.ones(1, device="cuda") > 0, torch.sin, torch.cos, (torch.ones(2),)
-            ),
-            "operators that take functions are neither simulated nor estimated",
-        ),
-        "operator that takes functions, estimated": (
-            lambda: estimate(
-                lambda: torch.ops.higher_order.cond(torch.ones(1) > 0, torch.sin, torch.cos, (torch.ones(2),))
-            ),
-            "operators that take functions are neither simulated nor estimated",
-        ),
-    }
 
 
 @pytest.mark.parametrize(("call", "words"), REFUSED.values(), ids=REFUSED)
@@ -174,31 +137,10 @@ def test_triton_kernels_are_refused(monkeypatch):
         owner_of.cache_clear()
 
 
-def test_a_function_compiled_before_the_start_is_refused_too():
-    call = compiled_earlier()
-    with simulate_gpu(), pytest.raises(SimulationError, match=r"torch.compile is not simulated"):
-        call(torch.ones(2, device="cuda"))
-
-
-def test_torch_compile_works_again_after_leaving():
-    call = compiled_earlier()
-    with simulate_gpu(), pytest.raises(SimulationError):
-        call(torch.ones(2, device="cuda"))
-    assert call(torch.ones(2)).tolist() == [2, 2]
-
-
 def test_dynamo_can_be_reset(cards, monkeypatch):
     """Its first reset loads torch._inductor's CUDA graphs, which ask the C++ extension for names of a CUDA build."""
     monkeypatch.delitem(sys.modules, "torch._inductor.cudagraph_trees", raising=False)
     torch._dynamo.reset()
-
-
-def test_what_is_asked_to_run_as_it_is_runs(cards):
-    x = torch.ones(2, device="cuda")
-    assert torch.compile(double, disable=True)(x).tolist() == [2, 2]
-    with torch.compiler.set_stance("force_eager"):
-        assert torch.compile(double, backend="eager")(x).tolist() == [2, 2]
-    assert torch.compiler.disable(double)(x).tolist() == [2, 2]
 
 
 def test_one_card_needs_no_parallelism(cards):

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import (
     _get_current_dispatch_mode_stack,
 )
 
+from devicelab import compiled
 from devicelab.errors import InputError
 
 Origin = Literal["measured", "simulated", "estimated", "recorded"]
@@ -114,7 +115,8 @@ class Listener(TorchDispatchMode):
     So a simulation and what watches it cost one dispatch mode, not two. `hear` is given what runs the operator.
     """
 
-    supports_higher_order_operators = True  # torch.cond and its like are heard as one; from PyTorch 2.9 on
+    supports_higher_order_operators = True  # heard as one where what they run is not; from PyTorch 2.9 on
+    sees_inside = True  # of torch.cond and its like: see higher_order
     hears_marks = False  # also of those that optimizers set for the profiler, and that compute nothing
     _told_by: dict[int, list["Listener"]] | None = None
 
@@ -133,6 +135,8 @@ class Listener(TorchDispatchMode):
         card, self._thread = simulated_here(), threading.get_ident()
         self._told_by = card.listeners if card else None
         if self._told_by is None:
+            self._hold = compiled.Hold(self._thread)
+            compiled.hold(self._hold)
             super().__enter__()
         else:
             self._together = self._told_by.setdefault(self._thread, [])
@@ -142,6 +146,7 @@ class Listener(TorchDispatchMode):
     def __exit__(self, *error: Any) -> None:
         if self._told_by is None:
             self._take_off(*error)
+            compiled.release(self._hold)
             return
         self._together[:] = [other for other in self._together if other is not self]
         if not self._together and self._told_by.get(self._thread) is self._together:

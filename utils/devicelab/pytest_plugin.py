@@ -17,8 +17,15 @@ _simulation_of_session: pytest.StashKey["Simulation"] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --simulate-gpu."""
-    parser.getgroup("devicelab", "a simulated GPU (devicelab)").addoption(
+    """Add --simulate-gpu, and what becomes of compiled functions."""
+    group = parser.getgroup("devicelab", "a simulated GPU (devicelab)")
+    group.addoption(
+        "--simulate-gpu-compiled",
+        choices=("run", "refuse"),
+        default="run",
+        help="whether what torch.compile made runs uncompiled on the simulated GPU (default), or is refused",
+    )
+    group.addoption(
         "--simulate-gpu",
         nargs="?",
         const=DEFAULT,
@@ -31,16 +38,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start before any conftest.py is imported: libraries remember on import whether there is a GPU."""
-    _start_for_session(early_config, early_config.known_args_namespace.simulate_gpu)
+    options = early_config.known_args_namespace
+    _start_for_session(early_config, options.simulate_gpu, options.simulate_gpu_compiled)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Describe the marker; start here where the plugin came too late for the conftest files."""
     config.addinivalue_line(
         "markers",
-        f'simulated_gpu(name="{DEFAULT}", count=1): run this test on simulated cards of its own (devicelab)',
+        f'simulated_gpu(name="{DEFAULT}", count=1, compiled="run"): run this test on simulated cards of its own (devicelab)',
     )
-    _start_for_session(config, config.getoption("simulate_gpu"))
+    _start_for_session(config, config.getoption("simulate_gpu"), config.getoption("simulate_gpu_compiled"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -69,22 +77,22 @@ def _simulated_gpu_of_mark(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-def _start_for_session(config: pytest.Config, name: str | None) -> None:
+def _start_for_session(config: pytest.Config, name: str | None, compiled: str) -> None:
     if name is None or _simulation_of_session in config.stash:
         return
     try:
-        config.stash[_simulation_of_session] = _start(name)
+        config.stash[_simulation_of_session] = _start(name, compiled=compiled)
     except pytest.UsageError as error:
         hint = "Write --simulate-gpu=NAME; without a name, --simulate-gpu goes after the paths."
         raise pytest.UsageError(f"{error}\n{hint}") from None
 
 
-def _start(name: str = DEFAULT, count: int = 1) -> "Simulation":
+def _start(name: str = DEFAULT, count: int = 1, compiled: str = "run") -> "Simulation":
     """Start a simulation; a name or count that cannot be is the user's mistake, not the plugin's."""
     from devicelab.errors import InputError
     from devicelab.simgpu import simulate_gpu
 
     try:
-        return simulate_gpu(name, count)
+        return simulate_gpu(name, count, compiled=compiled)
     except InputError as error:
         raise pytest.UsageError(str(error)) from None

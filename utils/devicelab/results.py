@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 
 from . import units
+from .compiled import NOTE
 from .devices import Origin
 from .picture import Shown
 
@@ -36,7 +37,8 @@ class Timing(Shown):
     `samples` are host seconds per call, `calls` the calls inside each sample. `device` is where the work really ran
     ("cpu", "cuda:0", "cpu and cuda:0"), `name` the device's name. `low` and `high` (seconds) bound a simulated median.
     On a GPU, `host` is the seconds that the host needs to submit a call, and `gpu` those that the GPU works on it, where
-    it tells; both run at once, so they do not add up. On the CPU both are None.
+    it tells; both run at once, so they do not add up. On the CPU both are None. `uncompiled` says that a compiled function
+    ran as it is written.
     """
 
     samples: tuple[float, ...]
@@ -50,6 +52,7 @@ class Timing(Shown):
     load: float | None = None  # programs that were ready to run per core, where the system tells
     host: float | None = None
     gpu: float | None = None
+    uncompiled: bool = False
 
     @property
     def median(self) -> float:
@@ -86,7 +89,9 @@ class Timing(Shown):
     @property
     def label(self) -> str:
         """The one word that says how the number came about, with the device."""
-        return f"{self.origin}, {self.device}" + (f" ({self.name})" if self.name not in ("", "CPU") else "")
+        return f"{self.origin}, {'uncompiled, ' if self.uncompiled else ''}{self.device}" + (
+            f" ({self.name})" if self.name not in ("", "CPU") else ""
+        )
 
     @property
     def text(self) -> str:
@@ -108,6 +113,10 @@ class Timing(Shown):
     @property
     def caution(self) -> str | None:
         """What to know before this time is compared with another, or None."""
+        return " ".join(filter(None, (NOTE if self.uncompiled else None, self._doubt))) or None
+
+    @property
+    def _doubt(self) -> str | None:
         if self.busy:
             return f"This machine is busy (load {self.load:.1f} per core); an idle one may be far faster: do not compare closely."
         if self.origin == "measured" and len(self.samples) == 1:
@@ -126,7 +135,7 @@ class Timing(Shown):
             "median": self.median, "spread": self.spread, "low": self.low, "high": self.high,
             "per_second": self.per_second, "origin": self.origin, "device": self.device, "name": self.name,
             "calls_per_sample": self.calls, "threads": self.threads, "load": self.load, "host": self.host, "gpu": self.gpu,
-            "samples": list(self.samples),
+            "uncompiled": self.uncompiled, "samples": list(self.samples),
         }  # fmt: skip
 
 

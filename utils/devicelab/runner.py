@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROGRESS = 10.0  # seconds between two progress lines
 FAILED = 3  # the exit code of --fail-on
-_TAKES_A_VALUE = ("--json", "--fail-on")
+_TAKES_A_VALUE = ("--json", "--fail-on", "--compiled")
 _CARD = "Tesla T4"
 
 
@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--simulate-gpu", metavar="NAME", help=f"=NAME: how it would fare on this card ({_CARD})"
     )
+    parser.add_argument(
+        "--compiled",
+        metavar="WORD",
+        help="on a simulated card: run compiled functions as they are written (run), or refuse them",
+    )
     return parser
 
 
@@ -71,6 +76,10 @@ def _check(options: argparse.Namespace, target: list[str]) -> None:
     for word in options.fail_on:
         if word not in WORDS:
             raise InputError(f"--fail-on knows {listed(WORDS)}, separated by commas, but it got {word!r}.")
+    if options.compiled is not None and not options.simulate_gpu:
+        raise InputError("--compiled speaks of a simulated card: give --simulate-gpu as well.")
+    if options.compiled not in (None, "run", "refuse"):
+        raise InputError(f"--compiled knows run or refuse, but it got {options.compiled!r}.")
     if not target or target == ["-m"]:
         raise InputError("run needs a script: python -m devicelab run train.py, or -m and a module.")
     if target[0] != "-m" and not Path(target[0]).is_file():
@@ -98,7 +107,7 @@ def run(target: list[str], options: argparse.Namespace) -> int:
     from .verdict import judge
 
     process = os.getpid()
-    with _simulation(options.simulate_gpu):
+    with _simulation(options.simulate_gpu, options.compiled or "run"):
         say(f"devicelab: running {' '.join(target)}, and watching every operator")
         with Started() as started, trace(on_step=Progress(), early=True) as t:
             error = _execute(target)
@@ -115,13 +124,13 @@ def run(target: list[str], options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _simulation(name: str | None) -> Iterator[None]:
+def _simulation(name: str | None, compiled: str) -> Iterator[None]:
     if name is None:
         yield
         return
     from .simgpu import simulate_gpu
 
-    with simulate_gpu(name):
+    with simulate_gpu(name, compiled=compiled):
         yield
 
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch.utils._pytree import tree_leaves
 
+from devicelab import compiled
 from devicelab.errors import InputError, check_range
 from devicelab.gpus import Card, find
 from devicelab.reach import MOST, Reach, is_a
@@ -29,7 +30,7 @@ MOVED = (
     "Your tensors are on no GPU: this is the time as if they lay on the card already, "
     "but for those that the function copies there."
 )
-EAGER = "torch.compile is left out: this is the time of the plain function."
+EAGER = "torch.compile is left out: this is the time of the plain functions, uncompiled."
 TAKEN = "The function took items from a generator of yours, which cannot be given back: make a new one before you go on."
 LARGE = f"The function reaches more than {MOST:,} objects: what it changed beyond these was not put back."
 
@@ -51,8 +52,9 @@ def estimate(
 
     undo = Undo(fn, args)
     run = Run(card, undo, budget)
+    before = compiled.calls()
     moved = _run(run, fn, args)
-    return _result(run, card, moved, _is_compiled(fn))
+    return _result(run, card, moved, compiled.calls() > before)
 
 
 def _check(fn: object, budget: float) -> None:
@@ -67,10 +69,6 @@ def _check(fn: object, budget: float) -> None:
 def _card(name: str | None) -> Card:
     running = current()
     return find(name or CARD) if name or running is None else running.cards[0].spec
-
-
-def _is_compiled(fn: Any) -> bool:
-    return hasattr(fn, "_torchdynamo_orig_callable") or hasattr(fn, "_orig_mod")
 
 
 def _run(run: Run, fn: Callable[..., object], args: tuple) -> bool:
@@ -106,14 +104,14 @@ def _on_host(tensor: torch.Tensor) -> bool:
     return not tensor.is_meta and (state.current is None or marks.card_of(tensor) is None)
 
 
-def _result(run: Run, card: Card, moved: bool, compiled: bool) -> Estimate:
+def _result(run: Run, card: Card, moved: bool, uncompiled: bool) -> Estimate:
     meter = run.meter
     notes = (
         (run.chance, bool(run.chance)),
         (MOVED, moved),
         (TAKEN, run.undo.advanced),
         (LARGE, run.undo.truncated),
-        (EAGER, compiled),
+        (EAGER, uncompiled),
     )
     return Estimate(
         seconds=meter.spent.seconds,

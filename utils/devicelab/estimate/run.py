@@ -11,7 +11,7 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack, _pop_mode, _push_mode
 
-from devicelab import devices
+from devicelab import compiled, devices
 from devicelab.gpus import Card
 from devicelab.simgpu import session
 from devicelab.simgpu.machine import state
@@ -51,7 +51,7 @@ class Run:
             if moved:
                 stack.enter_context(_everything_on(simulation.cards[0], host))
             stack.enter_context(self.steps.followed(moved, host))
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(compiled.held())
             deadline = time.monotonic() + self.budget
             idle = Idle(self.undo, simulation.mode, simulation.cards[0], moved, deadline, self.steps)
             values = Values(idle)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from devicelab import devices, versions
-from devicelab.errors import SimulationError, check_range
+from devicelab.errors import InputError, SimulationError, check_range
 from devicelab.gpus import Card, find
 
 from .machine import state
@@ -21,6 +21,7 @@ from .run.dispatch import SimulatedDispatch
 from .stand_ins import (
     accelerator,
     autocast,
+    compiled,
     cuda,
     default_device,
     device_numbers,
@@ -47,11 +48,12 @@ from .stand_ins import (
 # In order; undone in reverse.
 STAND_INS = (
     default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, gradients, cuda, generators, streams,
-    accelerator, autocast, storage, torchscript, interpreter, legacy_types, unsupported, traceback, profiler, processes,
-    sleep, threads,
+    accelerator, autocast, storage, torchscript, interpreter, legacy_types, compiled, unsupported, traceback, profiler,
+    processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8
+COMPILED = ("run", "refuse")
 
 
 class Simulation(Machine):
@@ -61,8 +63,9 @@ class Simulation(Machine):
     They may be stopped in any order.
     """
 
-    def __init__(self, spec: Card, count: int):
+    def __init__(self, spec: Card, count: int, compiled: str = "run"):
         super().__init__(spec, count)
+        self.compiled = compiled
         self.mode = SimulatedDispatch(self)
         self.revive = revive
         self.registered = devices.Device(
@@ -163,27 +166,53 @@ def current() -> Simulation | None:
     return stack[-1] if state.current is not None else None
 
 
-def revive(name: str, count: int, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def revive(cards: tuple[str, int, str], make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Start the simulation in a spawned child, if its main module has not done so, and make its process object."""
     if state.current is None:
-        simulate_gpu(name, count)
+        simulate_gpu(cards[0], cards[1], compiled=cards[2])
     return make(*arguments)
 
 
-def simulate_gpu(name: str | None = None, count: int = 1) -> Simulation:
+def simulate_gpu(name: str | None = None, count: int = 1, *, compiled: str = "run") -> Simulation:
     """Start a simulated GPU: `count` cards of one kind (a Tesla T4, if no name is given) answer as cuda:0, cuda:1, ...
 
     Values are real, computed on the CPU; errors are CUDA's own; times are estimates. Stop it by `.stop()` or use it in a
-    `with` statement. On a machine with a real NVIDIA GPU it starts only when a card is named.
+    `with` statement. On a machine with a real NVIDIA GPU it starts only when a card is named. What torch.compile made runs
+    as it is written, which is said once; `compiled="refuse"` makes it an error.
     """
-    check_range("count", count, 1, MOST_CARDS)
-    spec = find(name or DEFAULT)
+    _check(name, count, compiled)
+    spec = find(DEFAULT if name is None else name)
     with versions.known_names(torch.__version__):
         if not stack and torch.cuda.is_available():
             _beside_real_gpu(name, spec)
         import_module("torch._dynamo")  # before anything is replaced, because it keeps what it finds
-        simulation = Simulation(spec, count)
+        simulation = Simulation(spec, count, compiled)
     return simulation.start()
+
+
+def _check(name: object, count: object, compiled: object) -> None:
+    """Raise InputError for what can be no card, no number of cards, or no way with compiled functions."""
+    if name is not None and not (isinstance(name, str) and name.strip()):
+        given = repr(name) if isinstance(name, (str, int, float)) else f"a {type(name).__name__}"
+        one = name.name if isinstance(name, Card) else DEFAULT
+        kind = (
+            " All cards of one simulation are of one kind."
+            if isinstance(name, (list, tuple, set, dict))
+            else ""
+        )
+        raise InputError(
+            f"simulate_gpu needs the name of a card, but it got {given}.{kind} "
+            f'Write simulate_gpu("{one}"), or simulate_gpu("{one}", count=2) for two of them; lab.gpus() lists the names.'
+        )
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise InputError(
+            f"count is how many cards there are, a whole number from 1 to {MOST_CARDS}, but it is {count!r}."
+        )
+    check_range("count", count, 1, MOST_CARDS)
+    if compiled not in COMPILED:
+        raise InputError(
+            f'compiled says what becomes of compiled functions: "run" (as they are written) or "refuse", but it is {compiled!r}.'
+        )
 
 
 def _beside_real_gpu(name: str | None, spec: Card) -> None:

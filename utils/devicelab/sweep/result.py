@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from devicelab import html
+from devicelab.compiled import NOTE
 from devicelab.picture import Picture, Shown
 from devicelab.variants.outcome import how_known
 
@@ -60,8 +61,11 @@ class Sweep(Shown):
 
     def _cautions(self) -> list[str]:
         timings = [timing for point in self.points for timing in (point.cpu, point.gpu) if timing]
-        cautions = [timing.caution for timing in timings if timing.caution]
-        return cautions[:1]
+        cautions = [timing.caution for timing in timings if timing.caution][:1]
+        told = not any(timing.uncompiled for timing in timings) or any(
+            NOTE in caution for caution in cautions
+        )
+        return cautions if told else [*cautions, NOTE]
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)

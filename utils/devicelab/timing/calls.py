@@ -70,11 +70,6 @@ class _Watch(devices.Listener):
         return out
 
 
-def _uncompiled() -> AbstractContextManager[object]:
-    """Let compiled functions run as they were written; what torch.compile meets under a dispatch mode it never compiles."""
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
-
-
 def compilations() -> int:
     """Return how often torch.compile has compiled something so far."""
     dynamo = sys.modules.get("torch._dynamo.utils")
@@ -87,7 +82,7 @@ def devices_used(fn: Fn) -> list[str]:
     Work of other threads is not seen: on a real GPU that includes the backward pass. A generator or a coroutine, whose
     body a call does not run, is an InputError.
     """
-    with _uncompiled(), _Watch() as watch:
+    with _Watch() as watch:
         _check_result(fn())
     return sorted(watch.seen)
 

@@ -9,7 +9,7 @@ import torch
 from torch.utils.benchmark import Timer
 from torch.utils.benchmark.utils.common import set_torch_threads
 
-from devicelab import devices
+from devicelab import compiled, devices
 from devicelab.errors import check_range
 from devicelab.results import Timing, spread
 
@@ -56,6 +56,7 @@ def timeit(
     _check(fn, seconds, repeats, threads)
     used = devices_used(fn)
     device = where(used)
+    uncompiled = compiled.calls()
     with quiet(device):
         tried = threads or torch.get_num_threads()
         with set_torch_threads(tried):
@@ -71,7 +72,18 @@ def timeit(
     low, high = (first.low, first.high) if device.origin == "simulated" else (None, None)
     places = " and ".join(used) or "no device"
     return Timing(
-        samples, calls, places, device.name, device.origin, threads, low, high, _load(), host=host, gpu=gpu
+        samples,
+        calls,
+        places,
+        device.name,
+        device.origin,
+        threads,
+        low,
+        high,
+        _load(),
+        host=host,
+        gpu=gpu,
+        uncompiled=compiled.calls() > uncompiled,
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from devicelab import compiled
 from devicelab.source import Line
 
 from .recorder import Recorder
@@ -112,7 +113,7 @@ def _events(recorder: Recorder) -> tuple[Event, ...]:
 
 
 def _notes(recorder: Recorder) -> tuple[str, ...]:
-    notes = []
+    notes = [compiled.NOTE] if recorder.uncompiled else []
     if recorder.present.type == "mps":
         notes.append("on mps the times are what the CPU spent on launching, and waits are not seen")
     if len(recorder.origins) > 1:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-from devicelab import devices
+from devicelab import compiled, devices
 
 from .lines import Places, caller_name
 from .steps import Steps
@@ -130,11 +130,13 @@ class Recorder(devices.Listener):
             torch_optimizer.register_optimizer_step_post_hook(self._step_ends),
         ]
         devices.observers.append(self)
+        self._compiled, self.uncompiled = compiled.calls(), False
         self.start = self._now()
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
         self.end = self._now()
+        self.uncompiled = compiled.calls() > self._compiled  # of the thread that ends it, as a rule its own
         self._note_origin()
         try:
             super().__exit__(*error)

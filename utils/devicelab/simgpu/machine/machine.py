@@ -37,9 +37,11 @@ class SimCard:
 class Machine:
     """The cards that answer as cuda:0, cuda:1, ...: which one is current, whether CUDA has been started, their one clock.
 
-    `mode` sees every operator; `revive` starts the same cards in a spawned child.
+    `mode` sees every operator; `revive` starts the same cards in a spawned child; `compiled` is "run", or "refuse" for
+    programs that must not call compiled functions.
     """
 
+    compiled: str
     mode: TorchDispatchMode
     revive: Callable[..., Any]
 

@@ -19,8 +19,8 @@ from .handlers import PLANS, plan_of
 PLAIN = torch.Tensor.__torch_dispatch__
 SPARSE = torch.sparse_coo  # a view of one has storages of its own
 HIGHER_ORDER = (
-    "torch.cond, flex_attention and other operators that take functions are neither simulated nor estimated: what these "
-    "functions run would not be seen. Use Python's own if and for, or torch.nn.functional.scaled_dot_product_attention."
+    "This operator takes functions, and what they run would not be seen, so it is neither simulated nor estimated. "
+    "torch.cond, while_loop, scan, map and flex_attention are; or use Python's own if and for."
 )
 
 
@@ -28,6 +28,7 @@ class SimulatedDispatch(Calls):
     """Sees every operator of one thread while the simulation runs."""
 
     refused = ""  # the words of the last error, which TorchScript's interpreter loses
+    sees_inside = True  # of torch.cond and its like: see devicelab.higher_order
     shape_env = None  # torch.fx asks for it, believing that the mode under this key is a FakeTensorMode
 
     @classmethod

@@ -13,8 +13,9 @@ def reduce_process(process: BaseProcess, protocol: Any) -> Any:
     make, arguments, *rest = parts
     if state.current is None:
         return (make, arguments, *rest)
-    cards = state.current.cards
-    return (state.current.revive, (cards[0].spec.name, len(cards), make, arguments), *rest)
+    machine = state.current
+    cards = machine.cards[0].spec.name, len(machine.cards), machine.compiled
+    return (machine.revive, (cards, make, arguments), *rest)
 
 
 def install(machine: Machine) -> None:

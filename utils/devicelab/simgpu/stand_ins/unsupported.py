@@ -14,9 +14,9 @@ from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import Patches, table
 from devicelab.simgpu.marks.marks import device_of
 
-COMPILE = (
-    "torch.compile is not simulated: it would compile for this machine's CPU, past the simulated card. Run the model "
-    "without it (torch.compile(model, disable=True) leaves it as it is), or stop the simulation first."
+COMPILER = (
+    "{} is not simulated: on a simulated card nothing is compiled, so there is no graph to hand out. Call it where no "
+    "simulation runs; torch.export.export works here too."
 )
 GRAPHS = "CUDA graphs are not simulated: run the same work without capture. On a real GPU a graph saves launches, not arithmetic."
 NCCL = (
@@ -80,7 +80,13 @@ def on_card(module: torch.nn.Module) -> bool:
 def install(machine: Machine) -> None:
     """Refuse what is not simulated."""
     patches = machine.patches
-    patches.wrap("torch._dynamo.eval_frame._callback_from_stance", refusing_compiled)
+    for name in (
+        "torch._dynamo.explain",
+        "torch._dynamo.export",
+        "torch._inductor.compile",
+        "torch._inductor.aot_compile",
+    ):
+        patches.replace(name, refusal(COMPILER.format(name)))
     _graphs(patches)
     _several_cards(patches)
     _custom_kernels(patches)
@@ -100,18 +106,6 @@ def asked_of_cuda() -> frozenset[str]:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.exists())
     imported = " ".join(re.findall(r"from torch\._C import (\([^)]*\)|.*)", text))
     return frozenset(re.findall(r"\b_C\.(_cuda_[a-z]\w+)", text) + re.findall(r"_cuda_[a-z]\w+", imported))
-
-
-def refusing_compiled(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse every call of a compiled function, whenever it was compiled; torch._dynamo asks here what to do with its frame."""
-
-    def callback_from_stance(callback: Any) -> Any:
-        answer = original(callback)
-        if callable(callback) and answer is not None:  # None: this stance runs everything as it is
-            raise SimulationError(COMPILE)
-        return answer
-
-    return callback_from_stance
 
 
 def _graphs(patches: Patches) -> None:

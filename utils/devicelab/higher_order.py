@@ -1,0 +1,100 @@
+"""Operators that take functions (torch.cond, flex_attention, ...), run by what these functions do, so that it is seen.
+
+PyTorch hands such an operator to a dispatch mode as one, and traces its functions with tensors that have no values where a
+gradient is wanted. Under a mode that `sees_inside` the functions are called instead, as by PyTorch's own kernels without
+compilation, and autograd follows what they compute.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._C import DispatchKey
+from torch._ops import HigherOrderOperator
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+# Whose own kernel only calls the functions, whatever mode there is.
+DENSE = (
+    "while_loop",
+    "while_loop_stack_output",
+    "map_impl",
+    "associative_scan",
+    "flex_attention",
+    "hints_wrapper",
+    "print",
+)
+# What takes an operator apart by levels of torch.func comes back here from each.
+NOT_HERE = (
+    DispatchKey.FuncTorchDynamicLayerFrontMode,
+    DispatchKey.FuncTorchDynamicLayerBackMode,
+    DispatchKey.PreDispatch,
+    DispatchKey.Functionalize,
+)
+
+
+def cond(operator: Any, pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
+    """Call the function that is chosen."""
+    return true_fn(*operands) if pred else false_fn(*operands)
+
+
+def scan(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call the function for each element; PyTorch's own kernel does this and refuses all modes."""
+    from torch._higher_order_ops.scan import generic_scan
+
+    combine, init, xs, *others = args
+    return generic_scan(
+        combine, init, xs, additional_inputs=kwargs.get("additional_inputs", others[0] if others else ())
+    )
+
+
+def dense(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call PyTorch's own kernel."""
+    return operator.py_kernels[DispatchKey.CompositeExplicitAutograd](*args, **kwargs)
+
+
+def attention(operator: Any, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+    """Run flex_attention, whose query, key and value autocast casts, and nothing inside."""
+    device = query.device.type
+    if DispatchKey.AutocastCUDA not in operator.py_kernels or not torch.is_autocast_enabled(device):
+        return dense(operator, query, key, value, *args, **kwargs)
+    dtype = torch.get_autocast_dtype(device)
+    cast = [one.to(dtype) if one.dtype != torch.float64 else one for one in (query, key, value)]
+    with torch.autocast(device, enabled=False):
+        return dense(operator, *cast, *args, **kwargs)
+
+
+RUN: dict[str, Callable[..., Any]] = dict.fromkeys(DENSE, dense) | {
+    "cond": cond,
+    "scan": scan,
+    "flex_attention": attention,
+}
+
+
+def dispatching(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return HigherOrderOperator.dispatch, which runs what it can where a mode sees inside."""
+
+    def dispatch(self: HigherOrderOperator, /, dispatch_key: Any, *args: Any, **kwargs: Any) -> Any:
+        run = RUN.get(self._name)
+        if (
+            run is None
+            or dispatch_key in NOT_HERE
+            or not getattr(_get_current_dispatch_mode(), "sees_inside", False)
+        ):
+            return original(self, dispatch_key, *args, **kwargs)
+        if is_autograd(dispatch_key) and not has_gradient(self):
+            return original(self, dispatch_key, *args, **kwargs)
+        return run(self, *args, **kwargs)
+
+    return dispatch
+
+
+def is_autograd(key: Any) -> bool:
+    """Say whether a dispatch key is one of autograd's, which there are for each backend."""
+    return "Autograd" in key.name
+
+
+def has_gradient(operator: HigherOrderOperator) -> bool:
+    """Say whether PyTorch has a gradient for the operator; where it has none, its own kernel says so in the backward pass."""
+    kernel = operator.py_kernels.get(DispatchKey.Autograd)
+    inner = [cell.cell_contents for cell in getattr(kernel, "__closure__", None) or ()]
+    return not any("autograd_not_implemented" in getattr(one, "__qualname__", "") for one in (kernel, *inner))

@@ -159,6 +159,19 @@ def line_at(
     return Line(filename, number, text, f"{inside(via[0])}:{via[1]}" if via else "")
 
 
+def line_here() -> Line | None:
+    """Return the innermost line of the user's own code that is being run, else of a library's."""
+    library, frame = None, sys._getframe(1)
+    while frame is not None:
+        owner = OWNERS[frame.f_code.co_filename]
+        if owner == USER:
+            return line_at(frame.f_code.co_filename, frame.f_lineno, variables=frame.f_globals)
+        if owner == LIBRARY and library is None:
+            library = frame
+        frame = frame.f_back  # type: ignore[assignment]
+    return line_at(library.f_code.co_filename, library.f_lineno) if library is not None else None
+
+
 def own_lines(error: BaseException) -> list[Line]:
     """Return the lines of the user's own code that an error went through, the innermost one last."""
     return [

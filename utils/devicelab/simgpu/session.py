@@ -1,6 +1,7 @@
 """Start and stop a simulated GPU."""
 
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -90,6 +91,7 @@ class Simulation(Machine):
                     stack[-1]._deactivate()
                 stack.append(self)
                 self._activate()
+            _tell_of_lost_card()
         except BaseException:
             self.stop()
             raise
@@ -108,6 +110,9 @@ class Simulation(Machine):
             if self not in stack:
                 return
             on_top = stack[-1] is self
+            for fault in self.clock.faults.values():
+                fault.print()  # also where nobody waited: CUDA prints it as the process ends
+                lost.append(self.cards[0].spec.name)
             try:
                 if on_top:
                     self._deactivate()
@@ -159,6 +164,18 @@ if hasattr(os, "register_at_fork"):
 
 
 stack: list[Simulation] = []  # the running one, above those that it interrupted
+lost: list[str] = []  # cards of simulations that have ended, and of which nobody was told yet
+
+
+def _tell_of_lost_card() -> None:
+    """Say, where a card was lost to an assertion, that this one is new, and that a real one would not be."""
+    if lost:
+        print(
+            f"The simulated {lost.pop()} before this one was lost to a device-side assert. This is a new card; a real one works "
+            "again only in a new process (restart the script, or the notebook's kernel).",
+            file=sys.stderr,
+        )
+        lost.clear()
 
 
 def current() -> Simulation | None:

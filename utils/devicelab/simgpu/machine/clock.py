@@ -15,6 +15,8 @@ import torch
 from devicelab import costs, devices
 from devicelab.gpus import Card
 
+from .faults import Fault
+
 QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
 DEFAULT_STREAM = 0
 CYCLES = 1.5e9  # per second, for torch.cuda._sleep
@@ -55,6 +57,8 @@ class Clock:
         self.complain = 0
         self.given = 0.0  # seconds of work, to all cards
         self.watchers: list[devices.Watcher] = []
+        self.faults: dict[int, Fault] = {}  # by the card's number: assertions that failed
+        self.is_blocking = False
         self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
         self._stream = [DEFAULT_STREAM for _ in cards]
         self._current = [queues[DEFAULT_STREAM] for queues in self._queues]
@@ -86,6 +90,31 @@ class Clock:
             self._current[index].add(self, low, seconds, high)
             if self.watchers:
                 self._worked(index, "kernel", seconds)
+
+    def block(self) -> None:
+        """Let the host wait for every kernel from now on: CUDA_LAUNCH_BLOCKING=1."""
+        if self.is_blocking:
+            return
+        self.is_blocking, launch = True, self.kernel
+
+        def kernel(index: int, func: Any, args: tuple, out: Any) -> None:
+            launch(index, func, args, out)
+            queue = self._current[index]
+            self.until(queue.low, queue.tail, queue.high)
+
+        self.kernel = kernel  # type: ignore[method-assign]
+
+    def notice(self, index: int) -> None:
+        """Raise CUDA's error where a kernel's assertion has failed by now on a card: every call that asks the card does this."""
+        fault = self.faults.get(index)
+        if fault is not None and (fault.is_known or fault.end <= self.time):
+            raise fault.error()
+
+    def check(self, index: int) -> None:
+        """Raise CUDA's error where the host knows already that a card is lost: every call that gives it work does this."""
+        fault = self.faults.get(index)
+        if fault is not None and fault.is_known:
+            raise fault.error()
 
     def host(self, func: Any, args: tuple, out: Any) -> None:
         """Run an operator on the nominal host, which waits for it."""
@@ -132,6 +161,8 @@ class Clock:
             self.until(queue.low, queue.tail, queue.high)
         self.spend(costs.SYNCHRONIZE)
         self._tell(before, why)
+        if self.faults:
+            self.notice(index)
 
     def _tell(self, before: float, why: str) -> None:
         for observer in devices.observers:
@@ -147,6 +178,7 @@ class Clock:
 
     def sleep(self, index: int, cycles: int) -> None:
         """Keep the current stream busy for so many clock cycles of a nominal 1.5 GHz."""
+        self.check(index)
         seconds = cycles / CYCLES
         self.spend(costs.LAUNCH)
         self._current[index].add(self, seconds, seconds, seconds)
@@ -171,19 +203,22 @@ class Clock:
 
     def idle(self, index: int, stream: int) -> bool:
         """Return whether a stream has nothing left to do at the present host time."""
+        self.notice(index)
         return self._queue(index, stream).tail <= self.time
 
     def mark(self, index: int, stream: int) -> costs.Span:
         """Return the time at which a stream will have done what is queued in it now: an event."""
+        self.check(index)
         queue = self._queue(index, stream)
         return costs.Span(max(queue.low, self.low), max(queue.tail, self.time), max(queue.high, self.high))
 
-    def reach(self, moment: costs.Span) -> None:
-        """Let the host wait for a moment that `mark` returned, and pay for the synchronization."""
+    def reach(self, index: int, moment: costs.Span) -> None:
+        """Let the host wait for a moment that `mark` returned of a card, and pay for the synchronization."""
         before = self.now()
         self.until(*moment)
         self.spend(costs.SYNCHRONIZE)
         self._tell(before, "")
+        self.notice(index)
 
     def worked(self) -> float:
         """Return the seconds of work that all cards were given so far."""
@@ -191,6 +226,7 @@ class Clock:
 
     def hold(self, index: int, stream: int, moment: costs.Span) -> None:
         """Let the later work of a stream start no earlier than `moment`."""
+        self.check(index)
         queue = self._queue(index, stream)
         queue.low, queue.tail, queue.high = (
             max(queue.low, moment[0]),

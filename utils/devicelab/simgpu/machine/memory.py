@@ -16,6 +16,7 @@ from devicelab.errors import check_range
 from devicelab.gpus import Card
 
 from .counts import Figure, nested
+from .texts import RELEASE
 
 MIB = 2**20
 STEP = 512  # every request is rounded up to a multiple of this
@@ -296,8 +297,7 @@ class Ledger:
 
 
 # PyTorch 2.10 renamed the variable in this message (docs/sources.md).
-_RELEASE = tuple(int(part) for part in torch.__version__.split(".")[:2])
-VARIABLE = "PYTORCH_ALLOC_CONF" if _RELEASE >= (2, 10) else "PYTORCH_CUDA_ALLOC_CONF"
+VARIABLE = "PYTORCH_ALLOC_CONF" if RELEASE >= (2, 10) else "PYTORCH_CUDA_ALLOC_CONF"
 
 
 def _merge(first: Block, second: Block) -> Block:

@@ -2,11 +2,13 @@
 
 import torch
 
-_ADVICE = (
+RELEASE = tuple(int(part) for part in torch.__version__.split(".")[:2])
+ASYNCHRONOUS = (
     "CUDA kernel errors might be asynchronously reported at some other API call, so the stacktrace below might be incorrect.\n"
     "For debugging consider passing CUDA_LAUNCH_BLOCKING=1\n"
-    "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
 )
+DEBUG = "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
+_ADVICE = ASYNCHRONOUS + DEBUG
 INITIALIZATION = f"CUDA error: initialization error\n{_ADVICE}"
 ORDINAL = (
     f"CUDA error: invalid device ordinal\nGPU device may be out of range, do you have enough GPUs?\n{_ADVICE}"

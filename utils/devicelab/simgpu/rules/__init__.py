@@ -5,7 +5,7 @@
 - an operator of a kind: `pointwise`, `layers`, `convolution`, `indexing`, `linear_algebra`, `foreach`, `copying`;
 - an operator of no kind: `by_name` (what CUDA lacks for integers alone: `run.integers`);
 - a function that checks before it is taken apart into operators: `functions`;
-- what determinism forbids: `nondeterministic`;
+- what determinism forbids: `nondeterministic`; what a kernel asserts, so that it comes late: `asserts`;
 - the words of the errors: `refusals`; the register that a rule is entered into: `register`;
 - autocast("cuda"): `autocast`, with the operators in `autocast_lists`.
 """

@@ -1,5 +1,6 @@
 """What running one operator takes: its operands' place settled, its result marked, the clock told."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ class Calls(TorchDispatchMode):
     """Runs single operators on the cards of a machine."""
 
     _mode_key = torch._C._TorchDispatchModeKey.FAKE  # below all others, as a device is
+    treat: Callable[..., Any]  # runs one operator
+    treat_lost: Callable[..., Any]  # takes its place once an assertion has failed on a card
 
     def __init__(self, machine: Machine):
         super().__init__()

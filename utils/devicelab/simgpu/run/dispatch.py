@@ -13,6 +13,7 @@ from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.marks import UNUSUAL, Tensor, tag_of
 from devicelab.simgpu.marks.place import MIXED, NOTHING, merge, place
 
+from . import lost
 from .call import Calls
 from .handlers import PLANS, plan_of
 
@@ -60,7 +61,7 @@ class SimulatedDispatch(Calls):
             self.refused = str(error)
             raise
 
-    def treat(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    def treat(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # type: ignore[override]
         """Run one operator where its operands are. The loop is written out because it runs for every operator."""
         if not self.machine.active:
             return func(*args, **(kwargs or {}))
@@ -92,6 +93,14 @@ class SimulatedDispatch(Calls):
             place(out, seen)
         self.clock.kernel(seen.index, func, args, out)
         return out
+
+    def treat_lost(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # type: ignore[override]
+        """Run one operator in the place of `treat`, while a card is lost."""
+        run = partial(SimulatedDispatch.treat, self, func, types, args, kwargs)
+        if not self.machine.active or any(kind.__torch_dispatch__ is not PLAIN for kind in types or ()):
+            return run()
+        plan = PLANS.get(id(func)) or plan_of(func)
+        return lost.treat(self, run, func, args, kwargs or {}, plan.launches)
 
 
 def told(

@@ -9,9 +9,10 @@ import torch
 from devicelab import costs
 from devicelab.simgpu.marks.marks import Adoptable, device_of, mark, tag_of
 from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
-from devicelab.simgpu.rules import nondeterministic
+from devicelab.simgpu.rules import asserts, nondeterministic
 
 from . import copy, create, draw, integers, wait
+from .asserts import asserting
 from .call import Calls
 
 
@@ -123,20 +124,29 @@ PLANS: dict[int, "Plan"] = {}  # by the operator's id: its own hash is slow
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to run one operator overload: `handler` where it needs more than looking and marking."""
+    """How to run one operator overload: `handler` where it needs more than looking and marking.
+
+    `launches`: it does nothing but launch kernels, whatever is looked at first.
+    """
 
     func: Any
     call: Callable[..., Any]  # what `func(...)` calls, one frame nearer
     is_view: bool
     handler: Callable[..., Any] | None
+    launches: bool = False
 
 
 def plan_of(func: Any) -> Plan:
     """Return the operator's plan, made at its first call."""
     call, handler = func._op if func.__class__ is torch._ops.OpOverload else func, handler_of(func)
-    if isinstance(func, torch._ops.OpOverload) and is_in_table(func):
+    is_operator = isinstance(func, torch._ops.OpOverload)
+    launches = is_operator and handler is None
+    if is_operator and is_in_table(func):
         handler = alerting(handler)
-    plan = PLANS[id(func)] = Plan(func, call, bool(getattr(func, "is_view", False)), handler)
+    if is_operator and asserts.is_in_table(func):
+        handler = asserting(handler)
+    is_view = bool(getattr(func, "is_view", False))
+    plan = PLANS[id(func)] = Plan(func, call, is_view, handler, launches)
     return plan
 
 
@@ -147,6 +157,8 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
     by_name = BY_NAME.get(func._schema.name) or integers.BY_NAME.get(func._schema.name)
     if by_name is not None:
         return by_name
+    if integers.divides(func):
+        return integers.division
     if is_composite(func):
         return decompose
     if func.namespace not in BUILTIN:

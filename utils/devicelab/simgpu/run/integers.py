@@ -1,11 +1,14 @@
-"""Matrix products of integers: the CPU has them, CUDA has not, and says which kernel is missing.
+"""What CUDA does otherwise with integers: matrix products, which it lacks, and divisions by zero, which it does not notice.
 
-Source: PyTorch, aten/src/ATen/native/cuda/Blas.cpp (the names given to AT_DISPATCH_FLOATING_AND_COMPLEX_TYPES_AND2);
-the messages as users meet them: pytorch/pytorch issues 44428 and 138829.
+Products: PyTorch, aten/src/ATen/native/cuda/Blas.cpp (the names given to AT_DISPATCH_FLOATING_AND_COMPLEX_TYPES_AND2); the
+messages as users meet them: pytorch/pytorch issues 44428 and 138829. Divisions: the docstring of torch.fmod, "Integer division
+by zero on GPU may return any value".
 """
 
 from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from devicelab.simgpu.machine.texts import SCALAR_TYPES
 from devicelab.simgpu.marks.place import home
@@ -41,6 +44,48 @@ def product(kernel: str) -> Callable[..., Any]:
         return out
 
     return run
+
+
+DIVISIONS = ("floor_divide", "remainder", "fmod")
+ROUNDED = ("Tensor_mode", "Scalar_mode", "out_mode")  # the overloads of div that give integers
+
+
+def divides(func: Any) -> bool:
+    """Say whether an operator divides integers into integers."""
+    name = func._schema.name.removeprefix("aten::").removesuffix("_")
+    return name in DIVISIONS or (name in ("div", "divide") and func._schema.overload_name in ROUNDED)
+
+
+def division(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run a division of integers; by zero it gives -1 (all bits set) on a card, where any value may come."""
+    if seen is None:
+        return mode.host(func, args, kwargs)
+    is_in_place = func._schema.name.endswith("_") and not args[0].is_floating_point()
+    before = args[0].clone() if is_in_place else None  # the CPU stops in the middle
+    try:
+        return mode.run(func, args, kwargs, seen)
+    except RuntimeError as error:
+        if str(error) != "ZeroDivisionError" or all(
+            home(value) is None for value in args if is_tensor(value)
+        ):
+            raise
+    if before is not None:
+        args[0].copy_(before)
+    divisor = (
+        args[1] if is_tensor(args[1]) else torch.ops.aten.scalar_tensor.default(args[1], dtype=torch.int64)
+    )
+    is_zero = torch.ops.aten.eq.Scalar(divisor, 0)
+    one = torch.ops.aten.masked_fill.Scalar(divisor, is_zero, 1)
+    out = mode.run(func, (args[0], one if is_tensor(args[1]) else 1, *args[2:]), kwargs, seen)
+    torch.ops.aten.masked_fill_.Scalar(
+        out, is_zero, -1 if out.dtype.is_signed else 2 ** (8 * out.itemsize) - 1
+    )
+    return out
+
+
+def is_tensor(value: Any) -> bool:
+    """Say whether an argument is a tensor."""
+    return isinstance(value, torch.Tensor)
 
 
 BY_NAME = {f"aten::{name}{form}": product(kernel) for name, kernel in KERNELS.items() for form in ("", "_")}

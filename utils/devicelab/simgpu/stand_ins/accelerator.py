@@ -26,6 +26,7 @@ def install(machine: Machine) -> None:
         machine.clock.wait(index_of(index))
 
     def info(index: int | None = None) -> tuple[int, int]:
+        machine.clock.notice(index_of(index))
         return machine.cards[index_of(index)].ledger.info()
 
     def set_stream(stream: torch.Stream) -> None:

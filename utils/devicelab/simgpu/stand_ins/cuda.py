@@ -40,6 +40,8 @@ class Bindings:
     def _cuda_init(self) -> None:
         self.machine.initialized = True
         self.machine.clock.context(self.machine.current)
+        if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":  # read as the context is made, as by CUDA
+            self.machine.clock.block()
 
     def _cuda_isInBadFork(self) -> bool:
         return os.getpid() != self.pid and self.machine.initialized
@@ -120,6 +122,8 @@ class Bindings:
 
     def _cuda_emptyCache(self, *_: Any) -> None:
         for card in self.machine.cards:
+            if card.index in self.machine.clock.faults:
+                self.machine.clock.wait(card.index)  # as cudaFree does
             card.ledger.empty_cache()
 
     def _cuda_setMemoryFraction(self, fraction: float, index: int) -> None:
@@ -167,6 +171,7 @@ class Runtime:
 
     def cudaMemGetInfo(self, index: int) -> tuple[int, int]:
         """Return (free, total) bytes."""
+        self._machine.clock.notice(index)
         return self._machine.cards[index].ledger.info()
 
     def cudaProfilerStart(self) -> int:

@@ -60,6 +60,14 @@ def _resize(storage: _Storage, nbytes: int) -> _Storage:
     return storage
 
 
+def _write_file(storage: _Storage, *args: Any) -> Any:
+    """Stand for the writing of pickle and of older files: C++ copies to the host what lies on a card."""
+    card = _card(storage)
+    if card and state.current:
+        state.current.clock.copy(card.device, marks.CPU, storage.nbytes())
+    return _BASE._write_file(storage, *args)  # type: ignore[attr-defined]
+
+
 def _is_shared(storage: _Storage) -> bool:
     """Stand for UntypedStorage.is_shared: what lies on a card counts as shared."""
     return _card(storage) is not None or _BASE.is_shared(storage)  # type: ignore[attr-defined]
@@ -81,6 +89,7 @@ def install(machine: Machine) -> None:
         "copy_": _copy,
         "resize_": _resize,
         "is_shared": _is_shared,
+        "_write_file": _write_file,
         "_share_cuda_": _share_cuda,
     }
     for name, value in replacements.items():

@@ -141,12 +141,15 @@ class Event(torch.Event):
 
     def query(self) -> bool:
         """Return whether the queue has passed the marker at the present host time."""
-        return self._time is None or self._time.seconds <= clock().now()
+        if self._time is None:
+            return True
+        clock().notice(self._index)  # type: ignore[arg-type]
+        return self._time.seconds <= clock().now()
 
     def synchronize(self) -> None:
         """Let the host wait for the marker."""
         if self._time is not None:
-            clock().reach(self._time)
+            clock().reach(self._index, self._time)  # type: ignore[arg-type]
 
     def elapsed_time(self, end_event: Any) -> float:
         """Return the simulated milliseconds between this event and `end_event`."""

@@ -72,6 +72,7 @@ def pin_memory(tensor: Tensor, device: Any = None) -> Tensor:
         raise RuntimeError(f"cannot pin '{type_(tensor)}' only dense CPU tensors can be pinned")
     if state.current is None:
         return Base.pin_memory(tensor, device)  # type: ignore[attr-defined]
+    state.current.clock.check(state.current.current)
     if is_pinned(tensor):
         return tensor
     copy = tensor.detach().clone() if not tensor.requires_grad else tensor.clone()

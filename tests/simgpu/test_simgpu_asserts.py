@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from devicelab import expect_error, explain
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.rules import asserts
 
@@ -466,6 +467,44 @@ def test_a_new_simulation_is_a_new_card_and_says_what_a_real_one_needs(card, cap
         assert rand(3).sum().item() > 0
     with simulate_gpu(CARD):
         assert capsys.readouterr().err == ""
+
+
+def test_explain_names_the_operator_the_values_and_the_line_that_launched():
+    labels = on([0, 1, 9, -3])
+    loss = functional.cross_entropy(rand(4, 4), labels)
+    with expect_error(torch.AcceleratorError) as seen:
+        loss.item()
+    found = explain(seen)
+    assert found.known and found.seen and found.kind == "device-side assert"
+    assert found.what == "nll_loss met target = 9, -3; allowed is 0 to 3."
+    assert found.code == "loss = functional.cross_entropy(rand(4, 4), labels)"
+    assert found.file == "test_simgpu_asserts.py" and found.line is not None
+    assert "where the host found out" in found.blames and str(found.line) not in found.blames
+    assert "until the process restarts" in found.why
+
+
+def test_explain_finds_the_same_behind_other_errors_and_at_later_lines():
+    fail()
+    with pytest.raises(torch.AcceleratorError):
+        torch.cuda.synchronize()
+    try:
+        try:
+            rand(3)
+        except torch.AcceleratorError as error:
+            raise ValueError("the step failed") from error
+    except ValueError as error:
+        assert explain(error).what.startswith("nll_loss met target = 9")
+
+
+def test_explain_says_where_in_a_library_it_was_launched():
+    nn.Embedding(5, 4).cuda()(full(3))
+    with pytest.raises(torch.AcceleratorError) as met:
+        torch.cuda.synchronize()
+    found = explain(met.value)
+    assert (found.what, found.code) == (
+        "embedding met indices = 9; allowed is 0 to 4.",
+        "nn.Embedding(5, 4).cuda()(full(3))",
+    )
 
 
 DIVISIONS = {

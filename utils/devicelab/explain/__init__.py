@@ -10,8 +10,9 @@ __all__ = ["Explanation", "Met", "explain"]
 def explain(error: object = None) -> Explanation:
     """Explain an error about devices, or the text of one; without an argument the last error that was shown.
 
-    Looks at the tensors and modules in the traceback's frames. Shows no values, touches no device, keeps no tensor, and
-    never raises: an error that it does not know is answered with where the tensors of its frame are.
+    Looks at the tensors and modules in the traceback's frames. Shows no values but those that a kernel found wrong, touches
+    no device, keeps no tensor, and never raises: an error that it does not know is answered with where the tensors of its
+    frame are.
     """
     from .judge import judge
 

@@ -7,6 +7,7 @@ from devicelab.placement import Placement, placement
 from devicelab.reach import Reach
 from devicelab.source import chain
 
+from .asserts import asserted
 from .frames import Frame, frames_of
 from .mismatch import mismatch
 from .names import View
@@ -31,6 +32,9 @@ def judge(error: object) -> Explanation:
             "no error", "There is no error to explain: give explain an exception, or its text in quotes."
         )
     for _, one in Reach(_led_to).walk([("", error)]):
+        fault = getattr(one, "asserted", None)
+        if fault is not None:
+            return asserted(fault, frames_of(one))
         reading = read(str(one))
         if reading is not None:
             return _known(one, reading)

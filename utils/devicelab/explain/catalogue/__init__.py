@@ -8,6 +8,7 @@ An entry has these keys; `tests/explain/test_catalogue.py` holds them, and gives
 - `do`: what to type, or a mapping from the kind of machine (`MACHINES`); "any" is for all others
 - `sure`: one of `SURE`
 - `source`: addresses of documentation or of threads in which this was found out
+- `special`: true where the words count before those of entries without it, however short they are
 - `kind`: what `explain` calls it, where another module answers these words; `id` otherwise
 """
 

@@ -39,6 +39,7 @@ class Entry:
     source: tuple[str, ...]
     tell: tuple[str, ...] = ()
     kind: str = ""
+    special: bool = False
 
     @property
     def confidence(self) -> str:

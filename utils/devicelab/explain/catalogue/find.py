@@ -37,14 +37,14 @@ def entry(name: str) -> Entry:
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], Entry], ...]:
-    """The words of all entries, the longest first: they are the most special."""
+    """The words of all entries: those of special entries first, then the longest."""
     words = [(text, one) for one in entries() for text in one.words]
-    words.sort(key=lambda pair: len(pair[0]), reverse=True)
+    words.sort(key=lambda pair: (pair[1].special, len(pair[0])), reverse=True)
     return tuple((_compiled(text), one) for text, one in words)
 
 
 def _compiled(text: str) -> re.Pattern[str]:
-    return re.compile(f".{{0,{GAP}}}?".join(re.escape(part) for part in text.split("...")))
+    return re.compile(f".{{0,{GAP}}}?".join(re.escape(part) for part in re.split(r" ?\.\.\. ?", text)))
 
 
 def find(message: str, exception: str | None = None) -> Entry | None:

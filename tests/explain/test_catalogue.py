@@ -10,6 +10,7 @@ import yaml
 from devicelab.explain import explain
 from devicelab.explain.catalogue import MACHINES, SURE, entries, entry, find
 from devicelab.explain.catalogue.entry import FROM_TEXT
+from devicelab.explain.reading import read
 
 TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "catalogue_texts.yaml").read_text("utf-8"))
 ENTRIES = {one.id: one for one in entries()}
@@ -43,7 +44,7 @@ def test_the_text_of_another_thread_leads_to_the_entry(name):
 def test_what_explain_says_of_it(name):
     found, one = explain(TEXTS[name]["text"]), ENTRIES[name]
     assert found.known and found.kind == one.kind and not found.seen
-    if one.kind == one.id:
+    if one.kind == one.id and read(TEXTS[name]["text"]) is None:
         assert found.what == one.means and found.sure == one.confidence and found.source == one.source[0]
         assert found.fix == one.do["any"] and found.tell == one.tell
 

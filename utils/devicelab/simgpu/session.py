@@ -32,6 +32,7 @@ from .stand_ins import (
     generators,
     gradients,
     interpreter,
+    kernels,
     legacy_types,
     processes,
     profiler,
@@ -49,8 +50,8 @@ from .stand_ins import (
 # In order; undone in reverse.
 STAND_INS = (
     default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, gradients, cuda, generators, streams,
-    accelerator, autocast, storage, torchscript, interpreter, legacy_types, compiled, unsupported, traceback, profiler,
-    processes, sleep, threads,
+    accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled, unsupported, traceback,
+    profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8

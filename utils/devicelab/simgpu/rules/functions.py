@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab.simgpu.marks.marks import device_of as place
 
+from . import attention as kernels
 from . import published
 from .layers import check_attention, check_lengths, check_rnn
 from .refusals import CPU, generated, iterate, missing, refuse
@@ -67,7 +68,7 @@ def fused_cell(given: dict[str, Any]) -> None:
     generated(f"wrapper_CUDA___thnn_fused_{kind}_cell", located(*gates, *biases))
 
 
-@before("query key value attn_mask", "torch._C._nn.scaled_dot_product_attention")
+@before("query key value attn_mask dropout_p is_causal", "torch._C._nn.scaled_dot_product_attention")
 def attention(given: dict[str, Any]) -> None:
     """transformers/attention.cpp, validate_sdpa_input; a mask elsewhere meets the chosen kernel's check."""
     query, mask = given["query"], given.get("attn_mask")
@@ -77,17 +78,13 @@ def attention(given: dict[str, Any]) -> None:
         return
     if device == CPU:
         missing("_scaled_dot_product_flash_attention_for_cpu")
-    if not is_fused(query):
+    kernel = kernels.choose(kernels.params_of(given))
+    if kernel == kernels.MATH:
         iterate([(query, device)], [(query, device), (mask, place(mask))])
         return
-    name = "_scaled_dot_product_efficient_attention"
+    name = f"_scaled_dot_product_{'cudnn' if kernel == kernels.CUDNN else 'efficient'}_attention"
     checked = located(("query", query), ("key", given["key"]), ("value", given["value"]), ("attn_bias", mask))
     generated(f"wrapper_CUDA__{name}", checked)
-
-
-def is_fused(query: Tensor) -> bool:
-    """Say whether CUDA would take its memory-efficient kernel (cuda/sdp_utils.cpp): 4 dimensions, an aligned last one."""
-    return query.dim() == 4 and query.shape[-1] % (4 if query.dtype == torch.float32 else 8) == 0
 
 
 @before("input normalized_shape weight", "torch.rms_norm")

@@ -7,9 +7,16 @@ from typing import Any
 import torch
 
 from devicelab import costs
-from devicelab.simgpu.marks.marks import Adoptable, device_of, mark, tag_of
+from devicelab.simgpu.marks.marks import (
+    COMPRESSED_COLUMNS,
+    COMPRESSED_ROWS,
+    Adoptable,
+    device_of,
+    mark,
+    tag_of,
+)
 from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
-from devicelab.simgpu.rules import asserts, nondeterministic
+from devicelab.simgpu.rules import asserts, attention, nondeterministic
 
 from . import copy, create, draw, integers, wait
 from .asserts import asserting
@@ -54,6 +61,16 @@ def convolution(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> An
     return out
 
 
+def attention_choice(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Say which kernel CUDA would choose for attention."""
+    if not is_on_card(seen):
+        return mode.host(func, args, kwargs)
+    names = [argument.name for argument in func._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    chosen = attention.choose(attention.params_of(given))
+    return -1 if chosen is None else chosen
+
+
 def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run an operator that somebody wrote in Python: what it does inside must be seen as well."""
     card = seen if is_on_card(seen) else None
@@ -73,8 +90,24 @@ def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Take a composite operator apart, so that each of its operators is looked at."""
     if seen is None:
         return mode.host(func, args, kwargs)
+    if any(has_kernel_for(func, value) for value in args if isinstance(value, torch.Tensor)):
+        return mode.run(func, args, kwargs, seen)
     with mode:
         return func.decompose(*args, **kwargs)
+
+
+def has_kernel_for(func: Any, tensor: torch.Tensor) -> bool:
+    """Say whether an operator that is taken apart for others has a kernel for this kind of tensor."""
+    kind = next((kind for kind, is_it in KINDS.items() if is_it(tensor)), None)
+    return kind is not None and torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), kind)
+
+
+KINDS: dict[str, Callable[[torch.Tensor], bool]] = {
+    "NestedTensorCPU": lambda tensor: tensor.is_nested,
+    "QuantizedCPU": lambda tensor: tensor.is_quantized,
+    "SparseCPU": lambda tensor: tensor.layout is torch.sparse_coo,
+    "SparseCsrCPU": lambda tensor: tensor.layout in (*COMPRESSED_ROWS, *COMPRESSED_COLUMNS),
+}
 
 
 def alerting(handler: Callable[..., Any] | None) -> Callable[..., Any]:
@@ -105,6 +138,7 @@ BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 TRACER = torch._C._dispatch_key_parse("Tracer")
 BY_NAME = {
     "aten::convolution": convolution,
+    "aten::_fused_sdp_choice": attention_choice,
     "aten::_to_copy": copy.to_copy,
     "aten::copy_": copy.copy_,
     "aten::index": wait.index,

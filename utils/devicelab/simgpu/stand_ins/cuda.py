@@ -18,6 +18,8 @@ from devicelab.simgpu.machine.patches import Patches
 from devicelab.simgpu.machine.texts import ORDINAL
 from devicelab.simgpu.marks.marks import CPU, card_of
 
+from .cudart import Runtime
+
 CUDA = 1  # the number of the CUDA device type in C++
 ARCHITECTURES = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90 sm_100 sm_120"  # what PyTorch's CUDA builds hold, taken together
 MOST_PRINTED = 1000  # values: larger tensors are summarized
@@ -158,29 +160,6 @@ class Bindings:
     _cuda_record_untuned_is_enabled = _cuda_tunableop_is_enabled
 
 
-class Runtime:
-    """What torch.cuda.cudart() returns, as far as training code asks it."""
-
-    class cudaError:
-        """The results of the runtime's calls."""
-
-        success = 0
-
-    def __init__(self, machine: Machine):
-        self._machine = machine
-
-    def cudaMemGetInfo(self, index: int) -> tuple[int, int]:
-        """Return (free, total) bytes."""
-        self._machine.clock.notice(index)
-        return self._machine.cards[index].ledger.info()
-
-    def cudaProfilerStart(self) -> int:
-        """Do nothing: there is no profiler of NVIDIA's to start."""
-        return 0
-
-    cudaProfilerStop = cudaProfilerStart
-
-
 class Ranges:
     """In the place of NVTX: marks that no profiler reads."""
 
@@ -254,8 +233,6 @@ def install(machine: Machine) -> None:
         "cuda.is_available": lambda: True,
         "cuda.device_count": lambda: len(machine.cards),
         "backends.cuda.is_built": lambda: True,
-        "backends.cudnn.is_available": lambda: True,
-        "backends.cudnn.is_acceptable": lambda tensor: False,  # else RNNs would call cuDNN itself
     }
     for name, value in answers.items():
         patches.replace(f"torch.{name}", value)

@@ -13,6 +13,7 @@ from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import owner_of
 from devicelab.simgpu.marks import marks
+from devicelab.simgpu.rules import attention
 from devicelab.simgpu.rules.functions import CHECKS, place, places
 from devicelab.simgpu.rules.refusals import CPU
 
@@ -61,7 +62,31 @@ def with_moved_targets(original: Callable[..., Any], args: Any, kwargs: Any) -> 
     return original(*args, **kwargs)
 
 
-CALLS = {"_pack_padded_sequence": with_batch_sizes_on_cpu, "ctc_loss": with_moved_targets}
+def by_the_cards_kernel(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call `scaled_dot_product_attention` as the kernel that CUDA would choose; refuse where it has none."""
+    names, _ = CHECKS["torch._C._nn.scaled_dot_product_attention"]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    tensors = [given.get(name) for name in names[:3]]
+    plain = all(type(tensor) in PLAIN for tensor in tensors)
+    if not plain or marks.card_of(tensors[0]) is None or len({tensor.dtype for tensor in tensors}) > 1:  # type: ignore
+        return original(*args, **kwargs)
+    kernel = attention.choose(attention.params_of(given))
+    if kernel is None:
+        return original(*args, **kwargs)  # which says so
+    if kernel != attention.MATH and tensors[0].is_nested:  # the CPU has no fused kernel for it
+        query, key, value = (tensor.contiguous() for tensor in tensors)
+        kwargs = {**given, "query": query, "key": key, "value": value}
+        args = ()
+    with attention.computed(kernel):
+        return original(*args, **kwargs)
+
+
+PLAIN = (Tensor, torch.nn.Parameter)
+CALLS = {
+    "scaled_dot_product_attention": by_the_cards_kernel,
+    "_pack_padded_sequence": with_batch_sizes_on_cpu,
+    "ctc_loss": with_moved_targets,
+}
 
 
 def install(machine: Machine) -> None:

@@ -21,10 +21,10 @@ RIGHT = dict(ex04._TRUTH)
 
 @pytest.mark.parametrize(("line", "run"), LINES.items())
 def test_the_truth_of_question_1_is_what_a_fresh_card_does(line, run):
-    with simulate_gpu("Tesla T4"):
+    with simulate_gpu("Tesla T4") as simulation:
         with lab.trace() as t:
             run()
-        awake = torch.cuda.is_initialized()
+        awake = simulation.cards[0].awake
     computes = any(operator.device == "cuda:0" for operator in t.operators)
     assert ex04._TRUTH[line] == ("computes" if computes else "awake" if awake else "asleep")
 

@@ -151,11 +151,13 @@ def _simulation(card: Card) -> Iterator[Any]:
         with session.Simulation(card, 1).start() as own:
             yield own
         return
-    started = running.initialized, torch.cuda._initialized
+    started, awake = (running.initialized, torch.cuda._initialized), [card.awake for card in running.cards]
     try:
         yield running
     finally:
         running.initialized, torch.cuda._initialized = started
+        for card, was_awake in zip(running.cards, awake, strict=True):
+            card.awake = was_awake
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from devicelab.expect import trimmed
 
 _EFFECTS = ("asleep", "awake", "computes")
 # What each line does as the first of a fresh kernel; tests/course/test_ex04.py runs them.
-_TRUTH = {"a": "asleep", "b": "asleep", "c": "awake", "d": "awake", "e": "computes", "f": "asleep"}
+_TRUTH = {"a": "asleep", "b": "asleep", "c": "asleep", "d": "awake", "e": "computes", "f": "asleep"}
 _WHY = {
     "a": "it asks the driver how many cards there are. Does an answer need a context?",
     "b": "where are weights made when no line says where?",
-    "c": "the name stands in the card's own properties. Which look of lesson 04 disturbed the thing?",
+    "c": "the driver knows the name of every card. Did lesson 04 see nvidia-smi change after such a question?",
     "d": "memory on the card needs a context. Does anything have to be written into it?",
     "e": "three numbers have to become 0. Who writes them?",
     "f": "it is a name with a type and a number. Which of the two could need a card?",

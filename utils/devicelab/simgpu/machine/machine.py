@@ -1,5 +1,6 @@
 """The simulated cards of one simulation, and what belongs to them: the clock, the memory, what is replaced of torch."""
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -18,25 +19,26 @@ class SimCard:
     """One simulated card: what it is and holds.
 
     `running`: its kernels run. `known`: its tensors say that they are on it, which they also do in a forked child, where no
-    kernel runs.
+    kernel runs. `awake`: it has a CUDA context.
     """
 
-    __slots__ = ("device", "forked", "generator", "index", "known", "ledger", "running", "spec")
+    __slots__ = ("awake", "device", "forked", "generator", "index", "known", "ledger", "running", "spec")
 
     def __init__(self, spec: Card, index: int):
         self.spec, self.index = spec, index
         self.device = torch.device("cuda", index)
         self.ledger = Ledger(spec, index)
         self.generator: Any = None
-        self.running = self.known = self.forked = False
+        self.running = self.known = self.forked = self.awake = False
 
     def __deepcopy__(self, memo: Any) -> "SimCard":
         return self
 
 
 class Machine:
-    """The cards that answer as cuda:0, cuda:1, ...: which one is current, whether CUDA has been started, their one clock.
+    """The cards that answer as cuda:0, cuda:1, ...: which one is current, whether PyTorch has set CUDA up, their one clock.
 
+    `initialized` is torch.cuda.is_initialized(): asking a card for its name sets it, and makes no context (`SimCard.awake`).
     `mode` sees every operator; `revive` starts the same cards in a spawned child; `compiled` is "run", or "refuse" for
     programs that must not call compiled functions.
     """
@@ -56,15 +58,34 @@ class Machine:
         self._at_stop: list[Callable[[], object]] = []
 
     def card(self, device: torch.device) -> SimCard:
-        """Return the card that a cuda device means; without index the current one. Using a card starts (simulated) CUDA."""
+        """Return the card that a cuda device means; without index the current one. Using a card wakes it."""
         index = self.current if device.index is None else device.index
         if not 0 <= index < len(self.cards):
             raise torch.AcceleratorError(ORDINAL)
         card = self.cards[index]
-        if card.forked or not self.initialized:
+        if card.forked or not card.awake:
             torch.cuda._lazy_init()
             self.initialized = True
+            self.wake(index)
         return card
+
+    def wake(self, index: int) -> None:
+        """Make a card's CUDA context, if it has none.
+
+        Memory needs one, also the host's once it is pinned (pytorch/pytorch issue 21081), and so do a stream, a wait and
+        mem_get_info; names, properties and PyTorch's own account of memory do not (seen with nvidia-smi:
+        unslothai/unsloth pull request 8677, unslothai/unsloth-zoo pull request 1053).
+        """
+        if not self.cards[index].awake:
+            self.cards[index].awake = True
+            self.clock.context(index)
+            if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":  # read as the context is made, as by CUDA
+                self.clock.block()
+
+    def wake_for_pinning(self) -> None:
+        """Make the context that the host's memory needs before it is pinned: the current card's, where no card has one."""
+        if not any(card.awake for card in self.cards):
+            self.wake(self.current)
 
     def synchronize(self) -> None:
         """Let the simulated host wait until every card has finished."""
@@ -74,7 +95,7 @@ class Machine:
     def memory(self, index: int) -> tuple[int, int]:
         """Return (taken, total) bytes of a card as a driver would count them: the CUDA context and what PyTorch reserved."""
         ledger = self.cards[index].ledger
-        taken = CONTEXT + ledger.segments.bytes if self.initialized else 0
+        taken = CONTEXT + ledger.segments.bytes if self.cards[index].awake else 0
         return taken, ledger.card.total_memory
 
     def on_stop(self, call: Callable[[], object]) -> None:

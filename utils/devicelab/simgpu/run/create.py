@@ -62,6 +62,7 @@ def create_pinned(mode: Calls, func: Any, args: Any, kwargs: Any, target: Any) -
     """Run a factory for page-locked memory, which here is a mark for the clock."""
     if is_on_card(target):
         raise RuntimeError("Only dense CPU tensors can be pinned")
+    mode.machine.wake_for_pinning()
     out = mode.host(func, args, {**kwargs, "pin_memory": False})
     out.untyped_storage()._simulated_pinned = True
     return out

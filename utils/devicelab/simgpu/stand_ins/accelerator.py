@@ -23,9 +23,11 @@ def install(machine: Machine) -> None:
         return machine.current if index is None or index < 0 else index
 
     def wait(index: int | None = None) -> None:
+        machine.wake(index_of(index))
         machine.clock.wait(index_of(index))
 
     def info(index: int | None = None) -> tuple[int, int]:
+        machine.wake(index_of(index))
         machine.clock.notice(index_of(index))
         return machine.cards[index_of(index)].ledger.info()
 

@@ -41,9 +41,6 @@ class Bindings:
 
     def _cuda_init(self) -> None:
         self.machine.initialized = True
-        self.machine.clock.context(self.machine.current)
-        if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":  # read as the context is made, as by CUDA
-            self.machine.clock.block()
 
     def _cuda_isInBadFork(self) -> bool:
         return os.getpid() != self.pid and self.machine.initialized
@@ -61,24 +58,30 @@ class Bindings:
         return self.machine.current
 
     def _cuda_setDevice(self, index: int) -> None:
-        if not 0 <= index < len(self.machine.cards):
-            raise torch.AcceleratorError(ORDINAL)
-        self.machine.current = index
+        torch.cuda._lazy_init()
+        self._cuda_exchangeDevice(index)
 
     def _cuda_exchangeDevice(self, index: int) -> int:
-        if index < 0:
-            return -1
-        before = self.machine.current
-        self._cuda_setDevice(index)
+        before = self._cuda_maybeExchangeDevice(index)
+        if index >= 0 and index != before:
+            self.machine.wake(index)  # as cudaSetDevice does from CUDA 12 on; pytorch/pytorch pull request 99533
         return before
 
-    _cuda_maybeExchangeDevice = _cuda_exchangeDevice
+    def _cuda_maybeExchangeDevice(self, index: int) -> int:
+        if index < 0:
+            return -1
+        if index >= len(self.machine.cards):
+            raise torch.AcceleratorError(ORDINAL)
+        before, self.machine.current = self.machine.current, index
+        return before
 
     def _cuda_synchronize(self) -> None:
+        self.machine.wake(self.machine.current)
         self.machine.clock.wait(self.machine.current)
 
     def _cuda_sleep(self, cycles: int) -> None:
         torch.cuda._lazy_init()
+        self.machine.wake(self.machine.current)
         self.machine.clock.sleep(self.machine.current, cycles)
 
     def _cuda_getCurrentStream(self, index: int) -> tuple[int, int, int]:
@@ -101,7 +104,7 @@ class Bindings:
         return index != peer
 
     def _cuda_hasPrimaryContext(self, index: int) -> bool:
-        return self.machine.initialized
+        return self.machine.cards[index].awake
 
     def _cuda_memoryStats(self, index: int) -> dict[str, Any]:
         return self._ledger(index).stats()

@@ -50,7 +50,8 @@ class Runtime:
         return refused
 
     def cudaMemGetInfo(self, index: int) -> tuple[int, int]:
-        """Return (free, total) bytes."""
+        """Return (free, total) bytes; the question makes a context."""
+        self._machine.wake(index)
         self._machine.clock.notice(index)
         return self._machine.cards[index].ledger.info()
 

@@ -84,7 +84,8 @@ def pinned(original: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> A
     """Call the function; a tensor asked for in page-locked memory is marked as such."""
     wanted = kwargs.pop("pin_memory", False)
     out = original(*args, **kwargs)
-    if wanted:
+    if wanted and state.current is not None:
+        state.current.wake_for_pinning()
         out.untyped_storage()._simulated_pinned = True
     return out
 

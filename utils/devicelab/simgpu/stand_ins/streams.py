@@ -24,6 +24,12 @@ def clock() -> Clock:
     return state.current.clock
 
 
+def wake(index: int) -> None:
+    """Make the card's context, which streams and events need."""
+    if state.current is not None:
+        state.current.wake(index)
+
+
 class Stream(torch.Stream):
     """A queue of its own on one simulated card; work in different streams overlaps."""
 
@@ -42,6 +48,7 @@ class Stream(torch.Stream):
         stream_id = kwargs.get("stream_id")
         if stream_id is None:
             stream_id = next(_stream_ids)
+            wake(index)
         self = super().__new__(cls, stream_id=stream_id, device_index=index, device_type=CUDA)
         self.priority = min(0, max(-5, priority))
         self._contexts = []
@@ -57,6 +64,7 @@ class Stream(torch.Stream):
 
     def synchronize(self) -> None:
         """Let the host wait for this stream."""
+        wake(self.device_index)
         clock().wait(self.device_index, self.stream_id)
 
     def query(self) -> bool:
@@ -131,6 +139,7 @@ class Event(torch.Event):
                 f"Event device {self._index} does not match recording stream's device {stream.device_index}."
             )
         self._index = stream.device_index
+        wake(stream.device_index)
         self._time = clock().mark(stream.device_index, stream.stream_id)
 
     def wait(self, stream: Any = None) -> None:

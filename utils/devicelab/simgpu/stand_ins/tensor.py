@@ -75,6 +75,7 @@ def pin_memory(tensor: Tensor, device: Any = None) -> Tensor:
     state.current.clock.check(state.current.current)
     if is_pinned(tensor):
         return tensor
+    state.current.wake_for_pinning()
     copy = tensor.detach().clone() if not tensor.requires_grad else tensor.clone()
     copy.untyped_storage()._simulated_pinned = True  # type: ignore[attr-defined]
     return copy

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 import devicelab as lab
 from devicelab import simulate_gpu
 
+TWO = TensorDataset(torch.ones(2, 1))
 ASKS = {
     "is_available": lambda: torch.cuda.is_available(),
     "device_count": lambda: torch.cuda.device_count(),
@@ -23,7 +24,7 @@ ASKS = {
     "a seed": lambda: torch.cuda.manual_seed(1),
     "a module on the CPU": lambda: torch.nn.Linear(2, 2)(torch.ones(2)),
     "is_pinned": lambda: torch.ones(2).is_pinned(),
-    "a DataLoader without pinning": lambda: next(iter(DataLoader([1, 2]))),
+    "a DataLoader without pinning": lambda: next(iter(DataLoader(TWO))),
 }
 WAKES = {
     "the first tensor": lambda: torch.empty(1, device="cuda"),
@@ -36,7 +37,7 @@ WAKES = {
     "pin_memory": lambda: torch.ones(2).pin_memory(),
     "pin_memory=True": lambda: torch.ones(2, pin_memory=True),
     "empty_like, pinned": lambda: torch.empty_like(torch.ones(2), pin_memory=True),
-    "a DataLoader that pins": lambda: next(iter(DataLoader([1, 2], pin_memory=True))),
+    "a DataLoader that pins": lambda: next(iter(DataLoader(TWO, pin_memory=True))),
 }
 
 

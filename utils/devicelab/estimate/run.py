@@ -156,8 +156,8 @@ def _simulation(card: Card) -> Iterator[Any]:
         yield running
     finally:
         running.initialized, torch.cuda._initialized = started
-        for card, was_awake in zip(running.cards, awake, strict=True):
-            card.awake = was_awake
+        for simulated, was_awake in zip(running.cards, awake, strict=True):
+            simulated.awake = was_awake
 
 
 @contextmanager

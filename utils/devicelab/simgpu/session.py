@@ -36,6 +36,7 @@ from .stand_ins import (
     legacy_types,
     processes,
     profiler,
+    reads,
     sleep,
     storage,
     streams,
@@ -49,7 +50,7 @@ from .stand_ins import (
 
 # In order; undone in reverse.
 STAND_INS = (
-    default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, gradients, cuda, generators, streams,
+    default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, cuda, generators, streams,
     accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled, unsupported, traceback,
     profiler, processes, sleep, threads,
 )  # fmt: skip

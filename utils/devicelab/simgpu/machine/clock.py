@@ -7,7 +7,8 @@ estimate, and none of it is visible to Python's `time`.
 
 import warnings
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ from .faults import Fault
 
 QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
 DEFAULT_STREAM = 0
+# Bytes to the card that the driver takes over at once: "memory copies from host to device of a memory block of 64 KB or less"
+# are asynchronous, CUDA C++ Programming Guide, section "Asynchronous Concurrent Execution".
+STAGED = 64 * 1024
 CYCLES = 1.5e9  # per second, for torch.cuda._sleep
 KERNEL_LOW, KERNEL, KERNEL_HIGH = costs.KERNEL
 LAUNCH_LOW, LAUNCH, LAUNCH_HIGH = costs.LAUNCH
@@ -55,6 +59,7 @@ class Clock:
         self.low = self.time = self.high = 0.0  # the host's clocks, in seconds
         # torch.cuda.set_sync_debug_mode: 1 warns, 2 raises where an operator makes the host wait.
         self.complain = 0
+        self._ahead = 0  # blocks in which nothing waits
         self.given = 0.0  # seconds of work, to all cards
         self.watchers: list[devices.Watcher] = []
         self.faults: dict[int, Fault] = {}  # by the card's number: assertions that failed
@@ -128,12 +133,11 @@ class Clock:
         pinned: bool = False,
         non_blocking: bool = False,
     ) -> None:
-        """Copy `nbytes` between host and card or card and card; only pinned memory with non_blocking lets the host run ahead.
+        """Copy `nbytes` between host and card or card and card; `pinned` speaks of the host's memory.
 
-        `pinned` speaks of the host's tensor. A non-blocking copy to the host counts as pinned: the result of
-        Tensor.to("cpu", non_blocking=True) is.
+        The host runs ahead of a copy that does not block, from or into pinned memory, and of one to the card that the
+        driver keeps a copy of until then. Of these PyTorch asks the driver alone, so that debug mode never hears of them.
         """
-        pinned = pinned or (non_blocking and target.type == "cpu")
         between_cards = source.type == target.type
         index = (source if source.type == "cuda" else target).index or 0
         self.spend(costs.DISPATCH)
@@ -141,7 +145,8 @@ class Clock:
         work = self.costs[index].copy(nbytes, pinned or between_cards, target.type == "cpu")
         self._current[index].add(self, *work)
         self._worked(index, "copy", work[1])
-        waits = not (between_cards or (pinned and non_blocking))
+        staged = target.type == "cuda" and nbytes <= STAGED
+        waits = not (between_cards or (non_blocking and (pinned or staged)))
         for observer in devices.observers:
             observer.copied(source, target, nbytes, pinned, waits, work[1])
         if between_cards:
@@ -149,7 +154,7 @@ class Clock:
                 target.index or 0, self._stream[target.index or 0], self.mark(index, self._stream[index])
             )
         elif waits:
-            self.synchronizing(index, why="copy")
+            self.synchronizing(index, why="copy", told=not non_blocking)
 
     def wait(self, index: int, stream: int | None = None, why: str = "") -> None:
         """Let the host wait for a card, or for one of its streams, and pay for the synchronization."""
@@ -168,13 +173,27 @@ class Clock:
         for observer in devices.observers:
             observer.waited(self.now() - before, why)
 
-    def synchronizing(self, index: int, stream: int | None = None, why: str = "") -> None:
-        """Let the host wait because an operator's result needs it: `.item()`, nonzero, a copy. See set_sync_debug_mode."""
-        if self.complain == 2:
+    def synchronizing(self, index: int, stream: int | None = None, why: str = "", told: bool = True) -> None:
+        """Let the host wait because an operator's result needs it: `.item()`, nonzero, a copy.
+
+        `told`: torch.cuda.set_sync_debug_mode speaks of it.
+        """
+        if self._ahead:
+            return
+        if told and self.complain == 2:
             raise RuntimeError("called a synchronizing CUDA operation")
-        if self.complain == 1:
+        if told and self.complain == 1:
             warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=2)
         self.wait(index, self._stream[index] if stream is None else stream, why)
+
+    @contextmanager
+    def running_ahead(self) -> Iterator[None]:
+        """Let the host wait for no value: C++ reads some on the CPU that it does not read on a card."""
+        self._ahead += 1
+        try:
+            yield
+        finally:
+            self._ahead -= 1
 
     def sleep(self, index: int, cycles: int) -> None:
         """Keep the current stream busy for so many clock cycles of a nominal 1.5 GHz."""

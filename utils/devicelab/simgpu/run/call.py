@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from devicelab import costs
 from devicelab.devices import Listener
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.machine.texts import INITIALIZATION
@@ -55,18 +56,25 @@ class Calls(TorchDispatchMode):
             self.clock.host(func, args, out)
 
     def copied(
-        self, tensor: Tensor, source: SimCard | None, target: SimCard | None, non_blocking: bool
+        self,
+        tensor: Tensor,
+        source: SimCard | None,
+        target: SimCard | None,
+        non_blocking: bool,
+        pinned: bool = False,
     ) -> None:
-        """Tell the clock of a copy between two devices."""
-        storage = tensor.untyped_storage() if tensor.layout is torch.strided else None
-        pinned = getattr(storage, "_simulated_pinned", False)
-        self.clock.copy(
-            source.device if source else CPU,
-            target.device if target else CPU,
-            sum(part.nbytes for part in parts(tensor)),
-            pinned,
-            bool(non_blocking),
-        )
+        """Tell the clock of a copy between two devices; `pinned` speaks of the host's memory. Without bytes there is no copy."""
+        nbytes = sum(part.nbytes for part in parts(tensor))
+        if nbytes:
+            self.clock.copy(
+                source.device if source else CPU,
+                target.device if target else CPU,
+                nbytes,
+                pinned,
+                bool(non_blocking),
+            )
+        else:
+            self.clock.spend(costs.DISPATCH)
 
     def settle(self, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         """Return where the result of a call with unlike operands will be, or raise CUDA's error."""

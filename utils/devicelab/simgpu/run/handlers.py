@@ -174,6 +174,8 @@ def plan_of(func: Any) -> Plan:
     """Return the operator's plan, made at its first call."""
     call, handler = func._op if func.__class__ is torch._ops.OpOverload else func, handler_of(func)
     is_operator = isinstance(func, torch._ops.OpOverload)
+    if is_operator and wait.is_in_table(func):
+        handler = wait.after(handler)
     launches = is_operator and handler is None
     if is_operator and is_in_table(func):
         handler = alerting(handler)
@@ -205,6 +207,8 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
         return create.create_random if is_random else create.create
     if is_random:
         return draw.draw if "generator" in names else draw.draw_without_generator
+    if wait.is_in_table(func):
+        return None  # what the tags say of it is said there more exactly
     if torch.Tag.data_dependent_output in func.tags or torch.Tag.dynamic_output_shape in func.tags:
         return wait.synchronize
     return None

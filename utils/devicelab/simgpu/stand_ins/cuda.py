@@ -64,7 +64,9 @@ class Bindings:
     def _cuda_exchangeDevice(self, index: int) -> int:
         before = self._cuda_maybeExchangeDevice(index)
         if index >= 0 and index != before:
-            self.machine.wake(index)  # as cudaSetDevice does from CUDA 12 on; pytorch/pytorch pull request 99533
+            self.machine.wake(
+                index
+            )  # as cudaSetDevice does from CUDA 12 on; pytorch/pytorch pull request 99533
         return before
 
     def _cuda_maybeExchangeDevice(self, index: int) -> int:

@@ -126,7 +126,9 @@ class OneHot(Recall):
     """Another right answer: F.one_hot waits only where nobody says how many classes there are."""
 
     def update(self, outputs, labels):
-        guessed, true = (F.one_hot(kinds, len(self.table)).float() for kinds in (outputs.argmax(dim=1), labels))
+        guessed, true = (
+            F.one_hot(kinds, len(self.table)).float() for kinds in (outputs.argmax(dim=1), labels)
+        )
         self.table += true.T @ guessed
 
 

@@ -246,7 +246,7 @@ WAITS = {
     "print": lambda x: str(x),
     "tolist": lambda x: x.tolist(),
     "numpy": lambda x: x.numpy(force=True),
-    "equal": lambda x: torch.equal(x, x),
+    "equal": lambda x: torch.equal(x, x.clone()),
     "save": lambda x: torch.save(x, io.BytesIO()),
     "pickle": lambda x: pickle.dumps(x),
     "empty_cache": lambda x: torch.cuda.empty_cache(),

@@ -7,18 +7,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import devicelab
 from devicelab import simulate_gpu
-from devicelab.doctor import Gpu, Holder, Machine, Report, doctor
+from devicelab.doctor import Gpu, Holder, Machine, Report, doctor, probe
 from devicelab.doctor import evidence as looking
 from devicelab.doctor.diagnoses import diagnose
 from devicelab.doctor.missing import MISSING
 from devicelab.doctor.report import private
-from devicelab.doctor.script import look_into
+from devicelab.doctor.script import look_into, read_script
 from devicelab.doctor.usable import USABLE
 from devicelab.errors import InputError
 from tools.notebooks import warm
@@ -40,7 +42,7 @@ WITH_CARD: dict[str, Any] = {
     "smi_gpus": (SMI_T4,),
     "device_nodes": ("/dev/nvidia0",),
 }
-GOOD = replace(CUDA_WHEEL, available=True, gpus=(T4,), arch_list=ARCHS, **WITH_CARD)
+GOOD = replace(CUDA_WHEEL, available=True, gpus=(T4,), arch_list=ARCHS, operators=("ran",), **WITH_CARD)
 MAC = Machine(system="Darwin", release="15.3", chip="arm64", torch="2.13.0", mps_built=True)
 
 # What torch and nvidia-smi say, in their own words; sources: docs/sources.md.
@@ -68,6 +70,25 @@ NO_COMMUNICATION = (
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch NVML library version: 570.133"
 BUSY = "CUDA error: all CUDA-capable devices are busy or unavailable"
 NO_GPUS = "No CUDA GPUs are available"
+
+NO_LIBCUDA = (
+    "Could not load library libcudnn_cnn_infer.so.8. Error: libcuda.so: cannot open shared object file: "
+    "No such file or directory"
+)
+NO_DLL = (
+    "OSError: [WinError 126] The specified module could not be found. "
+    r'Error loading "C:\py\Lib\site-packages\torch\lib\shm.dll" or one of its dependencies.'
+)
+ORIN = Gpu(0, "Orin", (8, 7), 30 * GIB)
+K80 = Gpu(0, "Tesla K80", (3, 7), 11 * GIB)
+SMI_K80 = Gpu(0, "Tesla K80", None, 11 * GIB)
+AMD = Machine(
+    torch="2.13.0+rocm6.4",
+    hip_build="6.4",
+    available=True,
+    gpus=(Gpu(0, "AMD Radeon RX 6700 XT", (10, 3)),),
+    operators=("ran",),
+)
 
 # name: machine, kind, words of the sentence, words of the evidence, words of the command
 CASES = {
@@ -181,7 +202,8 @@ CASES = {
         replace(GOOD, gpus=(GTX960,)), "architecture", "older than this wheel", ("sm_52", "sm_70"), "whl/cu126",
     ),
     "the variable was set too late": (
-        replace(GOOD, gpus=(A100, replace(A100, index=1)), visible="1", initialized=True), "set too late",
+        replace(GOOD, gpus=(A100, replace(A100, index=1)), visible="1", initialized=True, operators=("ran", "ran")),
+        "set too late",
         "after CUDA had started",
         ("None at the start", "'1' now", "torch still sees 2"), "CUDA_VISIBLE_DEVICES=1 python",
     ),
@@ -194,6 +216,74 @@ CASES = {
         replace(GOOD, gpus=(A100, replace(T4, index=1)), smi_gpus=(SMI_T4, replace(SMI_T4, index=1, name=A100.name))),
         "numbering",
         "count the cards differently", ("torch: 0: NVIDIA A100", "nvidia-smi: 0: Tesla T4"), "CUDA_DEVICE_ORDER=PCI_BUS_ID",
+    ),
+    "Colab without a GPU": (
+        replace(CUDA_WHEEL, host="Colab", container="docker", cuda_said=NO_DRIVER), "no gpu runtime", "Colab session",
+        ("no sign of",), "Runtime > Change runtime type",
+    ),
+    "a Jetson with the wheel of PyPI": (
+        replace(CPU_WHEEL, host="Jetson", chip="aarch64", release="5.15.148-tegra"), "jetson wheel", "JetPack",
+        ("5.15.148-tegra",), "pypi.jetson-ai-lab.io",
+    ),
+    "Orin with a wheel for desktop cards": (
+        replace(GOOD, host="Jetson", chip="aarch64", gpus=(ORIN,), arch_list=("sm_80", "sm_86", "sm_90")), "architecture",
+        "than this wheel", ("sm_87",), "pypi.jetson-ai-lab.io",
+    ),
+    "CPU-only wheel on aarch64": (
+        replace(CPU_WHEEL, chip="aarch64", **{**WITH_CARD, "driver_cuda": (13, 0)}), "cpu wheel", "CPU only", ("T4",),
+        "whl/cu128",
+    ),
+    "CPU-only wheel in an environment of uv": (
+        replace(CPU_WHEEL, packages="uv", **WITH_CARD), "cpu wheel", "CPU only", ("T4",), "uv pip install --python python",
+    ),
+    "driver too old on Windows": (
+        replace(CUDA_WHEEL, system="Windows", cuda_said=TOO_OLD, driver_trace="nvcuda.dll"), "old driver", "too old",
+        ("11040",), "start https://www.nvidia.com/drivers",
+    ),
+    "a card and no driver on Fedora": (
+        replace(CUDA_WHEEL, distribution="fedora", cuda_said=NO_DRIVER, pci=("NVIDIA",)), "no driver", "no NVIDIA driver",
+        ("NVIDIA",), "sudo dnf install akmod-nvidia",
+    ),
+    "Kepler, whose driver knows CUDA 11.4": (
+        replace(CUDA_WHEEL, cuda_said=TOO_OLD, **{**WITH_CARD, "driver_cuda": (11, 4), "smi_gpus": (SMI_K80,)}), "old driver",
+        "too old", ("11040",), "torch==1.12.1+cu113",
+    ),
+    "Kepler, older than the wheel": (
+        replace(GOOD, gpus=(K80,)), "architecture", "older than this wheel", ("sm_37",), "torch==1.12.1+cu113",
+    ),
+    "after the machine slept, in WSL": (
+        replace(CUDA_WHEEL, wsl=True, cuda_said=UNKNOWN_ERROR, **{**WITH_CARD, "device_nodes": ("/dev/dxg",)}),
+        "cuda unknown error", "slept", ("CUDA unknown error",), "wsl.exe --shutdown",
+    ),
+    "a card of AMD without code in the wheel": (
+        replace(AMD, operators=("AcceleratorError: HIP error: invalid device function",)), "hip invalid device function",
+        "no code for this AMD card", ("one operator on 0: AMD Radeon RX 6700 XT",), "HSA_OVERRIDE_GFX_VERSION",
+    ),
+    "a card that computes nothing": (
+        replace(GOOD, operators=("RuntimeError: CUDA error: something new",)), "operator failed", "one operator",
+        ("something new",),
+        "torch.ones(2, device='cuda')",
+    ),
+    "WSL, where cuDNN ends the process": (
+        replace(GOOD, wsl=True, operators=(f"the process ended with -6 and said: {NO_LIBCUDA}",)), "libcuda in wsl",
+        "under the name libcuda.so.1", ("libcudnn_cnn_infer",), "LD_LIBRARY_PATH=/usr/lib/wsl/lib",
+    ),
+    "a card that nobody tried": (
+        replace(GOOD, operators=()), "untried", "no operator was run", ("is_available()",), "torch.ones(2, device='cuda')",
+    ),
+    "a Mac's GPU that nobody tried": (
+        replace(MAC, mps_available=True), "untried", "no operator was run", ("is_available()",), "torch.ones(2, device='mps')",
+    ),
+    "torch with another NCCL in its way": (
+        Machine(torch_error="ImportError: libtorch_cuda.so: undefined symbol: ncclCommRegister"), "broken torch", "older NCCL",
+        ("ncclCommRegister",), "env -u LD_LIBRARY_PATH",
+    ),
+    "torch with a new MKL": (
+        Machine(torch_error="ImportError: libtorch_cpu.so: undefined symbol: iJIT_NotifyEvent"), "broken torch", "MKL 2024.1",
+        ("iJIT_NotifyEvent",), "mkl<2024.1",
+    ),
+    "torch without Visual C++": (
+        Machine(system="Windows", torch_error=NO_DLL), "broken torch", "Visual C++", ("WinError 126",), "VCRedist",
     ),
     "memory taken by others": (
         replace(GOOD, smi_gpus=(replace(SMI_T4, used=14 * GIB),), holders=(Holder("python3", 14 * GIB),)), "memory taken",
@@ -223,7 +313,12 @@ def test_every_check_has_a_case_in_which_it_speaks():
 
 
 @pytest.mark.parametrize(
-    "machine", [GOOD, replace(GOOD, visible="0", visible_at_start="0"), replace(MAC, mps_available=True)]
+    "machine",
+    [
+        GOOD,
+        replace(GOOD, visible="0", visible_at_start="0"),
+        replace(MAC, mps_available=True, operators=("ran",)),
+    ],
 )
 def test_a_good_machine_is_left_in_peace(machine):
     report = Report(machine, tuple(diagnose(machine)))
@@ -343,6 +438,113 @@ def test_a_script_that_sets_the_variable_too_late(text, late, tmp_path):
     assert (found is not None) is late
     if found:
         assert "line " in found.evidence[0] and found.command == "CUDA_VISIBLE_DEVICES=1 python train.py"
+
+
+IN_MAIN = """import os
+import torch
+
+def main():
+    model = torch.nn.Linear(2, 2).cuda()
+    os.environ["CUDA_VISIBLE_DEVICES"] = "1"
+
+if __name__ == "__main__":
+    main()
+"""
+IN_A_BRANCH = """import os, torch
+if torch.cuda.device_count() > 1:
+    os.environ["CUDA_VISIBLE_DEVICES"] = "1"
+"""
+
+
+@pytest.mark.parametrize(("text", "lines"), [(IN_MAIN, (5, 6)), (IN_A_BRANCH, (2, 3))])
+def test_functions_and_branches_are_read_where_they_run(text, lines, tmp_path):
+    (tmp_path / "train.py").write_text(text)
+    found = look_into(tmp_path / "train.py")
+    assert [
+        int(word.split()[1])
+        for word in (part.partition(" uses")[0].partition(" sets")[0] for part in found.evidence)
+    ] == [*lines]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os, torch\ndef setup():\n    os.environ['CUDA_VISIBLE_DEVICES'] = '1'\nsetup()\ntorch.zeros(3).cuda()",
+        "import os, torch\ntorch.cuda.manual_seed(0)\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'",
+        "import os, torch\ntorch.zeros(3).cuda()\nprint(os.environ['CUDA_VISIBLE_DEVICES'])",
+    ],
+)
+def test_what_is_set_in_time_or_only_read_is_left_alone(text, tmp_path):
+    (tmp_path / "train.py").write_text(text)
+    assert look_into(tmp_path / "train.py") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("device = torch.device('cuda:1')", 1),
+        ("model.cuda(2)", 2),
+        ("x = x.to('cuda:3')", 3),
+        ("torch.cuda.set_device(1)", 1),
+        ("torch.device('cuda', 1)", 1),
+        ("model = torch.nn.DataParallel(model, device_ids=[0, 1])", 1),
+        ("os.environ['CUDA_VISIBLE_DEVICES'] = '3'", 3),
+    ],
+)
+def test_a_card_that_this_machine_lacks_is_seen(line, number, tmp_path):
+    (tmp_path / "train.py").write_text(f"import os, torch\ndef main():\n    {line}\nmain()\n")
+    [found] = read_script(tmp_path / "train.py", GOOD)
+    assert (
+        found.kind == "no such card" and f"card {number}" in found.sentence and "line 3" in found.evidence[0]
+    )
+
+
+@pytest.mark.parametrize("line", ["device = torch.device('cuda:0')", "model.cuda()", "x = x.to('cuda:1')"])
+def test_cards_that_are_there_are_left_alone(line, tmp_path):
+    (tmp_path / "train.py").write_text(f"import torch\n{line}\n")
+    two = replace(GOOD, gpus=(T4, replace(T4, index=1)), smi_gpus=(SMI_T4, SMI_T4), operators=("ran", "ran"))
+    assert read_script(tmp_path / "train.py", two) == []
+
+
+@pytest.mark.parametrize(("name", "found"), [("torch.py", True), ("random.py", True), ("model.py", False)])
+def test_a_file_in_the_way_of_torch_is_seen(name, found, tmp_path):
+    (tmp_path / "train.py").write_text("import torch\n")
+    (tmp_path / name).write_text("raise SystemExit('this must not run')\n")
+    assert [one.kind for one in read_script(tmp_path / "train.py", GOOD)] == (["shadowed"] if found else [])
+
+
+def test_a_file_that_is_taken_for_torch_is_named_and_not_run(tmp_path):
+    (tmp_path / "torch.py").write_text("print('I ran')")
+    paths = os.pathsep.join([str(tmp_path), str(Path(devicelab.__file__).parents[1])])
+    result = subprocess.run(
+        [sys.executable, "-m", "devicelab", "doctor"],
+        capture_output=True, text=True, timeout=60, env=dict(os.environ, PYTHONPATH=paths),
+    )  # fmt: skip
+    assert result.returncode == 1 and "does not import PyTorch" in result.stdout, result.stderr
+    assert "torch.py" in result.stdout and "I ran" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("printed", "errors", "code", "cards", "wanted"),
+    [
+        ("ran\nran\n", "", 0, 2, ("ran", "ran")),
+        ("failed RuntimeError: CUDA error: busy\n", "", 0, 1, ("RuntimeError: CUDA error: busy",)),
+        ("ran\n", "Aborted\n", -6, 2, ("ran", "the process ended with -6 and said: Aborted")),
+        ("", "", 1, 1, ("the process ended with 1 and said: nothing",)),
+    ],
+)
+def test_what_the_process_with_the_operator_says_is_read(printed, errors, code, cards, wanted):
+    assert probe.read(printed, errors, code, cards) == wanted
+
+
+def test_one_operator_is_run_on_every_card():
+    with simulate_gpu("Tesla T4"):
+        assert probe.in_this(torch, "cuda", 1) == ("ran",)
+    assert "no answer" in probe.in_this(SimpleNamespace(device=fails, ones=fails), "cuda", 1)[0]
+
+
+def fails(*arguments, **named):
+    raise RuntimeError("no answer")
 
 
 def test_a_script_that_is_not_python_is_refused(tmp_path):

@@ -7,7 +7,7 @@ from .evidence import gather
 from .finding import Finding
 from .machine import Gpu, Holder, Machine
 from .report import Report
-from .script import look_into
+from .script import check, read_script
 
 __all__ = ["Finding", "Gpu", "Holder", "Machine", "Report", "doctor"]
 
@@ -16,8 +16,11 @@ def doctor(script: str | None = None) -> Report:
     """Examine this machine and this process: wheel, driver, cards, environment. May start CUDA; changes nothing else.
 
     In a notebook it speaks about the kernel; `python -m devicelab doctor` speaks about a process of its own. `script` is a
-    Python file to be read, not run: does it set CUDA_VISIBLE_DEVICES too late?
+    Python file to be read, not run: does it set CUDA_VISIBLE_DEVICES too late, name a card that is not here, is a file in its
+    way?
     """
-    found = look_into(Path(script)) if script else None
+    if script:
+        check(Path(script))
     machine = gather()
-    return Report(machine, (*([found] if found else []), *diagnose(machine)))
+    found = read_script(Path(script), machine) if script else []
+    return Report(machine, (*found, *diagnose(machine)))

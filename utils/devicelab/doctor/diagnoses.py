@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from .finding import Finding, nvidia_evidence, reinstall
+from .known import known
 from .machine import Machine
 from .missing import MISSING
 from .usable import USABLE
@@ -49,10 +50,15 @@ def _no_torch(m: Machine) -> Finding | None:
             (said, f"python: {m.executable}"),
             f"{m.executable} -m pip install torch",
         )
-    return Finding("broken torch", "torch is installed here, but it cannot be loaded.", (said,), reinstall(m))
+    sentence, found = "torch is installed here, but it cannot be loaded.", known(said, m)
+    if found is None:
+        return Finding("broken torch", sentence, (said,), reinstall(m))
+    return replace(found, kind="broken torch", sentence=f"{sentence} {found.sentence}")
 
 
 def _unknown(m: Machine) -> Finding:
+    if found := known(m.cuda_said, m, nvidia_evidence(m)):
+        return found
     sentence = "torch finds no GPU, and none of the reasons that devicelab knows fits. The facts below are for your question."
     said = f"torch said: {m.cuda_said}" if m.cuda_said else "torch said nothing"
     target = "mps" if m.system == "Darwin" else "cuda"

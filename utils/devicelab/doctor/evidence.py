@@ -8,12 +8,15 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from devicelab import machine, versions
 
+from . import probe
 from .machine import Gpu, Holder, Machine
+from .place import place
 
 PATIENCE = 20  # seconds for a program such as nvidia-smi
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
@@ -26,8 +29,9 @@ _SMI_FORMAT = "--format=csv,noheader,nounits"
 def gather() -> Machine:
     """Return the evidence. Asks nvidia-smi first, then torch, which may start CUDA in this process."""
     facts: dict[str, Any] = {}
-    for look in (_system, _surroundings, _environment, _driver, _torch, _simulation):
+    for look in (_system, place, _surroundings, _environment, _driver, _torch, _simulation):
         facts |= _carefully(look)
+    facts |= _carefully(lambda: _operators(facts))
     return Machine(**facts)
 
 
@@ -142,6 +146,8 @@ def _torch() -> dict[str, Any]:
     simulated = getattr(sys.modules.get("devicelab.devices"), "simulated", lambda: None)()
     if simulated is not None:
         return {"simulated": simulated.name, "torch": _version()}
+    if other := _in_the_way():
+        return {"torch_error": f"torch shadowed: 'torch' is not a package, but {other}"}
     try:
         import torch
     except Exception as error:
@@ -158,9 +164,30 @@ def _torch() -> dict[str, Any]:
     return facts | _cuda(torch)
 
 
+def _in_the_way() -> str:
+    """Return the file that Python takes for torch, where it is none of a package: it may be the learner's, and is not run."""
+    found = None if "torch" in sys.modules else find_spec("torch")
+    if found is None or found.origin is None or Path(found.origin).stem == "__init__":
+        return ""
+    return _from_here(found.origin)
+
+
+def _operators(facts: dict[str, Any]) -> dict[str, Any]:
+    """Run one operator on each card that torch says it can use."""
+    if facts.get("simulated") or not (facts.get("available") or facts.get("mps_available")):
+        return {}
+    kind, cards = ("cuda", len(facts["gpus"])) if facts.get("available") else ("mps", 1)
+    alone = any(gpu.compute_mode == "Exclusive_Process" for gpu in facts.get("smi_gpus", ()))
+    if facts.get("initialized") or alone:
+        return {"operators": probe.in_this(sys.modules["torch"], kind, cards)}
+    return {"operators": probe.in_a_process(cards)}
+
+
 def _simulation() -> dict[str, Any]:
     """Names that the simulated GPU replaces and this torch lacks: it notes them as it starts; an untried torch is searched."""
-    import torch
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
 
     from devicelab.simgpu import current
     from devicelab.simgpu.machine import patches

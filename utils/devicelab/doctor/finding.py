@@ -1,5 +1,6 @@
 """One diagnosis, and the words and commands that several of them share."""
 
+import re
 from dataclasses import dataclass
 
 from devicelab import machine as this
@@ -48,7 +49,39 @@ def nvidia_evidence(m: Machine) -> str:
 
 def install(m: Machine, folder: str = "") -> str:
     """The command that installs another torch into the machine's Python, from a folder of the wheel index."""
+    if m.packages == "uv":  # its environments have no pip
+        return f"uv pip install --python {m.executable} --reinstall torch --torch-backend={folder or 'auto'}"
+    if not folder and "aarch64" in m.kinds:
+        folder = "cu128"  # without a folder, aarch64 gets the wheel for the CPU
     return this.reinstall(folder, python=m.executable, system=m.system)
+
+
+def driver_update(m: Machine) -> str:
+    """The command that installs the NVIDIA driver on this system, or updates it."""
+    if m.system == "Windows" or m.wsl:
+        return "start https://www.nvidia.com/drivers" + ("    # in Windows, not in WSL" if m.wsl else "")
+    if m.container:
+        return "nvidia-smi    # on the host, whose driver this container uses: update it there"
+    for distribution, command in DRIVER_PACKAGES.items():
+        if distribution in m.distribution.split():
+            return command
+    return "sudo ubuntu-drivers install"
+
+
+# Sources: docs/sources.md, "What errors and drivers say".
+DRIVER_PACKAGES = {
+    "ubuntu": "sudo ubuntu-drivers install",
+    "debian": "sudo apt install nvidia-driver    # from the section non-free",
+    "fedora": "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda    # from RPM Fusion",
+    "arch": "sudo pacman -S nvidia-open",
+}
+KEPLER = re.compile(r"\b(Tesla K\d|K80|GTX (6|7)[0-4,6-9]\d\b|GTX TITAN\b(?! X))")
+OLDEST_WHEEL = 50  # compute capability 5.0: no wheel for CUDA 12 has older ones
+
+
+def kepler_wheel() -> str:
+    """The command for a torch that still has code for Kepler (sm_37); it needs Python 3.10 or older."""
+    return f"python3.10 -m pip install torch==1.12.1+cu113 --extra-index-url {this.WHEELS}/cu113"
 
 
 def reinstall(m: Machine) -> str:

@@ -33,7 +33,9 @@ class Machine:
 
     `visible` is CUDA_VISIBLE_DEVICES now, `visible_at_start` what it was when this process started (None: unset or unknown).
     `cuda_said` is what torch said while it looked for a GPU: the error of starting CUDA, and its warnings. `pci` are the vendors
-    of the graphics cards on the bus, `driver_trace` a file or program that only an NVIDIA driver brings.
+    of the graphics cards on the bus, `driver_trace` a file or program that only an NVIDIA driver brings. `host` is a service or a
+    board with ways of its own (Colab, Kaggle, Jetson), `packages` who installs ("conda", "uv" or "" for pip). `operators` has for
+    each card "ran", or what was said when one operator was run there; it is empty where none was tried.
     """
 
     system: str = "Linux"
@@ -67,6 +69,10 @@ class Machine:
     visible: str | None = None
     visible_at_start: str | None = None
     device_order: str | None = None
+    host: str = ""
+    packages: str = ""
+    distribution: str = ""
+    operators: tuple[str, ...] = ()
     simulated: str = ""
     simulation_lacks: tuple[str, ...] = ()
 
@@ -74,7 +80,17 @@ class Machine:
     def has_nvidia(self) -> bool:
         """Whether there is any sign of an NVIDIA card: on the bus, in the driver, or as a device file."""
         nodes = any(node.startswith("/dev/nvidia") for node in self.device_nodes)
-        return bool(self.smi_gpus or "NVIDIA" in self.pci or self.driver_trace or nodes)
+        signs = self.smi_gpus or "NVIDIA" in self.pci or self.driver_trace or nodes
+        return bool(signs) or self.host == "Jetson"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of machine that this one is, as the catalogue of messages names them."""
+        system = {"Darwin": "macOS"}.get(self.system, self.system)
+        container = "container" if self.container and not self.host else ""
+        arm = "aarch64" if self.system == "Linux" and self.chip in ("aarch64", "arm64") else ""
+        found = (self.host, "WSL" if self.wsl else "", container, arm, self.packages, system)
+        return tuple(kind for kind in found if kind)
 
     @property
     def usable(self) -> bool:
@@ -89,7 +105,11 @@ class Machine:
         build = next((f"{name} {version}" for name, version in built if version), "the CPU")
         place = [
             word
-            for word in ("WSL" if self.wsl else "", self.container and f"container ({self.container})")
+            for word in (
+                self.host,
+                "WSL" if self.wsl else "",
+                self.container and f"container ({self.container})",
+            )
             if word
         ]
         rows = {
@@ -101,6 +121,7 @@ class Machine:
             "torch sees": "; ".join(str(gpu) for gpu in self.gpus),
             "torch said": self.cuda_said,
             "wheel's architectures": " ".join(self.arch_list),
+            "one operator on each": "; ".join(self.operators),
             "mps": f"built: {self.mps_built}, available: {self.mps_available}"
             if self.system == "Darwin"
             else "",

@@ -2,7 +2,19 @@
 
 from collections.abc import Callable
 
-from .finding import Finding, install, names, nvidia_evidence, older_wheel, reinstall, unset
+from .finding import (
+    KEPLER,
+    Finding,
+    driver_update,
+    install,
+    kepler_wheel,
+    names,
+    nvidia_evidence,
+    older_wheel,
+    reinstall,
+    unset,
+)
+from .known import command
 from .machine import Machine
 
 OLDEST_MACOS = 14  # of today's torch; it says "The MPS backend is supported on MacOS 14.0+"
@@ -47,12 +59,31 @@ def _mps_not_built(m: Machine) -> Finding | None:
     return Finding("mps not built", sentence, evidence, reinstall(m))
 
 
+def _jetson(m: Machine) -> Finding | None:
+    if m.host != "Jetson" or m.cuda_build:
+        return None
+    sentence = (
+        "This is a Jetson, and this torch is not one that was built for its JetPack: it runs on the CPU only."
+    )
+    evidence = (f"torch {m.torch}, torch.version.cuda is None", f"{m.release} on {m.chip}")
+    return Finding("jetson wheel", sentence, evidence, command("jetson wheel", m))
+
+
+def _no_gpu_runtime(m: Machine) -> Finding | None:
+    if m.host not in ("Colab", "Kaggle") or m.has_nvidia:
+        return None
+    sentence = f"This {m.host} session has no GPU: it was started on a machine without one."
+    todo = {"Colab": command("no driver", m), "Kaggle": "Settings > Accelerator > GPU"}
+    return Finding("no gpu runtime", sentence, ("no sign of an NVIDIA driver",), todo[m.host])
+
+
 def _cpu_wheel(m: Machine) -> Finding | None:
     if m.cuda_build or m.hip_build or not m.has_nvidia or m.system == "Darwin":
         return None
     sentence = "There is an NVIDIA card or driver here, but this torch was built for the CPU only."
     evidence = (f"torch {m.torch}, torch.version.cuda is None", nvidia_evidence(m))
-    return Finding("cpu wheel", sentence, evidence, reinstall(m))
+    old = any(KEPLER.search(gpu.name) for gpu in m.smi_gpus)
+    return Finding("cpu wheel", sentence, evidence, kepler_wheel() if old else reinstall(m))
 
 
 def _hidden(m: Machine) -> Finding | None:
@@ -78,7 +109,10 @@ def _old_driver(m: Machine) -> Finding | None:
         return None
     sentence = f"The NVIDIA driver is too old for this torch, which was built for CUDA {m.cuda_build}."
     evidence = (f"torch said: {m.cuda_said[:160]}", f"driver {m.driver or 'of unknown version'}")
-    return Finding("old driver", sentence, evidence, older_wheel(m) or "sudo ubuntu-drivers install")
+    old = any(KEPLER.search(gpu.name) for gpu in m.smi_gpus)
+    return Finding(
+        "old driver", sentence, evidence, kepler_wheel() if old else older_wheel(m) or driver_update(m)
+    )
 
 
 def _wsl(m: Machine) -> Finding | None:
@@ -116,8 +150,8 @@ def _container(m: Machine) -> Finding | None:
         return None
     sentence = "This is a container that was started without the GPU, or on a machine that has none."
     evidence = (f"container: {m.container}", "no /dev/nvidia* inside")
-    command = "docker run --rm --gpus all nvidia/cuda:12.8.1-base-ubuntu24.04 nvidia-smi"
-    return Finding("container", sentence, evidence, command)
+    tried = "docker run --rm --gpus all nvidia/cuda:12.8.1-base-ubuntu24.04 nvidia-smi"
+    return Finding("container", sentence, evidence, tried)
 
 
 def _mismatched_driver(m: Machine) -> Finding | None:
@@ -152,16 +186,16 @@ def _fabric(m: Machine) -> Finding | None:
     if "system not yet initialized" not in m.cuda_said:
         return None
     sentence = "The cards of this server wait for NVIDIA's fabric manager, which does not run."
-    command = "sudo systemctl restart nvidia-fabricmanager"
-    return Finding("fabric manager", sentence, (f"torch said: {m.cuda_said[:200]}",), command)
+    said = (f"torch said: {m.cuda_said[:200]}",)
+    return Finding("fabric manager", sentence, said, command("fabric manager", m))
 
 
 def _unknown_error(m: Machine) -> Finding | None:
     if "CUDA unknown error" not in m.cuda_said:
         return None
     sentence = "The driver answers, but CUDA cannot start: often so after the machine slept."
-    command = "sudo rmmod nvidia_uvm && sudo modprobe nvidia_uvm"
-    return Finding("cuda unknown error", sentence, (f"torch said: {m.cuda_said[:160]}",), command)
+    said = (f"torch said: {m.cuda_said[:160]}",)
+    return Finding("cuda unknown error", sentence, said, command("cuda unknown error", m))
 
 
 def _no_driver(m: Machine) -> Finding | None:
@@ -172,8 +206,7 @@ def _no_driver(m: Machine) -> Finding | None:
         "graphics cards on the bus: " + ", ".join(m.pci),
         "neither /proc/driver/nvidia nor nvidia-smi exists",
     )
-    command = "sudo ubuntu-drivers install" if m.system == "Linux" else "winget search nvidia"
-    return Finding("no driver", sentence, evidence, command)
+    return Finding("no driver", sentence, evidence, driver_update(m))
 
 
 def _other_vendor(m: Machine) -> Finding | None:
@@ -202,6 +235,8 @@ MISSING: tuple[Callable[[Machine], Finding | None], ...] = (
     _intel_mac,
     _mps_not_built,
     _old_macos,
+    _no_gpu_runtime,
+    _jetson,
     _wsl,
     _wsl_driver,
     _container,

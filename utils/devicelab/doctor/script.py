@@ -1,63 +1,159 @@
-"""A script that sets CUDA_VISIBLE_DEVICES after it has used CUDA: read, not run."""
+"""A script, read and not run: does it set CUDA_VISIBLE_DEVICES too late, name a card that is not there, is a file in its way?"""
 
 import ast
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from devicelab.errors import InputError
 
-from .finding import Finding
+from .finding import Finding, names
+from .flow import steps
+from .machine import Machine
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
+SETTERS = ("update", "setdefault", "putenv", "setenv")
+# Calls of torch.cuda that only note what is to be done once CUDA starts.
+LAZY = (
+    "torch.cuda.manual_seed",
+    "torch.cuda.manual_seed_all",
+    "torch.cuda.amp.autocast",
+    "torch.cuda.is_initialized",
+)
+SHADOWS = {"torch", "torchvision", "numpy", "devicelab"}
+
+
+def check(path: Path) -> None:
+    """Raise InputError if a script cannot be read, before anything else is looked at."""
+    _parsed(path)
+
+
+def read_script(path: Path, m: Machine) -> list[Finding]:
+    """Return what is wrong with a script on this machine; raises InputError if it cannot be read."""
+    tree = _parsed(path)
+    return [found for found in (_shadowed(path), _late(path, tree), _absent(path, tree, m)) if found]
 
 
 def look_into(path: Path) -> Finding | None:
     """Return a finding if the script uses CUDA above the line that sets the variable; raises InputError if it cannot be read."""
+    return _late(path, _parsed(path))
+
+
+def _parsed(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_text("utf-8"))
+        return ast.parse(path.read_text("utf-8"))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path.name} cannot be read as a Python script: {error}") from None
-    set_at = next((statement.lineno for statement in tree.body if _sets(statement)), None)
-    used_at = next((statement for statement in tree.body if _uses_cuda(statement)), None)
-    if set_at is None or used_at is None or used_at.lineno >= set_at:
+
+
+def _late(path: Path, tree: ast.Module) -> Finding | None:
+    order = list(steps(tree))
+    set_at = next((at for at, step in enumerate(order) if _sets(step.node)), None)
+    used_at = next((at for at, step in enumerate(order) if _uses_cuda(step.node)), None)
+    if set_at is None or used_at is None or used_at >= set_at:
         return None
-    sentence = f"{path.name} sets {VARIABLE} after it has used CUDA: it changes nothing any more."
+    used, late = order[used_at], order[set_at]
+    changes = "may change" if used.perhaps or late.perhaps else "changes"
+    sentence = f"{path.name} sets {VARIABLE} after it has used CUDA: it {changes} nothing any more."
     evidence = (
-        f"line {used_at.lineno} uses CUDA: {ast.unparse(used_at).splitlines()[0]}",
-        f"line {set_at} sets {VARIABLE}",
+        f"line {used.line} uses CUDA: {ast.unparse(used.node).splitlines()[0]}",
+        f"line {late.line} sets {VARIABLE}",
     )
-    return Finding(
-        "set too late", sentence, evidence, f"{VARIABLE}={_value(tree)} python {path.name}", blocking=False
-    )
+    command = f"{VARIABLE}={_value(late.node)} python {path.name}"
+    return Finding("set too late", sentence, evidence, command, blocking=False)
 
 
-def _sets(statement: ast.stmt) -> bool:
-    return VARIABLE in ast.unparse(statement) and isinstance(statement, (ast.Assign, ast.Expr))
-
-
-def _value(tree: ast.Module) -> str:
-    for statement in tree.body:
-        if _sets(statement):
-            constants = [node.value for node in ast.walk(statement) if isinstance(node, ast.Constant)]
-            given = [str(value) for value in constants if value != VARIABLE]
-            return given[-1] if given else "0"
-    return "0"
-
-
-def _uses_cuda(statement: ast.stmt) -> bool:
-    """Whether running the statement starts CUDA; defining a function or a class does not."""
-    if isinstance(
-        statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
-    ):
-        return False
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            words = [argument.value for argument in ast.walk(node) if isinstance(argument, ast.Constant)]
-            on_cuda = any(isinstance(word, str) and word.startswith("cuda") for word in words)
-            if (
-                called.startswith("torch.cuda.")
-                or called.endswith(".cuda")
-                or (on_cuda and called != "torch.device")
-            ):
+def _sets(node: ast.AST) -> bool:
+    """Whether a statement gives the variable a value, by an assignment or by a call such as os.environ.update."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Assign) and any(VARIABLE in ast.unparse(target) for target in part.targets):
+            return True
+        if isinstance(part, ast.Call) and VARIABLE in ast.unparse(part):
+            called = ast.unparse(part.func).rpartition(".")[2]
+            if called in SETTERS:
                 return True
     return False
+
+
+def _value(node: ast.AST) -> str:
+    constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+    given = [str(value) for value in constants if value != VARIABLE]
+    return given[-1] if given else "0"
+
+
+def _uses_cuda(node: ast.AST) -> bool:
+    """Whether running the statement starts CUDA."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Call):
+            called = ast.unparse(part.func)
+            words = [argument.value for argument in ast.walk(part) if isinstance(argument, ast.Constant)]
+            on_cuda = any(isinstance(word, str) and word.startswith("cuda") for word in words)
+            if called.startswith("torch.cuda.") and called not in LAZY:
+                return True
+            if called.endswith(".cuda") or (on_cuda and called not in ("torch.device", "print")):
+                return True
+    return False
+
+
+def _absent(path: Path, tree: ast.Module, m: Machine) -> Finding | None:
+    """A card that the script names by its number and that this machine does not have."""
+    chosen = next((_value(step.node) for step in steps(tree) if _sets(step.node)), None)
+    listed = [word for word in (chosen or "").split(",") if word.strip().isdigit()]
+    there, real = len(listed) or len(m.gpus), len(m.smi_gpus) or len(m.gpus)
+    if not real:
+        return None
+    wrong = [(node, number, there) for node, number in _numbers(tree) if number >= there]
+    if chosen is not None and listed and int(listed[0]) >= real:
+        step = next(step for step in steps(tree) if _sets(step.node))
+        wrong.insert(0, (step.node, int(listed[0]), real))
+    if not wrong:
+        return None
+    node, number, count = wrong[0]
+    cards = "1 card" if count == 1 else f"{count} cards"
+    sentence = f"{path.name} asks for card {number}, and there are only {cards} here, counted from 0."
+    line = getattr(node, "lineno", 0)
+    evidence = (f"line {line}: {ast.unparse(node).splitlines()[0]}", f"torch sees {names(m.gpus) or 'none'}")
+    mended = (
+        'torch.device("cuda")    # in line '
+        if count == there
+        else f'os.environ["{VARIABLE}"] = "0"    # in line '
+    )
+    return Finding("no such card", sentence, evidence, f"{mended}{line}", blocking=False)
+
+
+def _numbers(tree: ast.Module) -> Iterator[tuple[ast.AST, int]]:
+    """Yield the numbers of cards that a script names: "cuda:1", .cuda(1), torch.device("cuda", 1), device_ids=[0, 1]."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            kind, _, number = node.value.partition(":")
+            if kind == "cuda" and number.isdigit():
+                yield node, int(number)
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called.endswith((".cuda", "cuda.set_device", "cuda.device", "torch.device")):
+                yield from ((node, value) for value in _integers(node.args))
+            for keyword in node.keywords:
+                if keyword.arg in ("device_ids", "output_device", "gpus"):
+                    yield from ((node, value) for value in _integers(_items(keyword.value)))
+
+
+def _items(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, (ast.List, ast.Tuple)) else []
+
+
+def _integers(nodes: list[ast.expr]) -> list[int]:
+    values = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
+
+
+def _shadowed(path: Path) -> Finding | None:
+    """A file beside the script that Python takes in place of a module of the same name, which torch or the script imports."""
+    python = {name for name in sys.stdlib_module_names if name in sys.modules} - set(sys.builtin_module_names)
+    beside = sorted(one for one in path.parent.glob("*.py") if one.stem in SHADOWS | python)
+    if not beside:
+        return None
+    other = beside[0]
+    sentence = f"{other.name} lies beside {path.name}: Python imports it in place of the module {other.stem}."
+    evidence = ("the folder of the script comes first when Python looks for a module",)
+    command = f"{'ren' if sys.platform == 'win32' else 'mv'} {other.name} my_{other.name}"
+    return Finding("shadowed", sentence, evidence, command, blocking=False)

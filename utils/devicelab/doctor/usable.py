@@ -4,8 +4,21 @@ from collections.abc import Callable
 
 from devicelab import units
 
-from .finding import Finding, arch_number, install, names, number, reinstall, set_variable, unset
+from .finding import (
+    OLDEST_WHEEL,
+    Finding,
+    arch_number,
+    install,
+    kepler_wheel,
+    names,
+    number,
+    reinstall,
+    set_variable,
+    unset,
+)
+from .known import command, known
 from .machine import Gpu, Machine
+from .probe import RAN
 
 CROWDED = 0.5  # of a card's memory in use by others
 
@@ -23,7 +36,35 @@ def _architecture(m: Machine) -> Finding | None:
         f"{gpu.name} is {age} than this wheel: no kernel can run there, although is_available() is True."
     )
     evidence = (f"the card is sm_{number(gpu)}", f"the wheel has {' '.join(m.arch_list)}")
-    return Finding("architecture", sentence, evidence, reinstall(m) if newer else install(m, "cu126"))
+    return Finding("architecture", sentence, evidence, _wheel_for(gpu, newer, m))
+
+
+def _wheel_for(gpu: Gpu, newer: bool, m: Machine) -> str:
+    if m.host == "Jetson":
+        return command("jetson wheel", m)
+    if newer:
+        return reinstall(m)
+    return install(m, "cu126") if number(gpu) >= OLDEST_WHEEL else kepler_wheel()
+
+
+def _operator(m: Machine) -> Finding | None:
+    """One operator on each card is the proof; is_available() is none."""
+    failed = [(gpu, said) for gpu, said in enumerate(m.operators) if said != RAN]
+    if failed:
+        number_, said = failed[0]
+        card = str(m.gpus[number_]) if number_ < len(m.gpus) else "the GPU"
+        found = known(said, m, f"one operator on {card}")
+        sentence = f"torch sees {card}, but one operator that was run there failed."
+        return found or Finding("operator failed", sentence, (f"it said: {said}",), _try_it(m))
+    if m.operators:
+        return None
+    sentence = "torch says that it can use a GPU, but no operator was run to prove it."
+    return Finding("untried", sentence, ("is_available() is True",), _try_it(m), blocking=False)
+
+
+def _try_it(m: Machine) -> str:
+    kind = "cuda" if m.available else "mps"
+    return f"{m.executable} -c \"import torch; print(torch.ones(2, device='{kind}') + 1)\""
 
 
 def _too_late(m: Machine) -> Finding | None:
@@ -85,11 +126,17 @@ def _crowded(m: Machine) -> Finding | None:
     return Finding("memory taken", sentence, evidence, "nvidia-smi", blocking=False)
 
 
+# Boards whose code no card shares: "Binary compatibility is supported only for the desktop. It is not supported for Tegra."
+# (CUDA C++ programming guide, "Binary Compatibility")
+TEGRA = (53, 62, 72, 87, 101)
+
+
 def _runs_on(gpu: Gpu, arch_list: tuple[str, ...]) -> bool:
     card = number(gpu)
     for arch in arch_list:
         built = arch_number(arch)
-        if arch.startswith("sm_") and built // 10 == card // 10 and built <= card:
+        same = built == card if card in TEGRA else built // 10 == card // 10 and built <= card
+        if arch.startswith("sm_") and same:
             return True
         if arch.startswith("compute_") and built <= card:
             return True
@@ -98,6 +145,7 @@ def _runs_on(gpu: Gpu, arch_list: tuple[str, ...]) -> bool:
 
 USABLE: tuple[Callable[[Machine], Finding | None], ...] = (
     _architecture,
+    _operator,
     _too_late,
     _some_hidden,
     _numbering,

@@ -12,7 +12,9 @@ from explain_scripts import run
 import devicelab as lab
 from benchmarks import bench_explain
 from devicelab.explain import explain
-from devicelab.explain.pasted import MOST_CODE, last_own_line
+from devicelab.explain.sources import MOST_CODE
+from devicelab.explain.told import TextFrame
+from devicelab.explain.tracebacks import told_in
 
 ROOT = Path(__file__).parents[2]
 SIZE = 40_000  # a pattern that goes over a line for each of its letters would need minutes for all of these texts
@@ -27,6 +29,10 @@ from benchmarks.bench_explain import texts
 from devicelab.explain import explain
 print(json.dumps([[name, found.kind, found.line, found.file] for name, text in texts({SIZE}) for found in [explain(text)]]))
 """
+
+
+def last_own_line(text: str) -> TextFrame | None:
+    return told_in(text)[-1].own
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +83,7 @@ def test_a_line_that_python_cannot_parse_or_write_again_is_explained_all_the_sam
 
 def test_a_number_that_no_line_has_is_no_number():
     found = last_own_line(f'File "train.py", line {"1" * 5000}, in step\n    y = model(x)')
-    assert found.number is None and found.file == "train.py"
+    assert found.line is None and found.file == "train.py"
 
 
 def test_the_code_of_a_frame_is_not_the_next_frames_line():
@@ -85,7 +91,7 @@ def test_the_code_of_a_frame_is_not_the_next_frames_line():
         'File "train.py", line 3, in step\nFile "/usr/lib/python3.8/threading.py", line 5, in run\n    go()'
     )
     found = last_own_line(text)
-    assert (found.number, found.code) == (3, "")
+    assert (found.line, found.code) == (3, "")
 
 
 MANY = """import torch

@@ -9,6 +9,7 @@ import yaml
 from devicelab.explain import explain
 from devicelab.explain.others import FAMILIES
 from devicelab.explain.reading import read
+from devicelab.explain.wordings import DTYPE
 
 TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "explain_texts.yaml").read_text("utf-8"))
 
@@ -32,7 +33,8 @@ def test_what_is_read_in_a_message(name):
 def test_a_pasted_message_is_explained(name):
     case = TEXTS[name]
     found = explain(case["text"])
-    assert found.known and found.kind == case["kind"] and not found.seen and found.fix
+    assert found.kind == case["kind"] and not found.seen and found.fix
+    assert found.known is (case["kind"] != DTYPE) and found.helps
     assert "text alone" in str(found)
     assert len(str(found).splitlines()) <= 7
     for key in ("culprit", "fix"):
@@ -41,7 +43,7 @@ def test_a_pasted_message_is_explained(name):
 
 
 def test_every_family_has_a_text():
-    assert set(FAMILIES) - {TEXTS[name]["kind"] for name in TEXTS} == {"no mps"}
+    assert {*FAMILIES, DTYPE} - {TEXTS[name]["kind"] for name in TEXTS} == {"no mps"}
 
 
 def test_the_mac_without_mps():
@@ -77,7 +79,6 @@ def test_its_line_makes_the_warning_an_error():
         "",
         "ZeroDivisionError: division by zero",
         "RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)",
-        "RuntimeError: expected scalar type Float but found Double",
         "RuntimeError: Trying to backward through the graph a second time",
         "ValueError: Expected input batch_size (4) to match target batch_size (3).",
         "KeyError: 'device'",

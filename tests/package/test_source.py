@@ -19,7 +19,7 @@ from devicelab.estimate.keep import Undo
 from devicelab.estimate.unknown import asked_by_torch
 from devicelab.expect import trimmed
 from devicelab.explain.frames import frames_of
-from devicelab.explain.pasted import last_own_line
+from devicelab.explain.tracebacks import told_in
 from devicelab.runner import _is_own
 from devicelab.simgpu.stand_ins import traceback as simulated
 from devicelab.source import DEVICELAB, LIBRARY, PYTHON, TORCH, USER, Line, whose, whose_elsewhere
@@ -131,7 +131,7 @@ def test_everybody_who_looks_at_an_error_agrees(path, owner):
 @pytest.mark.parametrize(("path", "owner"), {**TABLE, **FROM_ELSEWHERE}.items())
 def test_a_pasted_traceback_is_read_by_the_same_table(path, owner):
     text = f'File "train.py", line 1, in main\n    fail()\nFile "{path}", line 2, in fail\n    raise\n'
-    assert (last_own_line(text).number == 2) is (owner == USER)
+    assert (told_in(text)[-1].own.line == 2) is (owner == USER)
 
 
 @pytest.mark.parametrize(("path", "owner"), TABLE.items())

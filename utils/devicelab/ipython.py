@@ -1,4 +1,4 @@
-"""%load_ext devicelab: a short box under the traceback of every error about devices, in notebooks and in IPython."""
+"""%load_ext devicelab: a short box under the traceback of every error about devices or dtypes, in notebooks and in IPython."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def after_cell(result: Any = None) -> None:
     if error is None:
         return
     found = explain(error)
-    if found.known:
+    if found.helps:
         from IPython.display import display
 
         display(found)

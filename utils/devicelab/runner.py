@@ -206,11 +206,13 @@ class Progress:
         self._steps = 0
 
     def __call__(self) -> None:
+        from .trace.words import plural
+
         self._steps += 1
         now = time.monotonic()
         if now - self._last >= PROGRESS:
             self._last = now
-            say(f"devicelab: {self._steps:,} optimizer steps in {now - self._began:.0f} s")
+            say(f"devicelab: {plural(self._steps, 'optimizer step')} in {now - self._began:.0f} s")
 
 
 def say(text: str) -> None:

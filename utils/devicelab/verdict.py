@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .explain.reading import read
+from .explain.wordings import MISPLACED
 from .source import Line, own_lines
 from .trace import Trace
 from .trace.words import at, label, summary
@@ -43,7 +44,7 @@ class Verdict:
     def __str__(self) -> str:
         lines = [f"{self.sentence} {label(self.trace)}", *summary(self.trace, "--json FILE")[1:]]
         if self.error and not self.explanation:
-            lines.append(f"  the script ended with {self.error.splitlines()[0]}")
+            lines.append(f"  the script ended with {first_line(self.error)}")
         lines += [f"  {text}" for text in self.explanation.splitlines()]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
@@ -57,16 +58,32 @@ class Verdict:
 
 def judge(trace: Trace, error: BaseException | None = None, notes: tuple[str, ...] = ()) -> Verdict:
     """Return the verdict on a run that `trace` watched, and that `error` ended, if anything did."""
-    line = line_of(error) if error else None
-    said = f"{type(error).__name__}: {error}" if error else ""
-    if error is not None and is_mismatch(str(error)):
-        return Verdict("mismatch", trace, said, line, explain(error), notes)
-    why = explain(error) if error is not None else ""
+    line, said, explanation, misplaced = None, "", "", False
+    if error is not None:
+        line, said = line_of(error), f"{type(error).__name__}: {text_of(error)}"
+        explanation, misplaced = explain(error)
+    if misplaced:
+        return Verdict("mismatch", trace, said, line, explanation, notes)
     caught = next(((text, where) for text, where in trace.faults if is_mismatch(text)), None)
     if caught and not trace.training:
-        message = f"the script caught an error at {caught[1]}: {caught[0].splitlines()[0]}"
-        return Verdict("mismatch", trace, said, caught[1], "", (*notes, message))
-    return Verdict(_word(trace), trace, said, line, why, notes)
+        message = f"the script caught an error at {caught[1]}: {first_line(caught[0])}"
+        return Verdict("mismatch", trace, said, caught[1], explanation, (*notes, message))
+    return Verdict(_word(trace), trace, said, line, explanation, notes)
+
+
+def text_of(error: BaseException) -> str:
+    """Return an error's message; of one that cannot be printed, that it cannot."""
+    try:
+        return str(error)
+    except Exception as own:
+        return f"<its message cannot be printed: {type(own).__name__}>"
+
+
+def first_line(message: str) -> str:
+    """Return the first line of a message that says something; some begin with an empty one."""
+    lines = (line.strip() for line in message.splitlines())
+    said = [line for line in lines if line]
+    return " ".join(said[:2]) if said and said[0].endswith(":") else said[0] if said else ""
 
 
 def _word(trace: Trace) -> Word:
@@ -81,9 +98,9 @@ def line_of(error: BaseException) -> Line | None:
     return next(reversed(own_lines(error)), None)
 
 
-def explain(error: BaseException) -> str:
-    """Return what devicelab.explain says of an error about devices; empty of any other."""
+def explain(error: BaseException) -> tuple[str, bool]:
+    """Return what devicelab.explain says of an error, empty where it has nothing to say, and whether it is a mismatch."""
     from .explain import explain as in_words
 
     said = in_words(error)
-    return str(said) if said.known else ""
+    return (str(said) if said.helps or said.earlier else ""), said.kind in MISPLACED

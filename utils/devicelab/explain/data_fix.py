@@ -18,7 +18,7 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     if dropped:
         at = line_of(scene, named.view.frame, dropped[0])
         why = f"{at}, {dropped[1]}, makes a copy and drops it: .to() returns a new tensor, it moves none"
-        return Verdict(name, why, f"{name} = {dropped[1]}", f"in place of {at}")
+        return Verdict(name, why, f"{name} = {dropped[1]}", _in_place(named.view, dropped, at))
     ended = has_ended(named.tensor)
     made = last_assignment(named.view, name) if name.isidentifier() and not ended else None
     if isinstance(made, ast.Call) and _is_factory(made):
@@ -28,18 +28,26 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
             name,
             why,
             f"{name} = {_with_device(made, scene, named.view, device)}",
-            f"in place of {at}",
+            _in_place(named.view, (made.lineno, f"{name} = {ast.unparse(made)}"), at),
         )
     back = brought_back(named.view, name)
     if back:
         at = line_of(scene, named.view.frame, back[0])
-        return Verdict(name, f"{at} brings it back to the CPU", f"{name} = {back[1]}", f"in place of {at}")
+        place = _in_place(named.view, (back[0], f"{name} = {back[1]}.cpu()"), at)
+        return Verdict(name, f"{at} brings it back to the CPU", f"{name} = {back[1]}", place)
     why = ENDED if ended else f"it is on {where}, and {_company(scene)}"
     if _only_in_place(named):
         return Verdict(name, why, f"{name}.to({beside(scene, device)})", instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):
         return Verdict(name, why, f"{name} = {name}.to({device})", before(scene, named.view))
     return Verdict(name, why, _container_fix(named, device), before(scene, named.view))
+
+
+def _in_place(view: View, statement: tuple[int, str], at: str) -> str:
+    """Return what is to be replaced: the line, or the statement alone where the line holds others too."""
+    line, text = statement
+    alone = sum(one.lineno == line for one in view.frame.syntax.statements) < 2
+    return f"in place of {at}" if alone else f"in place of {text} in {at}"
 
 
 def _only_in_place(named: Named) -> bool:

@@ -11,6 +11,7 @@ from devicelab import machine
 
 from .frames import Frame
 from .reading import Reading
+from .told import AnyFrame
 
 PORTABLE = 'device = torch.device("cuda" if torch.cuda.is_available() else "cpu")'
 PORTABLE_MAC = 'device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")'
@@ -20,16 +21,17 @@ ERROR_AT_FALLBACK = 'warnings.filterwarnings("error", message=".*fall back to ru
 
 @dataclass(frozen=True)
 class Answer:
-    """What happened, who is to blame, why, and one thing to type."""
+    """What happened, who is to blame, why, and one thing to type, at a place."""
 
     what: str
     culprit: str | None
     why: str
     fix: str
+    at: str = ""
 
 
 Answering = Callable[
-    [Reading, str, list[Frame]], Answer
+    [Reading, str, list[AnyFrame]], Answer
 ]  # the learner's word for the tensor; their frames, innermost first
 
 FIXED = {
@@ -72,14 +74,14 @@ FIXED = {
 }
 
 
-def fixed(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def fixed(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     """Return the answer that is the same wherever the error comes from."""
     return FIXED[reading.family]
 
 
-def _cpu_build(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _cpu_build(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     what = "This torch was built without CUDA: it runs on the CPU only."
-    if not own:  # a text, perhaps of another machine
+    if not (own and isinstance(own[0], Frame)):  # a text, perhaps of another machine
         why = "the installed wheel is the one for the CPU; the doctor says whether there is a card for another one"
         return Answer(what, "the installed torch", why, DOCTOR)
     culprit = f"torch {torch.__version__}"
@@ -93,14 +95,14 @@ def _cpu_build(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(what, culprit, why, PORTABLE)
 
 
-def _old_driver(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _old_driver(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     version = int(reading.argument) if reading.argument else 0
     knows = f" (it knows CUDA up to {version // 1000}.{version % 1000 // 10})" if version else ""
     why = f"this torch was built for a newer CUDA than the driver knows{knows}; update the driver, or take an older CUDA's torch"
     return Answer("The NVIDIA driver is too old for this torch.", "the NVIDIA driver", why, DOCTOR)
 
 
-def _fork(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _fork(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     what = "A forked process tried to use the GPU that its parent had already started."
     why = "a forked process inherits CUDA's state and cannot use it"
     in_worker = any(frame.function in ("__getitem__", "__iter__", "collate_fn") for frame in own)
@@ -110,7 +112,7 @@ def _fork(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(what, "the forked process", why, 'torch.multiprocessing.set_start_method("spawn")')
 
 
-def _ordinal(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _ordinal(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     code = own[0].code if own else ""
     asked = re.search(r"(?:cuda:|\.cuda\(|device=|set_device\(|device\()\s*(\d+)", code)
     name = f"cuda:{asked[1]}" if asked else "the card that was asked for"
@@ -119,7 +121,7 @@ def _ordinal(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(f"{name} does not exist on this machine.", name, why, fix if fix != code else '"cuda:0"')
 
 
-def _memory(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _memory(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     device = (reading.argument_device or "cuda").upper()
     name = next(
         (word for frame in own for word in frame.names() if "batch_size" in word.lower()), "batch_size"
@@ -128,7 +130,7 @@ def _memory(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(f"The {device} device has no memory left for this.", "memory", why, f"{name} = {name} // 2")
 
 
-def _device_string(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _device_string(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     given, code = reading.argument or "this word", own[0].code if own else ""
     meant = "cpu" if given.startswith("cpu") else "cuda"
     mended = re.sub(rf"(['\"]){re.escape(given)}\1", f'"{meant}"', code)
@@ -138,13 +140,13 @@ def _device_string(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     )
 
 
-def _mps_operator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _mps_operator(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     why = "with this variable set before Python starts, the missing operators run on the CPU, silently and slowly"
     what = f"mps does not have the operator {reading.operator} yet."
     return Answer(what, reading.operator, why, "export PYTORCH_ENABLE_MPS_FALLBACK=1")
 
 
-def _mps_fallback(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _mps_fallback(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     what = f"The operator {reading.operator} runs on the CPU: mps does not have it."
     why = (
         "each call copies its tensors to the CPU and the result back, and the warning comes only once; use another operator, or "
@@ -153,7 +155,7 @@ def _mps_fallback(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(what, reading.operator, why, ERROR_AT_FALLBACK)
 
 
-def _operator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _operator(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     device = (reading.argument_device or "cuda").upper()
     why = "it comes from a wheel without GPU code, most often a CPU-only torchvision or torchaudio beside a CUDA torch"
     return Answer(

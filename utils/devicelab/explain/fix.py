@@ -94,6 +94,12 @@ def _single(named: Named, device: str, where: str) -> Verdict:
     root = _outermost_module(named.view, named.text)
     if root == named.text:
         return Verdict(named.text, f"it is on {where}", f"{root} = {root}.to({device})")
+    owner = named.view.variables.get(root)
+    tensors = [*owner.parameters(), *owner.buffers()] if is_a(owner, nn.Module) else []
+    if tensors and all(str(device_of(tensor)) == where for tensor in tensors):
+        never = f"{root} was never moved; a loss or a metric can hold tensors, as a model does"
+        why = f"this {named.kind} of {root} is on {where}: {never}"
+        return Verdict(named.text, why, f"{root}.to({device})", f"after the line that made {root}")
     why = (
         f"this {named.kind} is on {where}, the rest of {root} is not: it was made or replaced after the move"
     )

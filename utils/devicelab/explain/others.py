@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Sequence
 
 import torch
 
@@ -10,16 +11,20 @@ from .environment import Answer, Answering
 from .frames import Frame
 from .names import View, name_of
 from .operands import Operand
-from .reading import CPU_ONLY, Reading
+from .reading import Reading
 from .result import Explanation, Met
+from .sources import call_in, elements_in
+from .told import AnyFrame
 from .verdict import device_text
+from .wordings import CPU_ONLY
 
 
-def other_family(frames: list[Frame], reading: Reading) -> Explanation:
-    """Explain an error by its family; `frames` is empty for a text."""
+def other_family(frames: Sequence[AnyFrame], reading: Reading) -> Explanation:
+    """Explain an error by its family; a text's `frames` hold no tensors."""
     own = [frame for frame in reversed(frames) if frame.is_learners]
-    operand = _operand(frames, reading.family) if reading.family in CPU_ONLY else None
-    subject = _subject(operand, [View(frame) for frame in own])
+    live = [frame for frame in frames if isinstance(frame, Frame)]
+    operand = _operand(live, reading.family) if reading.family in CPU_ONLY else None
+    subject = _subject(operand, [View(frame) for frame in own if isinstance(frame, Frame)])
     answer = _ANSWERS[reading.family](reading, subject, own)
     place = own[0] if own else None
     return Explanation(
@@ -31,8 +36,9 @@ def other_family(frames: list[Frame], reading: Reading) -> Explanation:
         line=place.line if place else None,
         file=place.file if place else None,
         code=place.code if place else "",
+        fix_at=answer.at,
         met=(Met(subject, str(operand.device), operand.shape),) if operand and subject else (),
-        seen=bool(frames),
+        seen=bool(live),
     )
 
 
@@ -78,15 +84,30 @@ def _subject(operand: Operand | None, views: list[View]) -> str:
     return next(same, "")
 
 
-def _numpy(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _numpy(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
+    subject = subject or (_read_by_numpy(own[0].code) if own else "")
     name = subject or "tensor"
     what = f"{subject or 'The tensor'} is on {reading.argument_device}, and NumPy sees only the CPU's memory."
     why = "NumPy, matplotlib and pandas cannot read a GPU's memory; a copy on the CPU can be converted"
+    if own and own[0].function.startswith("__getitem__") and subject.isidentifier():
+        why += "; an index that is on a GPU was drawn there, because torch.set_default_device made the GPU the default"
+        return Answer(what, subject, why, f"{name} = {name}.cpu()")
     direct = not own or ".numpy()" in own[0].code
     return Answer(what, subject or None, why, f"{name}.detach().cpu(){'.numpy()' if direct else ''}")
 
 
-def _pin(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _read_by_numpy(code: str) -> str:
+    """Return what a line that is only read hands to NumPy: what `.numpy()` is asked of, a single argument, or an index."""
+    found = re.search(r"([\w.]{1,80})\.numpy\(\)", code)
+    if found:
+        return found[1]
+    call, indices = call_in(code), [index for _, index in elements_in(code)]
+    if len(indices) == 1 and indices[0].isidentifier():
+        return indices[0]
+    return call.arguments[0] if call and len(call.arguments) == 1 else ""
+
+
+def _pin(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     what = f"{subject or 'A tensor'} is on the GPU already and cannot be pinned."
     why = "pinned memory is the CPU's memory, held ready for copies to the GPU; what is on the GPU needs none"
     if own and "pin_memory(" in own[0].code and subject:
@@ -111,7 +132,7 @@ _READ_ON_CPU = {
 }
 
 
-def _read_on_cpu(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _read_on_cpu(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     name = subject or reading.argument or reading.family
     reads, why = _READ_ON_CPU[reading.family]
     return Answer(
@@ -119,7 +140,7 @@ def _read_on_cpu(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     )
 
 
-def _generator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _generator(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     wanted, given = reading.other_device or "cuda", reading.argument_device
     made = f'torch.Generator(device="{wanted}")'
     name = _generator_name(own)
@@ -128,12 +149,52 @@ def _generator(reading: Reading, subject: str, own: list[Frame]) -> Answer:
         return Answer(
             f"{name} is a generator of {given}, but {wanted} is needed here.", name, why, f"{name} = {made}"
         )
-    what = f"The DataLoader's generator is one of {given}, but {wanted} is the default device."
-    why = f"torch.set_default_device makes the shuffling happen on {wanted}, with a generator that belongs to {given}"
-    return Answer(what, "the DataLoader's generator", why, f"DataLoader(..., generator={made})")
+    call = _drawing(own[0].code) if own else ""
+    default = f"torch.set_default_device, or set_default_tensor_type, makes the numbers come from {wanted}"
+    if call:
+        why = f"{default}, and without a generator of its own the call uses the one of {given}"
+        what = f"The generator of {call} is one of {given}, but {wanted} is where its numbers are drawn."
+        line, at = _with_generator(own[0], call, made) or (f"{call}(..., generator={made})", "")
+        return Answer(what, f"the generator of {call}", why, line, at)
+    why = (
+        f"a generator draws on one device only, that of the tensor it fills; if no line of yours makes one, it is that of "
+        f"random_split, randperm or a shuffling DataLoader, and {default}"
+    )
+    what = f"A generator of {given} was asked for numbers on {wanted}."
+    return Answer(what, "the generator", why, f"generator={made}")
 
 
-def _generator_name(own: list[Frame]) -> str | None:
+def _drawing(code: str) -> str:
+    """Return what draws in a line: random_split, a shuffling DataLoader, a function of torch's."""
+    found = re.search(
+        r"\b((?:torch\.)?(?:random_split|randperm|rand\w*|multinomial|normal|bernoulli))\(", code
+    )
+    if found:
+        return found[1]
+    return "DataLoader" if re.match(r"(?:for|async for)\b|.*\bnext\(|.*\biter\(|.*\.fit\(", code) else ""
+
+
+def _with_generator(frame: AnyFrame, call: str, made: str) -> tuple[str, str] | None:
+    """Return the statement that calls, or that makes the DataLoader, with a generator, and where it stands."""
+    loader = call == "DataLoader"
+    tree = frame.tree if loader and isinstance(frame, Frame) else None if loader else frame.statement
+    statements = [one for one in ast.walk(tree) if isinstance(one, (ast.Assign, ast.Expr))] if tree else []
+    found = [
+        (one, part)
+        for one in statements
+        for part in ast.walk(one)
+        if isinstance(part, ast.Call) and ast.unparse(part.func).endswith(call)
+    ]
+    if len(found) != 1 or any(word.arg == "generator" for word in found[0][1].keywords):
+        return None
+    statement, part = found[0]
+    whole, inner = ast.unparse(statement), ast.unparse(part)
+    line = statement.lineno if isinstance(frame, Frame) else frame.line
+    fix = whole.replace(inner, f"{inner[:-1]}, generator={made})")
+    return fix, f"in place of line {line}" if line else ""
+
+
+def _generator_name(own: list[AnyFrame]) -> str | None:
     """Return the learner's variable that holds the generator, if the failing line mentions it."""
     for frame in own[:1]:
         for name, value in frame.names().items():
@@ -142,21 +203,22 @@ def _generator_name(own: list[Frame]) -> str | None:
     return None
 
 
-def _alias(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _alias(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     what = f"The tensor is on {reading.argument_device}, and copy=False forbids the copy to {reading.other_device}."
     why = "two devices share no memory: what is asked for on another one is a copy"
     return Answer(what, None, why, "leave out copy=False")
 
 
-def _meta(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _meta(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     name = _receiver(own) or "model"
-    device = device_text(View(own[0]), torch.device("cuda", 0)) if own else '"cuda"'
+    frame = own[0] if own else None
+    device = device_text(View(frame), torch.device("cuda", 0)) if isinstance(frame, Frame) else '"cuda"'
     what = f"{name} is on the meta device: it has shapes but no values, so there is nothing to copy."
     why = "it was made under torch.device('meta') or init_empty_weights, and its values were never loaded"
     return Answer(what, name, why, f"{name}.to_empty(device={device}); {name}.load_state_dict(state)")
 
 
-def _receiver(own: list[Frame]) -> str | None:
+def _receiver(own: list[AnyFrame]) -> str | None:
     """Return `model` where the failing call is `model.to(...)`."""
     node = own[0].node if own else None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
@@ -164,7 +226,7 @@ def _receiver(own: list[Frame]) -> str | None:
     return None
 
 
-def _at_load(reading: Reading, subject: str, own: list[Frame]) -> Answer:
+def _at_load(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     if reading.family == "no gpu at load":
         what = "The file holds tensors of a GPU, and torch sees no GPU here."
     else:
@@ -175,7 +237,7 @@ def _at_load(reading: Reading, subject: str, own: list[Frame]) -> Answer:
     return Answer(what, path or "the checkpoint", why, f"torch.load({path or 'path'}, map_location={place})")
 
 
-def _loaded(own: list[Frame]) -> str | None:
+def _loaded(own: list[AnyFrame]) -> str | None:
     """Return the first argument of the learner's torch.load, as it is written."""
     for frame in own:
         for node in ast.walk(frame.statement) if frame.statement else ():

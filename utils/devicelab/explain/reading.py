@@ -1,22 +1,12 @@
-"""What an error message says, whatever its wording: PyTorch 0.4 to today.
+"""What an error message says, whatever its wording: PyTorch 0.3 to today.
 
-Wordings: docs/sources.md, "PyTorch's own words and rules". `tests/data/cuda_error_messages.json` holds real ones.
+`tests/data/cuda_error_messages.json` holds real ones.
 """
 
 import re
 from dataclasses import dataclass
 
-Family = str
-MISMATCH = "mismatch"
-CPU_ONLY = (
-    "numpy",
-    "pin",
-    "lengths",
-    "sections",
-    "scalars",
-)  # a tensor is on an accelerator, and only the CPU's will do
-MISPLACED = (MISMATCH, "gradient", "generator", *CPU_ONLY)
-NOW = "2.8 and newer"
+from .wordings import DTYPE, MISMATCH, MISPLACED, WORDINGS, Family
 
 
 @dataclass(frozen=True)
@@ -29,6 +19,7 @@ class Reading:
     argument_device: str | None = None
     other_device: str | None = None
     operator: str | None = None
+    dtypes: tuple[str | None, ...] = ()  # of the blamed one, and of the others
 
     @property
     def is_misplaced(self) -> bool:
@@ -47,151 +38,6 @@ class Reading:
         return tuple(sorted(found, key=lambda device: (device.startswith(("cpu", "meta")), device)))
 
 
-_DEVICE = r"[a-z]+(?::\d+)?"
-_TYPE = r"[\w.]*(?:Tensor|Type)"
-# What stands in braces below. `at` is where the argument is that the message names, `other` where the others are.
-_PARTS = {
-    "{arg}": r"(?P<arg>\w+)",
-    "{op}": r"(?P<op>[\w:.]+)",
-    "{at}": rf"(?P<at>{_DEVICE})",
-    "{other}": rf"(?P<other>{_DEVICE})",
-    "{at type}": rf"(?P<at>{_TYPE})",
-    "{other type}": rf"(?P<other>{_TYPE})",
-    "{at word}": r"(?P<at>[\w.]+)",
-    "{other word}": r"(?P<other>[\w.]+)",
-    "{device}": _DEVICE,
-    "{checking}": r"when checking (?:argument|arugment)",
-    "{layer}": r"(?P<layer>weight|bias)",
-}
-# The releases of PyTorch that say so, then the wording, most specific first; in a wording, spaces and line breaks are one space.
-# A wording of one release stands for its neighbours, where nobody looked.
-_MISMATCHES = (
-    (
-        NOW,
-        r"same device, but got {arg} is on {at}, different from other tensors on {other}(?: \({checking} in method {op}\))?",
-    ),
-    (
-        "1.10 to 2.7",
-        r"found at least two devices, {other} and {at}! \({checking} for (?:argument|arugment) {arg} in method {op}\)",
-    ),
-    ("1.7 and newer", r"found at least two devices, {other} and {at}!"),
-    (NOW, r"Input type \({at type}\) and {layer} type \({other type}\) should be the same"),
-    (
-        NOW,
-        r"tensors are not at the same device, found (?P<arg>input) tensor at {at} and \w+ tensor at {other}",
-    ),
-    (NOW, r"indices should be either on {device} or on the same device as the indexed tensor \({at}\)"),
-    (NOW, r"same device type, but got query\.device: {at} key\.device: (?P=at) and value\.device: {other}"),
-    (NOW, r"same device type, but got query\.device: {at} key\.device: {other}"),
-    (
-        NOW,
-        r"same device type, but got {arg} tensor device type {at} and input value tensor device type {other}",
-    ),
-    (NOW, r"(?:to|must) be on the same device,? but (?:got|found) {arg} on {at} and \w+ on {other}"),
-    (NOW, r"same device,? but (?:input )?{arg} is on {at} and [\w ]{1,80}? (?:is|are) on {other}"),
-    (NOW, r"must be on the same device but tensor \d+ is on {at} and tensor \d+ on {other}"),
-    (NOW, r"must all be on the same device\. Input \d+ is on device {at} and input \d+ is on device {other}"),
-    (NOW, r"on the same device, but got devices {at} and {other}!"),
-    (NOW, r"Expected (?P<arg>out) tensor to have device {other}, but got {at} instead"),
-    (NOW, r"Expected tensor to have {other} Device, but got tensor with {at} Device"),
-    (NOW, r"device type {other} does not match device type of (?P<arg>out) parameter \({at}\)"),
-    (NOW, r'storage of a tensor on device "{at}" to a storage on different device "{other}"'),
-    (
-        "0.4 to 1.5",
-        r"Expected object of (?:device type|backend|type) {other word} but (?:got|found) (?:device type|backend|type) {at word} "
-        r"for (?:sequence element \d+ in sequence )?argument #\d+ '{arg}'(?: in call to {op})?",
-    ),
-    (
-        "1.7",
-        r"Tensor for argument #\d+ '{arg}' is on {at word}, but expected (?:it|them) to be on {other word}"
-        r"(?: \(while checking arguments for {op}\))?",
-    ),
-    (
-        NOW,
-        r"Expected tensor for argument #\d+ '\w+' to have the same device as tensor for argument #\d+ '{arg}'; "
-        r"but device {other word} does not equal {at word} \(while checking arguments for {op}\)",
-    ),
-    ("1.2", r"[Ee]xpected type {other type} but got {at type}"),
-    ("1.4 and newer", r"[Ee]xpected device {other} but got (?:device )?{at}"),
-    ("0.4", r"expected '{arg}' to be a {other word} tensor, ?but got a {at word} tensor"),
-    ("1.x", r"input tensors must be on the same device\. Received {at} and {other}"),
-    (NOW, r"on device {other} \(device_ids\[0\]\) but found one of them on device: {at}"),
-    (NOW, r"input\(device='?{at}'?\) and {layer}\(device=\s?'?{other}'?\) must be on the same device"),
-    (NOW, r"Tensor on device {at} is not on the expected device {other}!"),
-    (NOW, r"Unhandled FakeTensor Device Propagation for {op}, found two different devices {other}, {at}"),
-    (NOW, r"Placeholder storage has not been allocated on MPS device"),
-    (NOW, r"Tensors of the same index must be on the same device"),
-    (NOW, r"Expected inputs to be on same device"),
-    (NOW, r"get_device\(\) == \w+\.get_device\(\) to be true, but got false"),
-    (NOW, r"must have same dtype, device, and layout"),
-    ("1.x", r"arguments are located on different GPUs"),
-    (NOW, r"must be on the (?:current|same)(?: GPU)? device"),
-    (NOW, r"too many CPU scalars to non-CPU kernel"),
-    (NOW, r"CPU Scalar support for {arg} argument is not supported when calling {op} on CUDA tensors"),
-    (NOW, r"to (?:be on|have) the same device"),
-)
-_OTHERS = (
-    (
-        "gradient",
-        r"assign a gradient with device type '{at word}' to a tensor with device type '{other word}'",
-    ),
-    (
-        "gradient",
-        r"assign a gradient located on device with index {at word} to a tensor located on device with index {other word}\.",
-    ),
-    ("numpy", r"can't convert (?P<at>[\w:]+) (?:device type )?tensor to numpy"),
-    ("pin", r"cannot pin '{at type}' only (?:dense )?CPU (?:tensors|memory) can be pinned"),
-    ("pin", r"Only dense CPU tensors can be pinned"),
-    ("alias", r"can't alias tensor from device '{at}' to '{other}'"),
-    ("lengths", r"'lengths' argument should be a 1D CPU int64 tensor, but got 1D {at} "),
-    ("sections", r"tensor_split expected {arg} to be on cpu, but it's on {at}"),
-    ("scalars", r"Expected (?P<arg>scalars) to be on CPU, got {at} instead"),
-    (
-        "generator",
-        r"Expected a '?{other}'? (?:device type for )?generator (?:device )?but (?:found|got) '?{at}'?",
-    ),
-    ("meta", r"Cannot copy out of meta tensor; no data"),
-    ("cpu build", r"Torch not compiled with CUDA enabled|without (?:ATen_cuda library|CUDA support)"),
-    ("no driver", r"Found no NVIDIA driver on your system"),
-    ("old driver", r"NVIDIA driver on your system is too old \(found version {arg}\)"),
-    ("old driver", r"driver version is insufficient for CUDA runtime version"),
-    (
-        "no gpu at load",
-        r"deserialize object on (?:a )?{arg} device but torch\.\w+\.is_available\(\) is False",
-    ),
-    (
-        "fewer gpus at load",
-        r"deserialize object on (?P<arg>\w+ device \d+) but torch\.\w+\.device_count\(\) is",
-    ),
-    ("fork", r"Cannot re-initialize \w+ in forked subprocess|CUDA error: initialization error"),
-    ("no kernel image", r"no kernel image is available for execution on the device"),
-    ("no kernel image", r"is not compatible with the current PyTorch installation"),
-    ("ordinal", r"invalid device ordinal|Invalid device id"),
-    ("busy", r"all CUDA-capable devices are busy or unavailable"),
-    ("memory", r"(?P<at>CUDA|MPS|HIP|XPU)[\w ]{0,80} out of memory"),
-    ("no device", r"No (?:CUDA|HIP) GPUs are available|no CUDA-capable device is detected"),
-    ("device string", r"device type at start of device string: '?(?P<arg>[\w:.-]*)"),
-    ("device string", r"Invalid device string: '?(?P<arg>[\w:.-]*)"),
-    ("mps float64", r"Cannot convert a MPS Tensor to float64|MPS framework doesn't support float64"),
-    ("mps fallback", r"The operator '{op}' is not currently supported on the MPS backend and will fall back"),
-    ("mps operator", r"The operator '{op}' is not currently (?:implemented|supported) (?:for|on) the MPS"),
-    ("operator", r"Could not run '{op}' with arguments from the '(?P<at>CUDA|MPS)' backend"),
-    ("no mps", r"PyTorch is not linked with support for mps devices|MPS backend is supported on MacOS"),
-)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    for part, meaning in _PARTS.items():
-        pattern = pattern.replace(part, meaning)
-    return re.compile(pattern)
-
-
-WORDINGS = [
-    (family, _compiled(pattern))
-    for family, pattern in (*((MISMATCH, one) for _, one in _MISMATCHES), *_OTHERS)
-]
-
-
 def read(message: str) -> Reading | None:
     """Return what the message says about devices, or None where it says nothing of the kind."""
     text = " ".join(message.split())
@@ -204,16 +50,42 @@ def read(message: str) -> Reading | None:
 def _reading(family: Family, message: str, found: re.Match[str]) -> Reading:
     groups = found.groupdict()
     operator, argument = groups.get("op"), groups.get("arg")
+    at, other = groups.get("at"), groups.get("other")
     if groups.get("layer"):
         argument, operator = "input", "convolution"
-    return Reading(
-        family,
-        message,
-        argument,
-        device_word(groups.get("at")),
-        device_word(groups.get("other")),
-        plain_operator(operator),
-    )
+    if family == MISMATCH and _are_types(at, other) and device_word(at) == device_word(other):
+        family = DTYPE
+    if family == DTYPE:
+        types = (dtype_word(at), dtype_word(other))
+        device = device_word(at) if _are_types(at) and "Tensor" in (at or "") else None
+        return Reading(family, message, argument, device, device, plain_operator(operator), types)
+    return Reading(family, message, argument, device_word(at), device_word(other), plain_operator(operator))
+
+
+def _are_types(*words: str | None) -> bool:
+    return all(word is not None and _bare(word).endswith(("Tensor", "Type")) for word in words)
+
+
+# The names of dtypes in messages: those of C++, and of the tensor classes of old, as torch calls them now.
+_DTYPE_NAMES = {
+    "half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16", "bf16": "bfloat16", "long": "int64",
+    "int": "int32", "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "complexfloat": "complex64",
+    "complexdouble": "complex128",
+}  # fmt: skip
+
+
+def dtype_word(word: str | None) -> str | None:
+    """Return the dtype that a word of a message means: "torch.cuda.HalfTensor" and "c10::Half" are "float16"."""
+    if word is None:
+        return None
+    bare = _bare(word).rpartition("::")[2].removeprefix("struct ")
+    bare = re.sub(r"^torch\.(?:\w+\.)?|^CUDA|^CPU|(?:Tensor|Type)$", "", bare).lower()
+    return _DTYPE_NAMES.get(bare, bare or None)
+
+
+def _bare(word: str) -> str:
+    """Return a type without what PyTorch 0.3 put around it: "Variable[torch.FloatTensor]"."""
+    return word.strip().removeprefix("Variable[").removesuffix("]")
 
 
 def device_word(word: str | None) -> str | None:

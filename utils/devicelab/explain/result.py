@@ -33,7 +33,8 @@ class Explanation(Shown):
     where. `line`, `file` and `code` are the learner's line that failed, `via` the one that led to it, `met` the tensors that met
     there. `seen` says whether the tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown"
     included; `placement` tells where everything in the frame of an unknown error is. `tell` says how to tell several causes
-    apart, `elsewhere` what to type on other machines, `sure` how sure the answer is, `source` where it was found out.
+    apart, `elsewhere` what to type on other machines, `sure` how sure the answer is, `source` where it was found out,
+    `earlier` what an error before the last one was.
     """
 
     kind: str
@@ -56,10 +57,16 @@ class Explanation(Shown):
     elsewhere: tuple[str, ...] = ()
     sure: str = ""
     source: str = ""
+    earlier: str = ""
 
     @property
     def known(self) -> bool:
         """Whether this is an error about devices that devicelab knows."""
+        return self.helps and self.kind != "dtype"
+
+    @property
+    def helps(self) -> bool:
+        """Whether there is something to say of it: it is about devices, or about dtypes, which are taken for it."""
         return self.kind not in ("unknown", "no error")
 
     @property
@@ -78,6 +85,7 @@ class Explanation(Shown):
             ("met", ", ".join(str(one) for one in self.met)),
             ("why", self.why),
             ("message", self.blames),
+            ("earlier", self.earlier),
             ("tell", "\n".join(self.tell)),
             ("fix", (self.fix or "") + (f"    ({self.fix_at})" if self.fix and self.fix_at else "")),
             ("or on", "\n".join(self.elsewhere)),

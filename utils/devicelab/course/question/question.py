@@ -126,7 +126,7 @@ def _own_error(error: BaseException) -> str:
     called = [note for note in getattr(error, "__notes__", ()) if note.startswith(CALLED)]
     text = "\n".join([text, *called])
     found = explain(error)
-    if not found.known:
+    if not found.helps:
         return text
     parts = [f"  {label}: {_CELL.sub('', words)}" for label, words in found.parts if label in _EXPLAINED]
     return "\n".join([text, "In other words:", f"  {found.what}", *parts])

@@ -1,0 +1,209 @@
+"""One error in every form in which it is shown and pasted: name, message, line and code are found in each."""
+
+import html
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from devicelab.explain import explain
+from devicelab.explain.lines import MOST
+from devicelab.explain.tracebacks import judged, told_in
+
+SHOWN = yaml.safe_load((Path(__file__).parents[1] / "data" / "pasted_forms.yaml").read_text("utf-8"))
+MESSAGE = (
+    "Expected all tensors to be on the same device, but got mat1 is on cpu, different from other tensors on cuda:0 "
+    "(when checking argument in method wrapper_CUDA_addmm)"
+)
+PLAIN = f"""Traceback (most recent call last):
+  File "/home/kim/p/train.py", line 9, in <module>
+    step(x)
+  File "/home/kim/p/train.py", line 2, in step
+    y = model(x)
+        ^^^^^^^^
+  File "/opt/py/lib/python3.11/site-packages/torch/nn/modules/linear.py", line 125, in forward
+    return F.linear(input, self.weight, self.bias)
+RuntimeError: {MESSAGE}
+"""
+SECONDS = 1.0  # for a megabyte
+LINES = PLAIN.splitlines(keepends=True)
+
+
+def prefixed(*prefixes: str) -> str:
+    return "".join(prefix + line for line in LINES for prefix in prefixes)
+
+
+def clocked(form: str) -> str:
+    return "".join(form.format(number, number * number * 7) + line for number, line in enumerate(LINES))
+
+
+BESIDE = (
+    "/home/kim/p/train.py:3: UserWarning: CUDA capability sm_120 is not compatible with the current PyTorch installation.\n"
+    "  warnings.warn(\n"
+)
+IGNORED = """Exception ignored in: <function Loader.__del__ at 0x7f>
+Traceback (most recent call last):
+  File "/opt/py/lib/python3.11/site-packages/torch/utils/data/dataloader.py", line 1477, in __del__
+    self._shutdown_workers()
+AssertionError: can only test a child process
+"""
+TORCHRUN = """W0102 10:00:00.1 140 torch/elastic/api.py:900] Sending process 141 SIGTERM
+Traceback (most recent call last):
+  File "/opt/py/bin/torchrun", line 8, in <module>
+    sys.exit(main())
+torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
+=====
+train.py FAILED
+"""
+OTHER = 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    x\nNameError: x\n\n'
+MADE = {
+    "plain": PLAIN,
+    "rank": prefixed("[rank0]: "),
+    "two ranks at once": prefixed("[rank0]: ", "[rank1]: "),
+    "docker compose": prefixed("trainer-1  | "),
+    "a container beside another": "".join(f"redis-1    | Ready\ntrainer-1  | {line}" for line in LINES),
+    "ray": prefixed("\x1b[36m(train pid=123)\x1b[0m "),
+    "ray on another node": prefixed("(RayTrainWorker pid=123, ip=10.0.0.7) "),
+    "quoted": prefixed("> "),
+    "clock": clocked("2025-01-02T10:00:0{}.{}Z "),
+    "clock of a log": clocked("2025-01-02 10:00:0{},{:03d} ERROR trainer: "),
+    "kubernetes": clocked("2025-01-02T10:00:0{}.{}Z stderr F "),
+    "journal": clocked("Jan 02 10:00:0{} host python[{}]: "),
+    "indented": prefixed("    "),
+    "without indentation": "".join(line.lstrip() for line in LINES),
+    "windows' line ends": PLAIN.replace("\n", "\r\n"),
+    "windows' folders": PLAIN.replace("/home/kim/p/", "D:\\jobs\\").replace("/opt/py/lib", "C:\\py\\Lib"),
+    "json": json.dumps({"level": "error", "exc": PLAIN}),
+    "html": f'<pre><code class="x">{html.escape(PLAIN)}</code></pre>',
+    "german": f"Hallo, ich bekomme diesen Fehler:\n\n{PLAIN}\nWas mache ich falsch? Vielen Dank!\n",
+    "chinese": f"大家好，我的代码报错了：\n```\n{PLAIN}```\n请问怎么解决？\n",
+    "arabic": f"\u202bمرحبا، عندي خطأ:\n{PLAIN}\u202bكيف أحله؟\n",
+    "warnings around it": f"{BESIDE}{PLAIN}/opt/x.py:1: FutureWarning: CUDA out of memory soon\n",
+    "an ignored error after it": PLAIN + IGNORED,
+    "torchrun's report after it": prefixed("[rank0]: ") + TORCHRUN,
+    "another traceback before it": OTHER + PLAIN,
+    "a long log before it": "epoch 1: loss 0.1 in 3 s\n" * 20_000 + PLAIN,
+    "a long log after it": PLAIN + "epoch 1: loss 0.1 in 3 s\n" * 20_000,
+}  # fmt: skip
+FORMS = MADE | SHOWN
+RUNNING_ON = ("json", "arabic", "a long log after it")  # nothing shows where the message ends
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_the_error_its_message_and_its_line_are_found(name):
+    found = judged(told_in(FORMS[name]))
+    said = " ".join(found.message.split())
+    if name == "compiled":
+        assert found.name.endswith("TorchRuntimeError") and "found two different devices" in said
+    else:
+        assert found.name.endswith("RuntimeError")
+        assert said == MESSAGE or (name in RUNNING_ON and said.startswith(MESSAGE))
+    assert found.own.file in ("train.py", "cell [5]") and found.own.code.startswith(
+        ("y = model(x)", "raise RuntimeError")
+    )
+    assert found.own.line == {"y": 2, "r": 6}[found.own.code[0]] or "cell" in found.own.file
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_it_is_explained_as_what_it_is(name):
+    found = explain(FORMS[name])
+    assert found.kind == "mismatch" and found.line
+    if found.code == "y = model(x)" and name != "compiled":
+        assert (found.culprit, found.fix) == ("x", 'x = x.to("cuda")')
+    assert "/home/kim" not in str(found)
+
+
+CHAINED = f"""{PLAIN}
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/home/kim/p/main.py", line 7, in <module>
+    log(errors["step"])
+KeyError: 'step'
+"""
+
+
+def test_the_last_of_two_chained_errors_is_judged_and_the_earlier_one_named_as_earlier():
+    first, last = told_in(CHAINED)
+    assert (first.name, last.name, last.link) == ("RuntimeError", "KeyError", "context")
+    found = explain(CHAINED)
+    assert (found.kind, found.fix, found.line, found.file) == ("unknown", None, 7, "main.py")
+    assert found.what == "This KeyError is not an error about devices."
+    assert found.earlier == (
+        "the RuntimeError before it at line 2 of train.py was: x, the input of the layer, is on cpu, but cuda:0 is needed here."
+    )
+
+
+def test_what_an_error_was_raised_from_on_purpose_is_judged():
+    text = CHAINED.replace(
+        "During handling of the above exception, another exception occurred",
+        "The above exception was the direct cause of the following exception",
+    )
+    found = explain(text)
+    assert (found.kind, found.line, found.culprit) == ("mismatch", 2, "x")
+    assert found.earlier == "the KeyError that ended it was raised from this"
+
+
+def test_all_lines_of_a_message_are_kept_and_the_log_below_is_not():
+    text = PLAIN.replace(
+        MESSAGE,
+        "CUDA error: unknown words\nCompile with `TORCH_USE_CUDA_DSA`.\n  indented\n\nWhat now?\n2025-01-02 10:00:00 INFO done",
+    )
+    assert (
+        told_in(text)[0].message == "CUDA error: unknown words\nCompile with `TORCH_USE_CUDA_DSA`.\nindented"
+    )
+
+
+def test_torchs_printed_source_is_no_message():
+    text = PLAIN.replace(
+        "return F.linear(input, self.weight, self.bias)",
+        'if str(e) == "Cannot copy out of meta tensor; no data!":',
+    )
+    assert explain(text.replace(f"RuntimeError: {MESSAGE}", "KeyError: 'lr'")).kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "the text is empty"),
+        ("   \n\t\n", "the text is empty"),
+        ("\x00\x01\x02\xff" * 1000, "This is no text"),
+        ("\ufffd" * 1000, "This is no text"),
+        ("hello there", "neither a traceback nor"),
+        ("<script>alert(1)</script>" * 100, "neither a traceback nor"),
+        (PLAIN.rpartition("RuntimeError")[0], "the traceback breaks off"),
+    ],
+)
+def test_what_holds_no_error_is_answered_with_a_sentence(text, words):
+    found = explain(text)
+    assert not found.known and found.fix is None and words in str(found)
+    assert "<script" not in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "x",
+        "\x1b[31m",
+        "<a ",
+        "[a](http:",
+        "│ a │\n",
+        "Traceback (most recent call last):\n",
+        "  + ",
+        "\n",
+        "> ",
+    ],
+)
+def test_a_megabyte_takes_less_than_a_second_and_ten_are_cut(unit):
+    for size in (1_000_000, 10 * MOST // 2):
+        text = (unit * (size // len(unit) + 1))[:size]
+        began = time.process_time()
+        explain(f"{text}\n{PLAIN}")
+        assert time.process_time() - began < SECONDS * (1 if size == 1_000_000 else 3)
+
+
+def test_a_traceback_before_ten_megabytes_of_log_is_found():
+    found = explain(PLAIN + "epoch 1: loss 0.1 in 3 s\n" * 400_000)
+    assert (found.kind, found.line) == ("mismatch", 2)

@@ -22,7 +22,7 @@ class Waits(devices.Observer):
     def __init__(self):
         self.count, self.copies = 0, []
 
-    def copied(self, source, target, nbytes, pinned, waits, seconds):
+    def copied(self, source, target, nbytes, pinned, waits, seconds, buffer=None, end=()):
         self.copies.append((source.type, target.type, nbytes, pinned, waits))
 
     def waited(self, seconds, why):
@@ -32,6 +32,9 @@ class Waits(devices.Observer):
         pass
 
     ended = began
+
+    def touched(self, tensor, how):
+        pass
 
 
 def watched(call) -> Waits:

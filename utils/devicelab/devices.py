@@ -88,8 +88,16 @@ class Observer(Protocol):
         pinned: bool,
         waits: bool,
         seconds: float,
+        buffer: Any = None,
+        end: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> None:
-        """Hear of a copy: whether the host waits for its end, and the seconds that the link needs."""
+        """Hear of a copy: whether the host waits for its end, and the seconds that the link needs.
+
+        `buffer` is the host's tensor, where there is one; `end` the moment on the low, the high and the guessed clock.
+        """
+
+    def touched(self, tensor: Any, how: str) -> None:
+        """Hear that the values of a tensor of the host were asked for past all operators: by "numpy", "tolist" or "print"."""
 
     def waited(self, seconds: float, why: str) -> None:
         """Hear that the host waited for the card; `why` is "copy" or empty."""

@@ -76,10 +76,11 @@ class Meter(Clock):
         nbytes: int,
         pinned: bool = False,
         non_blocking: bool = False,
+        buffer: Any = None,
     ) -> None:
         """Copy between host and card, and count it."""
         self.copied += nbytes
-        super().copy(source, target, nbytes, pinned, non_blocking)
+        super().copy(source, target, nbytes, pinned, non_blocking, buffer)
 
     def _worked(self, index: int, kind: str, seconds: float) -> None:
         """Book a copy before the host waits for its end."""

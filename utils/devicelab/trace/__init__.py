@@ -14,10 +14,10 @@ from devicelab import devices
 from devicelab.errors import InputError
 from devicelab.source import Line
 
-from .result import Copy, Event, Operator, Phase, Synchronization
+from .result import Copy, Event, Hazard, Operator, Phase, Synchronization
 from .shown import Trace
 
-__all__ = ["Copy", "Event", "Line", "Operator", "Phase", "Synchronization", "Trace", "trace"]
+__all__ = ["Copy", "Event", "Hazard", "Line", "Operator", "Phase", "Synchronization", "Trace", "trace"]
 
 
 class trace:  # lower case: it reads as a function

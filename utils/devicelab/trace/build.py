@@ -8,7 +8,7 @@ from devicelab import compiled
 from devicelab.source import Line
 
 from .recorder import Recorder
-from .result import Copy, Event, Operator, Synchronization
+from .result import Copy, Event, Hazard, Operator, Synchronization
 
 
 class Watch(Recorder):
@@ -29,6 +29,7 @@ class Watch(Recorder):
             "card": shown.type,
             "name": " and ".join(dict.fromkeys(one.name for one in self.simulated or [shown])),
             "notes": _notes(self),
+            "hazards": _hazards(self, lines),
             "faults": tuple((message, lines[place]) for message, place in self.faults),
         }
 
@@ -78,6 +79,15 @@ def _waits(recorder: Recorder, lines: Lines) -> tuple[Synchronization, ...]:
         Synchronization(kind, phase, line, count, seconds, steps)
         for (kind, phase, line), (count, _, seconds, steps, *_) in sums.items()
     )
+
+
+def _hazards(recorder: Recorder, lines: Lines) -> tuple[Hazard, ...]:
+    sums: dict[tuple[Any, ...], int] = {}
+    for (*used, place, launched, source, target, receives, nbytes), count in recorder.flights.met.items():
+        key = (*used, lines[place], lines[launched], source, target, receives, nbytes)
+        sums[key] = sums.get(key, 0) + count
+    names = ("kind", "by", "line", "copied", "source", "target", "receives", "nbytes")
+    return tuple(Hazard(**dict(zip(names, key, strict=True)), count=count) for key, count in sums.items())
 
 
 Joined = tuple[int, int, float, int, int, int]  # count, bytes, seconds, steps, least and most bytes

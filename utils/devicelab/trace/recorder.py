@@ -12,6 +12,7 @@ from torch.optim import optimizer as torch_optimizer
 
 from devicelab import compiled, devices
 
+from .hazards import Flights
 from .lines import Places, caller_name
 from .steps import Steps
 
@@ -83,6 +84,7 @@ class Recorder(devices.Listener):
         self.copies: dict[tuple, list[float]] = {}
         self.waits: dict[tuple, list[float]] = {}
         self.events: list[tuple[Any, ...]] = []
+        self.flights = Flights(lambda: (*self.present.bounds(), self._now()), self.places)
         self._room = MOST_EVENTS
         self.steps = Steps()
         self.backwards = 0
@@ -150,6 +152,8 @@ class Recorder(devices.Listener):
         plan = self.functions.get(id(func)) or self._plan(func)
         self._running = func
         worked = self._worked() if self._accelerated else 0.0
+        if self.flights:
+            self.flights.look(func, args, kwargs)
         begin = self._now()
         try:
             out = run(func, types, args, kwargs)
@@ -268,13 +272,24 @@ class Recorder(devices.Listener):
         pinned: bool,
         waits: bool,
         seconds: float,
+        buffer: Any = None,
+        end: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> None:
         """Add a copy between two devices: bytes, and the seconds that the link needs."""
         if threading.get_ident() == self._thread and _schema_name(self._running) not in _FETCHES:
             self._running = None
-        key = (source, target, pinned, waits, self._phase(), self.places.here())
+        place = self.places.here()
+        if buffer is not None and pinned and not waits and buffer.is_pinned():
+            route = str(source), str(target)
+            self.flights.launch(buffer, target.type == "cpu", end, route, nbytes, place)
+        key = (source, target, pinned, waits, self._phase(), place)
         self._add(self.copies, key, nbytes, seconds)
         self._event(COPY, target, COPY, self._now(), seconds)
+
+    def touched(self, tensor: Any, how: str) -> None:
+        """Look whether the values of a tensor of the host are asked for too early."""
+        if self.flights and threading.get_ident() == self._thread:
+            self.flights.meet(tensor, how)
 
     def waited(self, seconds: float, why: str) -> None:
         """Add a moment at which the host waited for the card; without a reason, the operator or function tells it."""

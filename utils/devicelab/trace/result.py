@@ -70,6 +70,30 @@ class Synchronization:
 
 
 @dataclass(frozen=True)
+class Hazard:
+    """A buffer of the host that was used from one line while a copy from another may still have been on its way.
+
+    `kind` is "written" or "read", `by` the operator or method that did it, `line` where; `copied` is the line that launched the
+    copy, `receives` whether the buffer is its target. Nothing ordered the two: on a card the values depend on who comes first.
+    """
+
+    kind: str
+    by: str
+    line: Line | None
+    copied: Line | None
+    source: str
+    target: str
+    receives: bool
+    nbytes: int
+    count: int
+
+    @property
+    def direction(self) -> str:
+        """From where to where: "cpu -> cuda:0"."""
+        return f"{self.source} -> {self.target}"
+
+
+@dataclass(frozen=True)
 class Event:
     """One operator, copy or wait for the timeline; seconds from the start of the trace."""
 
@@ -97,7 +121,8 @@ class Observed:
     `name` is the present device's, `card` its type ("cpu" where there is no accelerator). `steps` counts optimizer
     steps; optimizers that take turns, as in a GAN, count by their rounds. `seconds` is the length of the block on the
     host's clock. `notes` say what could not be seen. `faults` are errors that operators raised, with their lines,
-    whether they were caught or not.
+    whether they were caught or not. `hazards` are uses of the host's buffers that no wait orders behind a copy: only a
+    simulated card tells of them.
     """
 
     operators: tuple[Operator, ...]
@@ -111,6 +136,7 @@ class Observed:
     name: str
     notes: tuple[str, ...] = ()
     faults: tuple[tuple[str, Line | None], ...] = ()
+    hazards: tuple[Hazard, ...] = ()
 
     def __getattr__(self, name: str) -> object:
         if name in Observed.__dataclass_fields__:

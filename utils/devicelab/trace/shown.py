@@ -37,7 +37,7 @@ class Trace(Shown, Observed):
     def to_dict(self) -> dict[str, object]:
         """Return plain data for JSON; every time in seconds, sizes in bytes."""
         data = {name: getattr(self, name) for name in ("steps", "seconds", "origin", "card", "name", "notes")}
-        for name in ("operators", "copies", "synchronizations"):
+        for name in ("operators", "copies", "synchronizations", "hazards"):
             data[name] = [asdict(item) for item in getattr(self, name)]
         data["phases"] = {name: list(phase.devices) for name, phase in self.phases.items()}
         data["faults"] = [{"message": message, "line": str(line or "")} for message, line in self.faults]

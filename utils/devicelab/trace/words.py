@@ -7,7 +7,7 @@ from devicelab import units
 from devicelab.picture import Table
 from devicelab.source import Line
 
-from .result import Copy, Observed, Operator, Synchronization
+from .result import Copy, Hazard, Observed, Operator, Synchronization
 
 MOST_LINES = 8
 _KINDS = {
@@ -17,6 +17,8 @@ _KINDS = {
     "aten::index": "indexing by a mask",
     "aten::_unique2": "unique",
 }
+
+_READERS = {"aten::_local_scalar_dense": "item"}
 
 
 def listed(words: Iterable[str]) -> str:
@@ -86,10 +88,10 @@ def _shares(trace: Observed) -> str:
 
 def summary(trace: Observed, rest: str = "t.text()") -> list[str]:
     """Return the sentence and at most eight lines; `rest` says where what does not fit can be seen."""
-    copies, waits = _copy_lines(trace), _wait_lines(trace)
-    lines = [*_operator_lines(trace), *copies[:3], *waits[:3]]
+    copies, waits, hazards = _copy_lines(trace), _wait_lines(trace), _hazard_lines(trace)
+    lines = [*_operator_lines(trace), *hazards[:2], *copies[:3], *waits[:3]][: MOST_LINES - 1]
     lines += trace.notes[: MOST_LINES - 1 - len(lines)]
-    left = 1 + len(copies) + len(waits) + len(trace.notes) - len(lines)
+    left = 1 + len(hazards) + len(copies) + len(waits) + len(trace.notes) - len(lines)
     if left > 0 and len(lines) > 1:
         lines.append(f"... and {plural(left, 'line')} more in {rest}")
     return [f"{verdict(trace)} {label(trace)}", *(f"  {line}" for line in lines)]
@@ -170,6 +172,22 @@ def _wait_lines(trace: Observed) -> list[str]:
     return lines
 
 
+def _hazard_lines(trace: Observed) -> list[str]:
+    """Say which buffers of the host were used while a copy may have been on its way, with both lines."""
+    return [_hazard(one) for one in sorted(trace.hazards, key=lambda one: -one.count)]
+
+
+def _hazard(one: Hazard) -> str:
+    way = f"the copy {one.direction} {'into' if one.receives else 'from'} it"
+    launched = f" (launched at {one.copied})" if one.copied else ""
+    used = f"{one.kind} by {_READERS.get(one.by, short(one.by))}, {_times(one.count)}{at(one.line)}"
+    return f"hazard: a host buffer is {used}, while {way} may still be on its way{launched}; nothing orders the two"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def kind(wait: Synchronization) -> str:
     """Return what made the host wait, in words."""
     return _KINDS.get(wait.kind, short(wait.kind))
@@ -192,7 +210,13 @@ def _row(operator: Operator, total: float) -> tuple[str, ...]:
 
 def text(trace: Observed) -> str:
     """Return everything as text."""
-    parts = [f"{table(trace)}\n", *_copy_lines(trace), *_wait_lines(trace), *trace.notes]
+    parts = [
+        f"{table(trace)}\n",
+        *_hazard_lines(trace),
+        *_copy_lines(trace),
+        *_wait_lines(trace),
+        *trace.notes,
+    ]
     ran = sum(operator.count for operator in trace.operators)
     if ran > len(trace.events):
         parts.append(

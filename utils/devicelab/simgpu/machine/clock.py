@@ -132,11 +132,13 @@ class Clock:
         nbytes: int,
         pinned: bool = False,
         non_blocking: bool = False,
+        buffer: Any = None,
     ) -> None:
         """Copy `nbytes` between host and card or card and card; `pinned` speaks of the host's memory.
 
-        The host runs ahead of a copy that does not block, from or into pinned memory, and of one to the card that the
-        driver keeps a copy of until then. Of these PyTorch asks the driver alone, so that debug mode never hears of them.
+        `buffer` is the host's tensor, for those who watch. The host runs ahead of a copy that does not block, from or into
+        pinned memory, and of one to the card that the driver keeps a copy of until then. Of these PyTorch asks the driver
+        alone, so that debug mode never hears of them.
         """
         between_cards = source.type == target.type
         index = (source if source.type == "cuda" else target).index or 0
@@ -148,7 +150,9 @@ class Clock:
         staged = target.type == "cuda" and nbytes <= STAGED
         waits = not (between_cards or (non_blocking and (pinned or staged)))
         for observer in devices.observers:
-            observer.copied(source, target, nbytes, pinned, waits, work[1])
+            queue = self._current[index]
+            end = (queue.low, queue.high, queue.tail)
+            observer.copied(source, target, nbytes, pinned, waits, work[1], buffer, end)
         if between_cards:
             self.hold(
                 target.index or 0, self._stream[target.index or 0], self.mark(index, self._stream[index])
@@ -223,7 +227,15 @@ class Clock:
     def idle(self, index: int, stream: int) -> bool:
         """Return whether a stream has nothing left to do at the present host time."""
         self.notice(index)
-        return self._queue(index, stream).tail <= self.time
+        queue = self._queue(index, stream)
+        return self.has_reached(costs.Span(queue.low, queue.tail, queue.high))
+
+    def has_reached(self, moment: costs.Span) -> bool:
+        """Return whether a moment has passed; a host that heard so knows it on all three clocks."""
+        if moment.seconds > self.time:
+            return False
+        self.until(*moment)
+        return True
 
     def mark(self, index: int, stream: int) -> costs.Span:
         """Return the time at which a stream will have done what is queued in it now: an event."""

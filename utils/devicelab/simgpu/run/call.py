@@ -61,17 +61,22 @@ class Calls(TorchDispatchMode):
         source: SimCard | None,
         target: SimCard | None,
         non_blocking: bool,
+        host: Tensor | None = None,
         pinned: bool = False,
     ) -> None:
-        """Tell the clock of a copy between two devices; `pinned` speaks of the host's memory. Without bytes there is no copy."""
+        """Tell the clock of a copy between two devices. Without bytes there is no copy.
+
+        `host` is the tensor of the host; of a copy that the program cannot see, `pinned` says whether it is one of pinned memory.
+        """
         nbytes = sum(part.nbytes for part in parts(tensor))
         if nbytes:
             self.clock.copy(
                 source.device if source else CPU,
                 target.device if target else CPU,
                 nbytes,
-                pinned,
+                pinned or (host is not None and is_pinned(host)),
                 bool(non_blocking),
+                host,
             )
         else:
             self.clock.spend(costs.DISPATCH)
@@ -122,3 +127,25 @@ def return_gradient(tensor: Tensor) -> None:
 def to_host(gradient: Tensor) -> Tensor:
     """Return a gradient on the CPU."""
     return gradient if card_of(gradient) is None else move(gradient, CPU)
+
+
+def is_pinned(tensor: Tensor) -> bool:
+    """Say whether the card can copy from or into this memory of the host by itself: it is pinned, and has no gaps.
+
+    Of what has gaps, CUDA's copy makes a dense tensor first, in ordinary memory (cuda/Copy.cu, copy_requires_temporaries).
+    """
+    if tensor.layout is not torch.strided or not getattr(
+        tensor.untyped_storage(), "_simulated_pinned", False
+    ):
+        return False
+    return is_dense(tensor)
+
+
+def is_dense(tensor: Tensor) -> bool:
+    """Say whether the values lie side by side, in whatever order."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True

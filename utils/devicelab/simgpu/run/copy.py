@@ -39,30 +39,8 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         put(out, target)
     elif non_blocking and out.layout is torch.strided:
         out.untyped_storage()._simulated_pinned = True  # what CUDA copies into without waiting
-    mode.copied(args[0], source, target, non_blocking, pinned=is_pinned(args[0] if source is None else out))
+    mode.copied(args[0], source, target, non_blocking, args[0] if source is None else out)
     return out
-
-
-def is_pinned(tensor: Tensor) -> bool:
-    """Say whether the card can copy from or into this memory of the host by itself: it is pinned, and has no gaps.
-
-    Of what has gaps, CUDA's copy makes a dense tensor first, in ordinary memory (cuda/Copy.cu, copy_requires_temporaries).
-    """
-    if tensor.layout is not torch.strided or not getattr(
-        tensor.untyped_storage(), "_simulated_pinned", False
-    ):
-        return False
-    return is_dense(tensor)
-
-
-def is_dense(tensor: Tensor) -> bool:
-    """Say whether the values lie side by side, in whatever order."""
-    expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 def inherit(tensor: Tensor) -> Adoptable | None:
@@ -81,9 +59,7 @@ def copy_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     non_blocking = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
     out = func(args[0], args[1])
     if target is not source:
-        mode.copied(
-            args[1], source, target, non_blocking, pinned=is_pinned(args[1] if source is None else args[0])
-        )
+        mode.copied(args[1], source, target, non_blocking, args[1] if source is None else args[0])
     else:
         mode.finish(func, args, out, target)
     return out

@@ -19,6 +19,7 @@ from devicelab.simgpu.machine.texts import ORDINAL
 from devicelab.simgpu.marks.marks import CPU, card_of
 
 from .cudart import Runtime
+from .tensor import touched
 
 CUDA = 1  # the number of the CUDA device type in C++
 ARCHITECTURES = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90 sm_100 sm_120"  # what PyTorch's CUDA builds hold, taken together
@@ -261,7 +262,9 @@ def _printing(machine: Machine, original: Any) -> Any:
 
     def _str(self: torch.Tensor, *, tensor_contents: str | None = None) -> str:
         card = card_of(self)
-        if card is not None:
+        if card is None:
+            touched(self, "print")
+        else:
             machine.clock.copy(card.device, CPU, min(self.numel(), MOST_PRINTED) * self.itemsize)
         return original(self, tensor_contents=tensor_contents)
 

@@ -153,7 +153,7 @@ class Event(torch.Event):
         if self._time is None:
             return True
         clock().notice(self._index)  # type: ignore[arg-type]
-        return self._time.seconds <= clock().now()
+        return clock().has_reached(self._time)
 
     def synchronize(self) -> None:
         """Let the host wait for the marker."""

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from devicelab import devices
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.marks.marks import Tensor, card_of, device_of
@@ -30,10 +31,17 @@ def get_device(tensor: Tensor) -> int:
     return Base.get_device(tensor) if card is None else card.index  # type: ignore[attr-defined]
 
 
+def touched(tensor: Tensor, how: str) -> None:
+    """Tell those who watch that the values of a tensor of the host are asked for."""
+    for observer in devices.observers:
+        observer.touched(tensor, how)
+
+
 def numpy(tensor: Tensor, *, force: bool = False) -> Any:
     """Do as Tensor.numpy: refuse a tensor of a card, or copy it first if forced."""
     card = card_of(tensor)
     if card is None:
+        touched(tensor, "numpy")
         return Base.numpy(tensor, force=force)  # type: ignore[attr-defined]
     if force:
         return Base.numpy(move.cpu(tensor.detach()), force=True)  # type: ignore[attr-defined]
@@ -46,6 +54,8 @@ def tolist(tensor: Tensor) -> Any:
     """Do as Tensor.tolist, which copies to the host first."""
     if card_of(tensor) is not None:
         tensor = move.cpu(tensor.detach())
+    else:
+        touched(tensor, "tolist")
     return Base.tolist(tensor)  # type: ignore[attr-defined]
 
 

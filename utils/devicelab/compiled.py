@@ -120,13 +120,11 @@ def _as_written(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return what torch._dynamo asks at each call of a compiled function; the answer None lets it run as it is."""
 
     def callback_from_stance(callback: Any) -> Any:
-        if callback is None and not _holds:
-            return original(callback)
         holding = _holding()
-        answer = original(callback)
         if holding is None:
-            return answer
-        if callable(callback) and answer is not None:  # None: the program itself asked for it
+            return original(callback)
+        # A callback compiles; the answer None says that the program itself asked for what is not compiled.
+        if callable(callback) and original(callback) is not None:
             frame = _calling(sys._getframe(1))
             if frame is not None:
                 _calls[get_ident()] += 1

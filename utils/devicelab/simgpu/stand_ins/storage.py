@@ -4,6 +4,7 @@ All of these ask a storage where it lies, copy it to the host to write it, and m
 those few questions are answered, PyTorch's own Python code does the rest, error messages included.
 """
 
+import threading
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.marks import marks
 
+HANDLE = 8  # parts of what _share_cuda_ returns: torch/csrc/StorageSharing.cpp
 _Storage = torch.UntypedStorage
 _BASE = torch._C.StorageBase
 _real_device = _BASE.device.__get__  # type: ignore[attr-defined]
@@ -73,8 +75,25 @@ def _is_shared(storage: _Storage) -> bool:
     return _card(storage) is not None or _BASE.is_shared(storage)  # type: ignore[attr-defined]
 
 
-def _share_cuda(storage: _Storage, *args: Any, **kwargs: Any) -> None:
-    """Stand for the handle that another process would open."""
+def _share_cuda(storage: _Storage, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+    """Stand for the handle that another process would open, which is refused.
+
+    A queue pickles on a thread of its own, where an error would be lost and the reader wait for ever: there the reader gets it.
+    """
+    if threading.current_thread().name.startswith("QueueFeederThread"):
+        return (Refused(),) * HANDLE
+    return refuse_sharing()
+
+
+class Refused:
+    """What raises where it is read."""
+
+    def __reduce__(self) -> Any:
+        return refuse_sharing, ()
+
+
+def refuse_sharing() -> Any:
+    """Refuse what would need memory that two processes see on one card."""
     raise SimulationError(
         "The simulated GPU cannot share a CUDA tensor with another process. Send tensor.cpu(), and move it to the"
         " GPU on the other side."

@@ -4,12 +4,12 @@ import ast
 import re
 from pathlib import Path
 
-OTHERS = ("xpu", "npu")
+OTHERS = ("xpu", "npu", "privateuse1")
 NAMES = re.compile(rf"\b(is_)?({'|'.join(OTHERS)})\b")
 # Modules that only the other backend has.
 IMPORTS = re.compile(r"^\s*(import torch_npu(\.testing)?|from torch_npu[\w.]* import .*)\n", re.MULTILINE)
 # The other backends' halves of names in torch.testing; the tests' own (`dtypesIfXPU`) do nothing on CUDA.
-ONLY = {"onlyPRIVATEUSE1": "onlyCUDA", "dtypesIfPRIVATEUSE1": "dtypesIfCUDA", "onlyXPU": "onlyCUDA"}
+ONLY = {"onlyPRIVATEUSE1": "onlyCUDA", "dtypesIfPRIVATEUSE1": "dtypesIfCUDA", "onlyXPU": "onlyCUDA", "TEST_PRIVATEUSE1": "TEST_CUDA"}
 WITH_DATA = {".expect"}
 
 
@@ -32,7 +32,7 @@ def copy(folder: Path, into: Path) -> list[Path]:
 
 def cuda_again(text: str) -> str:
     """Return a test file's text with the other backends' names replaced, and nothing else changed."""
-    if not any(other in text.lower() for other in (*OTHERS, "privateuse1")):
+    if not any(other in text.lower() for other in OTHERS):
         return text
     text = IMPORTS.sub("", without_doubles(text))
     for old, new in ONLY.items():

@@ -12,7 +12,7 @@ from devicelab import simulate_gpu
 from devicelab.simgpu.rules import nondeterministic
 from devicelab.versions import release
 
-ASKS_CUBLAS = release(torch.__version__) < (
+UP_TO_2_9 = release(torch.__version__) < (
     2,
     10,
 )  # as its docstring says; the table beside the rule names the change
@@ -42,6 +42,14 @@ def resized(mode, *shape):
 def reduced(how):
     index, ones = torch.zeros(3, **ONES), torch.ones(3, **CUDA)
     return torch.rand(3, **CUDA).scatter_reduce(0, index, ones, how)
+
+
+def smooth(mode):
+    backward(lambda x: F.interpolate(x, scale_factor=0.5, mode=mode, antialias=True), 1, 2, 4, 4)
+
+
+def scattered(value, **options):
+    return torch.rand(3, **CUDA).scatter_(0, torch.zeros(3, **ONES), value, **options)
 
 
 def put(accumulate):
@@ -75,7 +83,6 @@ REFUSED = {
         lambda x: torch.ops.aten.upsample_trilinear3d(x, [8, 8, 8], False), 1, 2, 4, 4, 4
     ),
     "reflection_pad1d_backward_out_cuda": lambda: backward(nn.ReflectionPad1d(1), 1, 2, 4),
-    "reflection_pad2d_backward_cuda": lambda: backward(nn.ReflectionPad2d(1), 1, 2, 4, 4),
     "reflection_pad3d_backward_out_cuda": lambda: backward(nn.ReflectionPad3d(1), 1, 2, 4, 4, 4),
     "nll_loss2d_forward_out_cuda_template": lambda: F.nll_loss(
         torch.rand(1, 3, 2, 2, **CUDA), torch.zeros(1, 2, 2, **ONES)
@@ -92,7 +99,26 @@ REFUSED = {
     "grid_sampler_3d_backward_cuda": lambda: backward(
         lambda x: F.grid_sample(x, torch.zeros(1, 2, 2, 2, 3, **CUDA), align_corners=False), 1, 1, 3, 3, 3
     ),
-    "cumsum_cuda_kernel": lambda: torch.rand(3, **CUDA).cumsum(0),
+    "index_reduce_cuda": lambda: torch.rand(3, **CUDA).index_reduce(
+        0, torch.zeros(3, **ONES), torch.ones(3, **CUDA), "prod"
+    ),
+    # The layers themselves take deterministic ways where determinism is asked for before their forward pass.
+    "max_pool3d_with_indices_backward_cuda": lambda: backward(
+        lambda x: torch.ops.aten.max_pool3d_with_indices(x, [2, 2, 2])[0], 1, 2, 4, 4, 4
+    ),
+    "replication_pad1d_backward_cuda": lambda: backward(
+        lambda x: torch.ops.aten.replication_pad1d(x, [1, 1]), 1, 2, 4
+    ),
+    "replication_pad2d_backward_cuda": lambda: backward(
+        lambda x: torch.ops.aten.replication_pad2d(x, [1] * 4), 1, 2, 4, 4
+    ),
+    "replication_pad3d_backward_cuda": lambda: backward(
+        lambda x: torch.ops.aten.replication_pad3d(x, [1] * 6), 1, 2, 4, 4, 4
+    ),
+    "upsample_bilinear2d_aa_backward_out_cuda": lambda: smooth("bilinear"),
+    "upsample_bicubic2d_aa_backward_out_cuda": lambda: smooth("bicubic"),
+    "scatter_reduce_cuda_kernel": lambda: scattered(torch.ones(3, **CUDA), reduce="add"),
+    **({"kthvalue CUDA": lambda: torch.rand(3, **CUDA).kthvalue(1)} if UP_TO_2_9 else {}),
     "scatter_reduce_cuda_prod_": lambda: reduced("prod"),
 }
 AGAIN = {  # other operators of the same kernels
@@ -102,6 +128,14 @@ AGAIN = {  # other operators of the same kernels
         lambda: torch.rand(3, **CUDA).scatter_reduce_(
             0, torch.zeros(3, **ONES), torch.ones(3, **CUDA), "prod"
         ),
+    ),
+    "index_reduce_": (
+        "index_reduce_cuda",
+        lambda: torch.rand(3, **CUDA).index_reduce_(0, torch.zeros(3, **ONES), torch.ones(3, **CUDA), "amax"),
+    ),
+    "scatter": (
+        "scatter_reduce_cuda_kernel",
+        lambda: torch.rand(3, **CUDA).scatter(0, torch.zeros(3, **ONES), torch.ones(3, **CUDA), reduce="add"),
     ),
     "put_ without accumulate": ("put_", lambda: put(False)),
 }
@@ -127,7 +161,15 @@ TAKEN = {
         torch.rand(2, 2, **CUDA)
     ),
     "a product on the CPU": lambda: torch.rand(2, 2) @ torch.rand(2, 2),
-    "on the CPU": lambda: torch.rand(3).cumsum(0),
+    "a running sum": lambda: torch.rand(3, **CUDA).cumsum(0),
+    "reflections in two dimensions": lambda: backward(nn.ReflectionPad2d(1), 1, 2, 4, 4),
+    "replication by its layer": lambda: backward(nn.ReplicationPad2d(1), 1, 2, 4, 4),
+    "scatter without a reduction": lambda: scattered(torch.ones(3, **CUDA)),
+    "scatter of a number": lambda: scattered(1.0, reduce="add"),
+    "a loss in two dimensions that is not reduced": lambda: F.nll_loss(
+        torch.rand(1, 3, 2, 2, **CUDA), torch.zeros(1, 2, 2, **ONES), reduction="none"
+    ),
+    "on the CPU": lambda: torch.rand(3).histc(),
 }
 
 
@@ -155,7 +197,7 @@ def test_the_same_kernel_by_another_operator_is_refused(deterministic, name):
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_a_product_asks_for_the_switch_of_cublas_up_to_2_9(deterministic, monkeypatch, name):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    if not ASKS_CUBLAS:
+    if not UP_TO_2_9:
         PRODUCTS[name]()
         return
     with pytest.raises(RuntimeError, match=r"because it uses CuBLAS .* CUBLAS_WORKSPACE_CONFIG=:4096:8 or"):
@@ -165,7 +207,7 @@ def test_a_product_asks_for_the_switch_of_cublas_up_to_2_9(deterministic, monkey
         PRODUCTS[name]()
 
 
-@pytest.mark.skipif(not ASKS_CUBLAS, reason="from PyTorch 2.10 on nobody asks")
+@pytest.mark.skipif(not UP_TO_2_9, reason="from PyTorch 2.10 on nobody asks")
 @pytest.mark.parametrize(("value", "taken"), [(":4096:8", True), (":16:8", True), ("garbage", False)])
 def test_cublas_reads_its_switch_at_the_first_product(deterministic, monkeypatch, value, taken):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", value)

@@ -9,7 +9,12 @@ NAMES = re.compile(rf"\b(is_)?({'|'.join(OTHERS)})\b")
 # Modules that only the other backend has.
 IMPORTS = re.compile(r"^\s*(import torch_npu(\.testing)?|from torch_npu[\w.]* import .*)\n", re.MULTILINE)
 # The other backends' halves of names in torch.testing; the tests' own (`dtypesIfXPU`) do nothing on CUDA.
-ONLY = {"onlyPRIVATEUSE1": "onlyCUDA", "dtypesIfPRIVATEUSE1": "dtypesIfCUDA", "onlyXPU": "onlyCUDA", "TEST_PRIVATEUSE1": "TEST_CUDA"}
+ONLY = {
+    "onlyPRIVATEUSE1": "onlyCUDA",
+    "dtypesIfPRIVATEUSE1": "dtypesIfCUDA",
+    "onlyXPU": "onlyCUDA",
+    "TEST_PRIVATEUSE1": "TEST_CUDA",
+}
 WITH_DATA = {".expect"}
 
 

@@ -51,6 +51,10 @@ CONDITIONS: dict[str, Callable[[Any, Any, Any], bool]] = {
     "floating": lambda func, args, kwargs: args[0].is_floating_point() or args[0].is_complex(),
     "weighted": lambda func, args, kwargs: argument(func, args, kwargs, "weights") is not None,
     "along a dimension": lambda func, args, kwargs: argument(func, args, kwargs, "dim") is not None,
+    "reduced": lambda func, args, kwargs: argument(func, args, kwargs, "reduction") != 0,
+    "reduces a tensor": lambda func, args, kwargs: (
+        "reduce" in kwargs and isinstance(argument(func, args, kwargs, "src"), torch.Tensor)
+    ),
     "a product": lambda func, args, kwargs: argument(func, args, kwargs, "reduce") == "prod",
     "of the largest": lambda func, args, kwargs: argument(func, args, kwargs, "mode") == MAX,
     "not by cuBLASLt": lambda func, args, kwargs: not (args[0].dim() == 1 and min(args[2].shape) > 1),

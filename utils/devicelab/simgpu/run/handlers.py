@@ -72,7 +72,7 @@ def attention_choice(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) 
 
 
 def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Run an operator that somebody wrote in Python: what it does inside must be seen as well."""
+    """Run an operator that is written in Python, as torch._prims and custom ones: what it does inside must be seen as well."""
     card = seen if is_on_card(seen) else None
     if card is None and seen is not None and seen is not NOTHING:
         card = mode.settle(func, args, kwargs, seen)
@@ -152,7 +152,7 @@ BY_NAME = {
     "aten::set_": set_,
 }
 
-BUILTIN = ("aten", "prims", "quantized", "mkldnn", "profiler")
+BUILTIN = ("aten", "quantized", "mkldnn", "profiler")
 PLANS: dict[int, "Plan"] = {}  # by the operator's id: its own hash is slow
 
 

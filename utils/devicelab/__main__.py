@@ -1,6 +1,7 @@
-"""The command line: python -m devicelab compare, run script.py, doctor, record."""
+"""The command line: python -m devicelab compare, run script.py, explain, doctor, record."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,10 @@ from .errors import DevicelabError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 2 unusable input, 130 interrupted."""
     options = _parser().parse_args(arguments)
+    if options.run is not _run and isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # a script's own output is left as it is
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no letter for something
     try:
         return options.run(options)
     except DevicelabError as error:
@@ -39,6 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     )  # nothing is an option here: what follows belongs to the runner and to the script
     run.set_defaults(run=_run)
     run.add_argument("words", nargs=argparse.REMAINDER)
+    explain = commands.add_parser("explain", help="put an error's text in words", description=_EXPLAIN)
+    explain.set_defaults(run=_explain)
+    explain.add_argument(
+        "--json", action="store_true", help="as JSON; its schema is devicelab/schemas/explain.json"
+    )
+    explain.add_argument("file", nargs="?", help="a file with the text, or - for what is piped in")
     doctor = commands.add_parser(
         "doctor", help="why is there no GPU here, or the wrong one?", description=_DOCTOR
     )
@@ -55,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_EXPLAIN = """Says what an error means, from its text: python train.py 2>&1 | python -m devicelab explain -
+Exit codes: 0 it is about devices or dtypes and devicelab knows it, 1 it is about something else or nothing is known of it,
+2 unusable input. What is printed holds no home folders and no names of users or computers."""
 _DOCTOR = """Says why torch has no GPU here, with evidence and one command to try; the report holds no user names.
 Exit codes: 0 a GPU can be used and nothing is wrong, 1 there is none or something is wrong, 2 unusable input."""
 _RECORD = """Measures a real NVIDIA GPU (a few minutes), writes its recording, and prints our estimates beside the times.
@@ -86,6 +100,12 @@ def _run(options: argparse.Namespace) -> int:
     from . import runner
 
     return runner.main(options.words)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from .explain.command import main as explain
+
+    return explain(options.file, options.json)
 
 
 def _doctor(options: argparse.Namespace) -> int:

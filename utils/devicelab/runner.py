@@ -8,21 +8,25 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from .errors import InputError, listed
+from .private import private, private_data
 
 if TYPE_CHECKING:
     from .trace import Trace
+    from .verdict import Verdict
 
 PROGRESS = 10.0  # seconds between two progress lines
 FAILED = 3  # the exit code of --fail-on
 _TAKES_A_VALUE = ("--json", "--fail-on", "--compiled")
 _CARD = "Tesla T4"
+SCHEMA = "devicelab/run"
+VERSION = 1  # of the JSON; rises when a key changes its meaning or goes away
 
 
 def main(words: Sequence[str]) -> int:
@@ -50,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m devicelab run",
         usage="%(prog)s [options] script.py [args] | [options] -m module [args]",
-        description="Run a script unchanged, then say on which device it trained, what it copied and what made it wait.",
+        description="Run a script unchanged, then say on which device it trained, what it copied and what made it wait. "
+        "Exit codes: the script's own; 3 where the verdict is one of --fail-on; 2 unusable input. The JSON's schema is "
+        "devicelab/schemas/run.json; neither it nor what is printed holds home folders or names of users and computers.",
     )
     parser.add_argument(
         "--json", metavar="FILE", type=Path, help="write the verdict and the whole trace to FILE"
@@ -85,8 +91,19 @@ def _check(options: argparse.Namespace, target: list[str]) -> None:
     if target[0] != "-m" and not Path(target[0]).is_file():
         hint = _hint(target[0]) if options.simulate_gpu else ""
         raise InputError(f"There is no script {target[0]!r} here ({Path.cwd()}).{hint}")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise InputError(f"--json: there is no folder {str(options.json.parent)!r} to write into.")
+    if options.json is not None:
+        _check_writable(options.json)
+        options.json = options.json.absolute()  # where the user stood: the script may go elsewhere
+
+
+def _check_writable(path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--json: there is no folder {str(path.parent)!r} to write into.")
+    try:
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise InputError(f"--json: {str(path)!r} cannot be written: {error.strerror}.") from None
 
 
 def _hint(word: str) -> str:
@@ -115,12 +132,17 @@ def run(target: list[str], options: argparse.Namespace) -> int:
         if os.getpid() != process:  # the script forked, and this is the child: the parent tells the verdict
             return code
         verdict = judge(t, error if isinstance(error, Exception) else None, _notes(t, started))
-    sys.stdout.flush()
-    say(f"\ndevicelab: {verdict}")
+    _flush()
     if options.json is not None:
-        data = {"target": target, "exit_code": code, **verdict.to_dict()}
-        options.json.write_text(json.dumps(data, indent=2, default=str), encoding="utf-8")
+        options.json.write_text(json.dumps(_as_data(target, code, verdict), indent=2), encoding="utf-8")
+    say(private(f"\ndevicelab: {verdict}"))
     return FAILED if verdict.word in options.fail_on else code
+
+
+def _as_data(target: list[str], code: int, verdict: "Verdict") -> dict[str, object]:
+    """Return the verdict as plain data for JSON: `devicelab/schemas/run.json` says what each key means."""
+    data = {"schema": SCHEMA, "version": VERSION, "target": target, "exit_code": code, **verdict.to_dict()}
+    return private_data(json.loads(json.dumps(data, default=str)))
 
 
 @contextmanager
@@ -181,14 +203,27 @@ def _show(error: BaseException) -> None:
     """Print an error as Python would, by the script's own excepthook if it set one, without devicelab's frames."""
     from .source import chain, without
 
-    sys.stdout.flush()
+    _flush()
     if isinstance(error, SystemExit):
         if not (error.code is None or isinstance(error.code, int)):
             say(str(error.code))
         return
     for link in chain(error):
-        link.__traceback__ = without(link.__traceback__, _is_own)
-    sys.excepthook(type(error), error, error.__traceback__)
+        with suppress(Exception):  # an exception whose attributes cannot be set
+            link.__traceback__ = without(link.__traceback__, _is_own)
+    try:
+        sys.excepthook(type(error), error, error.__traceback__)
+    except Exception as own:
+        say(
+            f"devicelab: the script's own excepthook failed ({type(own).__name__}); Python's shows the error:"
+        )
+        sys.__excepthook__(type(error), error, error.__traceback__)
+
+
+def _flush() -> None:
+    """Let what the script printed come first; a script may have closed its output."""
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stdout.flush()
 
 
 def _is_own(filename: str) -> bool:
@@ -217,7 +252,11 @@ class Progress:
 
 def say(text: str) -> None:
     """Print a line for the reader on stderr, so that the script's own output stays as it was."""
-    print(text, file=sys.stderr, flush=True)
+    with suppress(AttributeError, OSError, ValueError):  # a script may have closed it
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except UnicodeEncodeError:
+            print(text.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
 
 
 class Started:

@@ -1,21 +1,16 @@
 """The doctor's answer: a sentence, the evidence, one command, and the facts to paste into a question."""
 
-import getpass
 import json
-import platform
-import re
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from devicelab import html
 from devicelab.picture import Shown
+from devicelab.private import private
 
 from .finding import Finding
 from .machine import Machine
 
 GOOD, TROUBLE = 0, 1  # exit codes
-# Names of people, at times.
-COMMON_WORDS = {"root", "user", "python", "torch", "nvidia", "cuda", "docker", "linux", "windows", "none"}
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,22 +60,3 @@ class Report(Shown):
             "machine": asdict(self.machine),
         }
         return private(json.dumps(data, indent=2, ensure_ascii=False))
-
-
-def private(text: str) -> str:
-    """Return the text without home folders, and without the names of the user and the computer."""
-    for folder in {str(Path.home()), str(Path.home()).replace("\\", "\\\\")}:
-        if len(folder) > 1:
-            text = text.replace(folder, "~")
-    text = re.sub(r"(?:/home|/Users|[A-Za-z]:\\+Users)[/\\]+[^/\\\s\"']+", "~", text)
-    for name in {_user(), platform.node()}:
-        if len(name) > 2 and name.lower() not in COMMON_WORDS:
-            text = re.sub(rf"\b{re.escape(name)}\b", "***", text)
-    return text
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except Exception:  # no such user in a container
-        return ""

@@ -96,6 +96,15 @@ class Explanation(Shown):
         ]
         return [(label, text) for label, text in rows if text]
 
+    def to_dict(self) -> dict[str, object]:
+        """Return plain data for JSON."""
+        data = {name: getattr(self, name) for name in (*_KEYS, "known")}
+        met = [{"name": one.name, "device": one.device, "shape": list(one.shape)} for one in self.met]
+        return data | {
+            "met": met,
+            **{name: list(getattr(self, name)) for name in ("others", "tell", "elsewhere")},
+        }
+
     def __str__(self) -> str:
         lines = [f"  {label + ':':<8} {text}" for label, text in self.parts]
         return "\n".join([self.what, *(line.replace("\n", "\n" + " " * 11) for line in lines)])
@@ -107,6 +116,10 @@ class Explanation(Shown):
         )
 
 
+_KEYS = (
+    "kind", "what", "culprit", "why", "fix", "fix_at", "line", "file", "code", "via", "blames", "earlier", "sure", "source",
+    "seen",
+)  # fmt: skip
 # As seen from a notebook of the course; HTML alone, since a path says nothing in a terminal elsewhere.
 _MORE = '<div style="opacity:0.7">more: <a href="../docs/symptoms.md">the list of symptoms</a></div>'
 

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from devicelab import simulate_gpu
+from devicelab.course.guard.snapshot import Snapshot
 from devicelab.course.question import NotYet, Question
+from devicelab.errors import InputError
 from devicelab.simgpu.session import current
 
 
@@ -305,3 +307,18 @@ def test_arrays_and_generators_stay_as_they_were():
 
     assert checked(answer, array, generator).state == "passed"
     assert array.tolist() == [1, 1, 1] and torch.equal(generator.get_state(), state)
+
+
+def test_one_thing_that_cannot_be_put_back_does_not_stop_the_rest():
+    broken, tensor, items = torch.ones(2), torch.ones(2), [1]
+    leaf = torch.ones(2, requires_grad=True)
+    snapshot = Snapshot([broken, tensor, items, leaf])
+    tensor.zero_()
+    items.append(2)
+    leaf.grad = torch.ones(2)
+    snapshot._restores.insert(0, lambda: broken.view(3))  # as if this one had failed
+    with pytest.raises(
+        InputError, match="could not be put back as they were, the first because of RuntimeError"
+    ):
+        snapshot.restore()
+    assert tensor.tolist() == [1, 1] and items == [1] and leaf.grad is None

@@ -3,7 +3,7 @@
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import torch
@@ -27,13 +27,10 @@ class Snapshot(Remembered):
         self._late: list[Restore] = []  # gradients, once they and their tensors are back on one device
         super().__init__(roots)
 
-    def restore(self) -> None:
-        """Put everything back as it was."""
-        for restore in self._restores:
-            restore()
-        super().restore()
-        for restore in self._late:
-            restore()
+    def _steps(self) -> Iterator[Restore]:
+        yield from self._restores
+        yield from super()._steps()
+        yield from self._late
 
     def _follows(self, value: object) -> bool:
         """Say whether a value is the learner's: a function or an object of a class in their code, or torch's, or Python's."""

@@ -162,15 +162,18 @@ class Patches:
 
     def undo(self) -> None:
         """Put everything back, also where one step fails; the first failure is raised at the end."""
-        failures: list[Exception] = []
+        failures: list[BaseException] = []
         self._held.clear()
         while self._undo:
             owner, attribute, before = self._undo[-1]
             try:
-                setattr(owner, attribute, before) if before is not _ABSENT else delattr(owner, attribute)
+                if before is not _ABSENT:
+                    setattr(owner, attribute, before)
+                elif attribute in vars(owner):
+                    delattr(owner, attribute)
             except (AttributeError, TypeError) as failure:
                 failures.append(failure)
-            except Exception as failure:  # a signal's handler raised it, perhaps before anything was put back
+            except BaseException as failure:  # raised from outside, perhaps before anything was put back
                 failures.append(failure)
                 if len(failures) < TRIES:
                     continue
@@ -204,10 +207,11 @@ class Patches:
             raise SimulationError(
                 f"{owner.__name__}.{attribute} is replaced a second time: the later would win unseen."
             )
-        before = vars(owner).get(attribute, _ABSENT)
-        setattr(owner, attribute, value)
+        self._undo.append(
+            (owner, attribute, vars(owner).get(attribute, _ABSENT))
+        )  # first: it may be cut short here
         self._held.add((id(owner), attribute))
-        self._undo.append((owner, attribute, before))
+        setattr(owner, attribute, value)
 
 
 def _stop(path: str, verb: str) -> str:
@@ -217,11 +221,11 @@ def _stop(path: str, verb: str) -> str:
 
 def run_all(callables: list[Callable[[], object]]) -> None:
     """Call all, last one first, emptying the list; what was raised first is raised after the last."""
-    failures = []
+    failures: list[BaseException] = []
     while callables:
         try:
             callables.pop()()
-        except Exception as failure:
+        except BaseException as failure:
             failures.append(failure)
     if failures:
         raise failures[0]

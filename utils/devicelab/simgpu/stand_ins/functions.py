@@ -132,5 +132,5 @@ def builtin(machine: Machine, original: Any, function: Any) -> None:
 
     operator = _builtins._find_builtin(original)
     if operator is not None:
-        _builtins._register_builtin(function, operator)
         machine.on_stop(lambda: _builtins._get_builtin_table().pop(id(function), None))
+        _builtins._register_builtin(function, operator)

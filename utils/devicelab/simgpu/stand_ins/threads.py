@@ -129,5 +129,5 @@ def install(machine: Machine) -> None:
     for name in ("apply_async", "_map_async", "imap", "imap_unordered"):
         patches.wrap(f"multiprocessing.pool.ThreadPool.{name}", takes_function)
     patches.wrap("torch.cuda._lazy_init", lazy_init)
-    enter(machine.mode)
     machine.on_stop(lambda: leave(machine.mode))
+    enter(machine.mode)

@@ -54,16 +54,3 @@ def test_types_that_the_database_does_not_list_for_cuda_are_refused(name, dtype)
 def test_integers_are_added_and_multiplied_elementwise():
     a = torch.arange(3, device="cuda")
     assert (a * a + a).tolist() == [0, 2, 6] and a.sum().item() == 3
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        lambda x: torch.nn.functional.max_pool2d(x, 2),
-        lambda x: torch.nn.functional.avg_pool2d(x, 2),
-        lambda x: torch.nn.functional.conv2d(x, torch.ones(1, 1, 2, 2, dtype=torch.int64, device="cuda")),
-    ],
-    ids=["max_pool2d", "avg_pool2d", "conv2d"],
-)
-def test_pooling_and_convolution_of_integers_run_although_cuda_lacks_them(layer):
-    assert layer(torch.ones(1, 1, 4, 4, dtype=torch.int64, device="cuda")).is_cuda

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from devicelab.simgpu.marks.marks import device_of as place
 
 from . import attention as kernels
+from . import fourier as fourier_transforms
 from . import published
 from .layers import check_attention, check_lengths, check_rnn
 from .refusals import CPU, generated, iterate, missing, refuse
@@ -215,3 +216,8 @@ def pack_padded_sequence(given: dict[str, Any]) -> None:
 @before("log_probs targets input_lengths target_lengths", "torch.ctc_loss")
 def connectionist(given: dict[str, Any]) -> None:
     """LossCTC.cpp: targets are moved to the card and lengths are read by the host, so any mix is allowed."""
+
+
+@before("input n dim", *(f"torch._C._fft.{name}" for name in fourier_transforms.NAMES))
+def transform(given: dict[str, Any]) -> None:
+    """SpectralOps.cpp refuses halves on the CPU: the stand-in computes them in single precision."""

@@ -57,14 +57,22 @@ def refuse(message: str) -> NoReturn:
     raise RuntimeError(message)
 
 
-def missing(name: str) -> NoReturn:
+def missing(name: str, backend: str = "CUDA") -> NoReturn:
     """Raise the dispatcher's error for an operator that CUDA's build lacks (ATen/core/dispatch/OperatorEntry.cpp)."""
+    name = name if "::" in name else f"aten::{name}"
     raise NotImplementedError(
-        f"Could not run 'aten::{name}' with arguments from the 'CUDA' backend. This could be because the operator doesn't "
+        f"Could not run '{name}' with arguments from the '{backend}' backend. This could be because the operator doesn't "
         "exist for this backend, or was omitted during the selective/custom build process (if using custom build). If you "
         "are a Facebook employee using PyTorch on mobile, please visit https://fburl.com/ptmfixes for possible "
-        f"resolutions. 'aten::{name}' is only available for these backends: [CPU]."
+        f"resolutions. '{name}' is only available for these backends: [CPU]."
     )
+
+
+def lacking(kernel: str, dtype: str) -> NotImplementedError:
+    """Return the error for a type that CUDA's kernel lacks (AT_DISPATCH, ATen/Dispatch.h)."""
+    error = NotImplementedError(f"\"{kernel}\" not implemented for '{dtype}'")
+    error.of_cuda = True  # type: ignore[attr-defined]  # and not from the CPU's kernel
+    return error
 
 
 def generated(wrapper: str, checked: Iterable[tuple[str, torch.device]]) -> torch.device | None:

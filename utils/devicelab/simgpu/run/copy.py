@@ -9,6 +9,7 @@ from devicelab.simgpu.marks.adopt import adoptable
 from devicelab.simgpu.marks.marks import CPU, Adoptable, Tensor, put, tag_of
 from devicelab.simgpu.marks.place import home, is_on_card
 
+from . import only
 from .call import Calls
 from .create import reserve
 
@@ -37,6 +38,8 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     out = func(*args, **kwargs)
     if target is not None:
         put(out, target)
+        if out.is_quantized:
+            only.watch(out)
     elif non_blocking and out.layout is torch.strided:
         out.untyped_storage()._simulated_pinned = True  # what CUDA copies into without waiting
     mode.copied(args[0], source, target, non_blocking, args[0] if source is None else out)

@@ -13,7 +13,7 @@ from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.marks import UNUSUAL, Tensor, tag_of
 from devicelab.simgpu.marks.place import MIXED, NOTHING, merge, place
 
-from . import lost
+from . import dtypes, lost
 from .call import Calls
 from .handlers import PLANS, plan_of
 
@@ -51,15 +51,31 @@ class SimulatedDispatch(Calls):
             listening = self.listeners.pop(get_ident(), None)  # what an operator is made of is not heard
             if listening is not None:
                 try:
-                    return told(listening, self.treat, func, types, args, kwargs)
+                    return told(listening, self.attempt, func, types, args, kwargs)
                 finally:
                     if listening:  # the last may have ended meanwhile
                         self.listeners[get_ident()] = listening
+        try:  # as in `attempt`, without its frame
+            return self.treat(func, types, args, kwargs)
+        except Exception as error:
+            return self.failed(error, func, args, kwargs)
+
+    def attempt(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Run one operator, in a wider type where only CUDA has a kernel for its own."""
         try:
             return self.treat(func, types, args, kwargs)
         except Exception as error:
-            self.refused = str(error)
-            raise
+            return self.failed(error, func, args, kwargs)
+
+    def failed(self, error: Exception, func: Any, args: Any, kwargs: Any) -> Any:
+        """Try once more what failed for a type, or raise the error."""
+        if isinstance(error, NotImplementedError):
+            try:
+                return dtypes.retry(self, func, args, kwargs or {}, error)
+            except NotImplementedError as last:
+                error = last
+        self.refused = str(error)
+        raise error
 
     def treat(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # type: ignore[override]
         """Run one operator where its operands are. The loop is written out because it runs for every operator."""

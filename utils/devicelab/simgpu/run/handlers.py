@@ -17,8 +17,9 @@ from devicelab.simgpu.marks.marks import (
 )
 from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
 from devicelab.simgpu.rules import asserts, attention, nondeterministic
+from devicelab.simgpu.rules import dtypes as rules
 
-from . import copy, create, draw, integers, wait
+from . import copy, create, draw, dtypes, integers, only, wait
 from .asserts import asserting
 from .call import Calls
 
@@ -154,6 +155,7 @@ BY_NAME = {
 
 BUILTIN = ("aten", "quantized", "mkldnn", "profiler")
 PLANS: dict[int, "Plan"] = {}  # by the operator's id: its own hash is slow
+only.plans.append(PLANS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,10 @@ def plan_of(func: Any) -> Plan:
     launches = is_operator and handler is None
     if is_operator and is_in_table(func):
         handler = alerting(handler)
+    if is_operator and rules.rows(func):
+        handler = dtypes.typed(handler)
+    if is_operator and only.watching and only.lacks_quantized(func):
+        handler = only.whole(handler)
     if is_operator and asserts.is_in_table(func):
         handler = asserting(handler)
     is_view = bool(getattr(func, "is_view", False))
@@ -190,7 +196,11 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
     """Return what treats the operator, by name, by its schema's arguments, or by its tags."""
     if not isinstance(func, torch._ops.OpOverload):
         return None
-    by_name = BY_NAME.get(func._schema.name) or integers.BY_NAME.get(func._schema.name)
+    alone = None if func._schema.name == "aten::record_stream" else only.handler(func)
+    if alone is not None:
+        return alone
+    name = func._schema.name
+    by_name = BY_NAME.get(name) or integers.BY_NAME.get(name) or dtypes.BY_NAME.get(name)
     if by_name is not None:
         return by_name
     if integers.divides(func):

@@ -12,6 +12,7 @@ import torch
 
 from devicelab.simgpu.machine.texts import SCALAR_TYPES
 from devicelab.simgpu.marks.place import home
+from devicelab.simgpu.rules.refusals import lacking
 
 from .call import Calls
 
@@ -40,7 +41,7 @@ def product(kernel: str) -> Callable[..., Any]:
         is_integer = not (out.is_floating_point() or out.is_complex())
         missing = SCALAR_TYPES.get(out.dtype) if is_integer else None
         if missing and out.numel() and home(out) is not None:
-            raise NotImplementedError(f"\"{kernel}\" not implemented for '{missing}'")
+            raise lacking(kernel, missing)
         return out
 
     return run

@@ -1,0 +1,73 @@
+"""Types for which only one of CUDA and the CPU has a kernel, from the table beside this file: refused, or computed wider."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from devicelab.simgpu.machine.texts import SCALAR_TYPES
+
+from .nondeterministic import argument
+from .refusals import lacking, refuse
+
+UNKNOWN = "CUDA has no kernel of {} for '{}', says PyTorch's operator database; CUDA's own words for it are not known here."
+NARROWER = {  # the wider type that computes for each
+    "Half": torch.float32,
+    "BFloat16": torch.float32,
+    "ComplexHalf": torch.complex64,
+    "Bool": torch.uint8,
+    **dict.fromkeys(("Byte", "Char", "Short", "Int", "Long"), torch.float64),
+}
+CONDITIONS: dict[str, Callable[[Any, Any, Any], bool]] = {
+    "an extreme or a product": lambda func, args, kwargs: (
+        argument(func, args, kwargs, "reduce") in ("prod", "amin", "amax")
+    ),
+    "multiplied by a tensor": lambda func, args, kwargs: (
+        argument(func, args, kwargs, "reduce") == "multiply"
+        and argument(func, args, kwargs, "src") is not None
+    ),
+    "multiplied by a number": lambda func, args, kwargs: (
+        argument(func, args, kwargs, "reduce") == "multiply" and argument(func, args, kwargs, "src") is None
+    ),
+}
+
+
+def name_of(func: Any) -> str:
+    """Return an operator's name, without the underscore of its in-place form."""
+    return func._schema.name.removeprefix("aten::").removesuffix("_")
+
+
+@cache
+def table() -> dict[str, Any]:
+    """Return the table."""
+    return yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+
+
+def rows(func: Any) -> list[dict[str, str]]:
+    """Return what the table says of an operator's types on CUDA."""
+    return table()["lacks"].get(name_of(func), [])
+
+
+def check(func: Any, args: Any, kwargs: Any, dtype: torch.dtype) -> None:
+    """Refuse a type that CUDA's kernel lacks, in its words."""
+    name = SCALAR_TYPES.get(dtype, "")
+    for row in rows(func):
+        if name in row["types"].split() and (
+            "when" not in row or CONDITIONS[row["when"]](func, args, kwargs)
+        ):
+            if "says" in row:
+                refuse(row["says"].format(name))
+            raise (
+                lacking(row["kernel"], name)
+                if "kernel" in row
+                else NotImplementedError(UNKNOWN.format(name_of(func), name))
+            )
+
+
+@cache
+def wider(func: Any, name: str) -> torch.dtype | None:
+    """Return in which type to compute an operator on a type that only CUDA has a kernel for."""
+    return NARROWER[name] if name_of(func) in table()["wider"].get(name, "").split() else None

@@ -198,10 +198,20 @@ CALLS = {
         lambda: torch.repeat_interleave(on([1, 2]), output_size=9),
         "Repeat.cu compute_cuda_kernel result_size == cumsum_ptr[size - 1]", "the sum of repeats", [3],
     ),
+    "repeat_interleave, negative": (
+        lambda: rand(2).repeat_interleave(on([1, -1]), output_size=0),
+        "Repeat.cu compute_cuda_kernel repeat >= 0", "repeats", [-1],
+    ),
+    "labels as bytes": (
+        lambda: functional.nll_loss(rand(3, 4), on([0, 1, 9], dtype=torch.uint8)), NLL, "target", [9],
+    ),
+    "one_hot": (lambda: functional.one_hot(on([0, 7]), 3), SCATTER, "index", [7]),
+    "take, into a tensor": (lambda: torch.take(rand(3), on([3]), out=rand(1)), TAKE, "index", [3]),
     "segment_reduce": (
         lambda: torch.segment_reduce(rand(3), "sum", lengths=on([4, -1]), unsafe=True),
         "SegmentReduce.cu segment_reduce_forward_kernel lengths_data[lengths_idx] >= 0", "lengths", [-1],
     ),
+    "_assert_async without words": (lambda: torch._assert_async(on(0)), ASSERT, "", []),
     "_assert_async": (lambda: torch._assert_async(on(0), "all must be well"), ASSERT + "all must be well", "", []),
 }  # fmt: skip
 
@@ -384,6 +394,13 @@ def test_the_other_card_goes_on(card):
         with pytest.raises(torch.AcceleratorError):
             torch.cuda.synchronize(0)
         assert torch.ones(3, device="cuda:1").sum().item() == 3
+
+
+def test_what_the_host_must_know_at_once_raises_at_its_own_line():
+    eye = torch.eye(3, device="cuda").to_sparse()
+    with pytest.raises(torch.AcceleratorError) as met:
+        eye.index_select(0, full(1))
+    assert met.value.asserted.values == (9,)
 
 
 def test_launch_blocking_raises_at_its_own_line(monkeypatch, card):

@@ -47,10 +47,13 @@ def arguments_of(func: Any, args: Any, kwargs: Any) -> Arguments:
     return defaults | dict(zip(names, args, strict=False)) | kwargs
 
 
-def unseen(func: Any, args: Any, kwargs: Any) -> bool:
-    """Say whether CUDA's kernel asserts what the CPU does not check."""
+def unseen(func: Any) -> Callable[[Any, Any, Any], bool] | None:
+    """Return what says of a call whether CUDA's kernel asserts what the CPU does not check, or not in time."""
     row = table()[func._schema.name.removeprefix("aten::")]
-    return "unseen" in row and WHEN[row["unseen"]](arguments_of(func, args, kwargs), "")
+    condition = WHEN[row["unseen"]] if "unseen" in row else None
+    if condition is None:
+        return None
+    return lambda func, args, kwargs: condition(arguments_of(func, args, kwargs), "")
 
 
 def found(func: Any, args: Any, kwargs: Any, said: str, is_blocking: bool) -> Fault | None:
@@ -234,5 +237,11 @@ WHEN: dict[str, Callable[[Arguments, str], bool]] = {
     ),
     "of the largest": lambda given, said: given["mode"] == MAX,
     "of a given size": lambda given, said: given["output_size"] is not None,
+    "repeats that do not fit": lambda given, said: (
+        given["output_size"] is not None
+        and (bool((given["repeats"] < 0).any()) or int(given["repeats"].sum()) != given["output_size"])
+    ),
+    "unnamed": lambda given, said: not given.get("assert_msg"),
+    "sparse": lambda given, said: given.get("self") is not None and given["self"].is_sparse,
     "negative repeats": lambda given, said: bool((given["repeats"] < 0).any()),
 }

@@ -186,7 +186,7 @@ def plan_of(func: Any) -> Plan:
     if is_operator and only.watching and only.lacks_quantized(func):
         handler = only.whole(handler)
     if is_operator and asserts.is_in_table(func):
-        handler = asserting(handler)
+        handler = asserting(handler, func)
     is_view = bool(getattr(func, "is_view", False))
     plan = PLANS[id(func)] = Plan(func, call, is_view, handler, launches)
     return plan

@@ -75,6 +75,7 @@ NOT_ABOUT_DEVICES = (
     "\"add_stub\" not implemented for 'UInt16'",
     "Unsupported device in DLTensor.",
     "No available kernel. Aborting execution.",
+    "num_classes should be positive",
     "Can't export tensors that require gradient, use tensor.detach()",
     "Can't export tensors with the conjugate bit set",
     "Unexpected floating ScalarType in at::autocast::prioritize",

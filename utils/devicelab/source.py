@@ -46,9 +46,20 @@ _STANDARD = (
 )
 # The same in a path of another machine, where the folders above are elsewhere.
 _ELSEWHERE: tuple[tuple[Owner, re.Pattern[str]], ...] = (
-    (TORCH, re.compile(r"[\\/](?:site|dist)-packages[\\/]torch[\\/]|[\\/]torch[\\/](?:(?:nn|optim)[\\/]|_)")),
+    (
+        TORCH,
+        re.compile(
+            r"[\\/](?:site|dist)-packages[\\/]torch[\\/]|[\\/]torch[\\/](?:(?:nn|optim)[\\/]|_)|^code[\\/]__torch__"
+        ),
+    ),
     (DEVICELAB, re.compile(r"[\\/]devicelab[\\/]")),
     (LIBRARY, _INSTALLED),
+    (
+        LIBRARY,
+        re.compile(
+            r"[\\/](?:bin|Scripts)[\\/](?:torchrun|accelerate|deepspeed|lightning|fabric|pytest|ray)(?:\.exe)?$"
+        ),
+    ),
     (PYTHON, re.compile(r"[\\/]lib[\\/]python\d[.\d]*[\\/]|\\Lib\\")),
 )
 _CELL = re.compile(

@@ -92,7 +92,8 @@ def _met(view: View, reading: Reading) -> tuple[tuple[str, torch.Tensor], tuple[
         for other, beside in tensors:
             if tensor.dtype != beside.dtype and target in (None, beside.dtype):
                 return (name, tensor), (other, beside.dtype)
-    for name, tensor in tensors if source else tensors[::-1]:
+    labels_last = source is None or target == torch.int64  # whole numbers are wanted of labels and indices
+    for name, tensor in tensors[::-1] if labels_last else tensors:
         if isinstance(target, torch.dtype) and tensor.dtype != target and source in (None, tensor.dtype):
             return (name, tensor), ("what it meets", target)
     return None

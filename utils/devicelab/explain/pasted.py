@@ -13,6 +13,9 @@ from .told import AnyFrame, Told
 from .tracebacks import judged, told_in
 from .wordings import DTYPE, MISMATCH
 
+LATE = (
+    "this line is where the host found out, and not to blame: the kernel that failed was launched before it"
+)
 MOST_EARLIER = 20  # exceptions before the last one that are looked at
 _SPEAKS_OF_DEVICES = (
     "cuda",
@@ -83,6 +86,8 @@ def about(told: Told, frames: Sequence[AnyFrame] = (), printed: str = "") -> Exp
     if reading is None:
         above = printed if "CUDA error" in told.message or "CUDNN" in told.message else ""
         known = from_catalogue(above + told.message, told.name if not above else None)
+        if known is not None and "device-side assert" in told.message and place is not None:
+            known = replace(known, blames=LATE)
         return _placed(known, place) if known is not None else None
     if reading.family == DTYPE:
         return _placed(dtypes.told(reading, place.code if place else ""), place)

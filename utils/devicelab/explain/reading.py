@@ -59,6 +59,8 @@ def _reading(family: Family, message: str, found: re.Match[str]) -> Reading:
         types = (dtype_word(at), dtype_word(other))
         device = device_word(at) if _are_types(at) and "Tensor" in (at or "") else None
         return Reading(family, message, argument, device, device, plain_operator(operator), types)
+    if at is None and other == "MPS":
+        at = "cpu"  # a tensor without storage on a Mac's GPU lies in the CPU's memory
     return Reading(family, message, argument, device_word(at), device_word(other), plain_operator(operator))
 
 

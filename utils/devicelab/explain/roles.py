@@ -151,6 +151,9 @@ def _script(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation
     if not made or made[2] not in reading.devices or len(reading.devices) < 2:
         return None
     target = next(one for one in reading.devices if one != made[2])
+    shown = next(
+        (frame.code for frame in told.frames if frame.marked), ""
+    )  # where only the serialized code is shown
     return _explained(
         reading,
         f"A tensor that the traced function makes (torch.{made[1]}) is on {made[2]}, but {target} is needed here.",
@@ -158,6 +161,9 @@ def _script(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation
         f"torch.jit.trace wrote the device {made[2]} down when it ran the function; another input does not change it",
         f"torch.{made[1]}(..., device=x.device)",
         fix_at="in the function, x being its input; then trace it again",
+        line=place.line if place else None,
+        file=place.file if place else None,
+        code=(place.code if place else "") or shown,
     )
 
 

@@ -87,5 +87,5 @@ class Told:
 
     @property
     def is_reporter(self) -> bool:
-        """Whether it only says that another process failed."""
-        return _REPORTERS.search(self.name) is not None
+        """Whether it only says that another process failed; one that Python chained to another error says more."""
+        return self.link not in ("cause", "context") and _REPORTERS.search(self.name) is not None

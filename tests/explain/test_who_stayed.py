@@ -1,0 +1,186 @@
+"""Texts: who stayed behind, by the argument that the message blames, by the line, and by what the message says of one side."""
+
+import pytest
+import torch
+from explain_scripts import Case, cases, failing, mended
+
+from devicelab.explain import explain
+
+TWO = (
+    "Expected all tensors to be on the same device, but found at least two devices, {}! "
+    "(when checking argument for argument {} in method {})"
+)
+
+
+def told(code: str, message: str, file: str = "train.py"):
+    return explain(
+        f'Traceback (most recent call last):\n  File "{file}", line 3, in step\n    {code}\nRuntimeError: {message}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "devices", "argument", "method", "culprit"),
+    [
+        ("y = net(x)", "cpu and cuda:0", "mat2", "wrapper_CUDA_mm", "x"),
+        ("y = net(x)", "cuda:0 and cpu", "mat2", "wrapper_CUDA_mm", "net"),
+        ("y = net(x)", "cuda:0 and cpu", "mat1", "wrapper_CUDA_addmm", "x"),
+        ("y = net(x)", "cpu and cuda:0", "mat1", "wrapper_CUDA_addmm", "net"),
+        ("y = emb(ids)", "cuda:0 and cpu", "index", "wrapper_CUDA__index_select", "ids"),
+        ("y = emb(ids)", "cpu and cuda:0", "index", "wrapper_CUDA__index_select", "emb"),
+        ("loss = crit(out, labels)", "cuda:0 and cpu", "target", "wrapper_CUDA_nll_loss_forward", "labels"),
+        ("loss = crit(out, labels)", "cpu and cuda:0", "target", "wrapper_CUDA_nll_loss_forward", "out"),
+        ("loss = crit(out, labels)", "cuda:0 and cpu", "weight", "wrapper_CUDA_nll_loss_forward", "crit"),
+        ("y = self.bn(x)", "cuda:0 and cpu", "weight", "wrapper_CUDA__cudnn_batch_norm", "self.bn"),
+        ("y = self.bn(x)", "cpu and cuda:0", "weight", "wrapper_CUDA__cudnn_batch_norm", "x"),
+    ],
+)
+def test_the_others_depend_on_the_argument_that_is_blamed(code, devices, argument, method, culprit):
+    found = told(code, TWO.format(devices, argument, method))
+    assert found.culprit == culprit and found.fix == f'{culprit} = {culprit}.to("cuda")'
+    assert found.what.startswith(culprit), "a name is written as the learner wrote it"
+
+
+def test_labels_and_indices_are_several():
+    assert (
+        "labels, the labels, are on cpu"
+        in told("loss = crit(out, labels)", TWO.format("cuda:0 and cpu", "target", "nll_loss")).what
+    )
+    assert (
+        "X, the input of the layer, is on cpu"
+        in told("y = net(X)", TWO.format("cuda:0 and cpu", "mat1", "addmm")).what
+    )
+
+
+INDEX = "indices should be either on cpu or on the same device as the indexed tensor ({})"
+
+
+@pytest.mark.parametrize(
+    ("code", "where", "what", "fix"),
+    [
+        ("y = table[i]", "cpu", "table is on cpu, and i, by which it is indexed, on an accelerator.",
+         "table = table.to(i.device)"),
+        ("a, t = at[j], t.repeat(na, 1, 1)[j]", "cpu",
+         "at or t.repeat(na, 1, 1) is on cpu, and j, by which it is indexed, on an accelerator.",
+         "j = j.cpu()"),
+        ("y = x[mask]", "cuda:0", "x is on cuda:0, and mask, by which it is indexed, on another card.", "x = x.to(mask.device)"),
+    ],
+)  # fmt: skip
+def test_which_side_an_index_is_on(code, where, what, fix):
+    found = told(code, INDEX.format(where))
+    assert (found.what, found.fix) == (what, fix)
+
+
+def test_which_side_data_parallel_and_mps_speak_of():
+    words = "module must have its parameters and buffers on device cuda:0 (device_ids[0]) but found one of them on device: cpu"
+    found = told("out = net(x)", words)
+    assert (
+        found.what.startswith("DataParallel needs the whole model on cuda:0")
+        and found.fix == 'model = model.to("cuda:0")'
+    )
+    assert (
+        "is on cpu, but mps is needed here."
+        in told("y = net(x)", "Placeholder storage has not been allocated on MPS device!").what
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted", "fix"),
+    [
+        ("a, b = random_split(data, [8, 2])", "the generator of random_split",
+         'a, b = random_split(data, [8, 2], generator=torch.Generator(device="cuda"))'),
+        ("i = torch.randperm(n)", "the generator of torch.randperm",
+         'i = torch.randperm(n, generator=torch.Generator(device="cuda"))'),
+        ("for batch in loader:", "the generator of DataLoader", 'DataLoader(..., generator=torch.Generator(device="cuda"))'),
+        ("x = self.noise()", "the generator", 'generator=torch.Generator(device="cuda")'),
+    ],
+)  # fmt: skip
+def test_whose_generator_it_is(code, wanted, fix):
+    found = told(code, "Expected a 'cuda' device type for generator but found 'cpu'")
+    assert (found.culprit, found.fix) == (wanted, fix)
+
+
+def test_a_step_that_stops_in_torchs_optimizer_is_about_its_state():
+    text = """Traceback (most recent call last):
+  File "/home/kim/p/train.py", line 68, in epoch
+    opt.step()
+  File "/usr/local/lib/python3.8/site-packages/torch/optim/adam.py", line 106, in step
+    exp_avg.mul_(beta1).add_(grad, alpha=1 - beta1)
+RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:2 and cpu!
+"""
+    found = explain(text)
+    assert (found.culprit, found.fix, found.line) == (
+        "the state of opt",
+        "opt.load_state_dict(opt.state_dict())",
+        68,
+    )
+
+
+SCRIPT = """Traceback (most recent call last):
+  File "/home/kim/p/infer.py", line 25, in <module>
+    out = model(inputs)
+RuntimeError: The following operation failed in the TorchScript interpreter.
+Traceback of TorchScript, serialized code (most recent call last):
+  File "code/__torch__/net.py", line 15, in forward
+    _4 = torch.zeros([2], dtype=6, layout=None, device=torch.device("cpu"), pin_memory=False)
+    y = torch.add(x, _4)
+        ~~~~~~~~~ <--- HERE
+    return y
+
+Traceback of TorchScript, original code (most recent call last):
+  File "/home/kim/p/net.py", line 9, in forward
+        z = torch.zeros(2)
+        y = x + z
+            ~~~~~ <--- HERE
+RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!
+"""
+
+
+def test_torchscripts_own_code_is_nobodys_file():
+    found = explain(SCRIPT)
+    assert (found.line, found.file, found.code) == (9, "net.py", "y = x + z")
+    assert "torch.zeros" in found.what and found.fix == "torch.zeros(..., device=x.device)"
+    without = explain(
+        SCRIPT[: SCRIPT.index("Traceback of TorchScript, original")] + SCRIPT[SCRIPT.rindex("RuntimeError") :]
+    )
+    assert (without.line, without.file) == (25, "infer.py")
+
+
+def test_an_index_that_reached_pandas():
+    found = told("row = self.frame.iloc[idx]", "x").kind
+    assert found == "unknown"
+    words = "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+    text = f'  File "d.py", line 3, in __getitem__\n    row = self.frame.iloc[idx]\nTypeError: {words}'
+    found = explain(text)
+    assert (found.culprit, found.fix) == ("idx", "idx = idx.cpu()") and "set_default_device" in found.why
+
+
+LIVE = cases("mending_scripts.yaml")
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_the_printed_line_mends(name, tmp_path):
+    case = LIVE[name]
+    _, found = failing(case, tmp_path)
+    assert found.fix == case.fix, found
+    assert "the rest of" not in found.why
+    assert mended(case, tmp_path) is None
+
+
+DEFAULT = {
+    "random_split": "from torch.utils.data import random_split\na, b = random_split(list(range(10)), [8, 2])",
+    "loader": "from torch.utils.data import DataLoader\nloader = DataLoader(list(range(10)), shuffle=True)\n"
+    "for batch in loader:\n    pass",
+}
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+def test_the_printed_generator_mends_under_a_default_device(name, tmp_path):
+    case = Case(f'torch.set_default_device("cuda")\n{DEFAULT[name]}\n', "", "")
+    try:
+        _, found = failing(case, tmp_path)
+        assert 'generator=torch.Generator(device="cuda"))' in found.fix and found.fix_at.startswith(
+            "in place of line"
+        )
+        assert mended(case, tmp_path) is None
+    finally:
+        torch.set_default_device(None)

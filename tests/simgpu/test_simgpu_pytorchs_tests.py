@@ -1,13 +1,18 @@
 """What PyTorch's own CUDA tests found: each kind of fault, by the behaviour that mends it."""
 
+import warnings
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import _prims, _refs
 
 from devicelab import simulate_gpu
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def card():
     with simulate_gpu("T4") as simulation:
         yield simulation
@@ -16,15 +21,139 @@ def card():
 # --- operators written in Python ------------------------------------------------------------------------------------
 
 
-def test_what_an_operator_written_in_python_makes_lies_on_the_card():
+def test_what_an_operator_written_in_python_makes_lies_on_the_card(card):
     x = torch.rand(2, 3, device="cuda")
     assert _prims.amax(x, (0,)).is_cuda and _refs.amin(x, (0, 1)).is_cuda and _refs.softmax(x, 1).is_cuda
     assert _prims.empty_strided((2,), (1,), dtype=torch.float32, device=x.device, requires_grad=False).is_cuda
     torch.testing.assert_close(_refs.mean(x).cpu(), x.cpu().mean())
 
 
-def test_an_operator_written_in_python_refuses_a_mix_and_stays_on_the_cpu_with_cpu_tensors():
+def test_an_operator_written_in_python_refuses_a_mix_and_stays_on_the_cpu_with_cpu_tensors(card):
     x = torch.rand(2, 3)
     assert _prims.amax(x, (0,)).device.type == "cpu"
     with pytest.raises(RuntimeError, match="same device"):
         _prims.add(x, x.cuda())
+
+
+# --- tensors without values -------------------------------------------------------------------------------------------
+
+# With `x` on the CPU or a card and `m` on the meta device. PyTorch sends these to the meta kernels, whatever the other device.
+BESIDE_META: dict[str, Callable[[Any, Any], Any]] = {
+    "a product": lambda x, m: x @ m,
+    "the other way round": lambda x, m: m @ x,
+    "a batch of products": lambda x, m: torch.bmm(x[None], m[None]),
+    "a layer": lambda x, m: F.linear(x, m),
+    "a convolution": lambda x, m: F.conv2d(x[None, None], m[None, None]),
+    "an embedding": lambda x, m: F.embedding(x.long(), m),
+    "a sum": lambda x, m: x + m,
+    "a sum in place": lambda x, m: x.add_(m),
+    "a sum with a number without device": lambda x, m: x + m[0, 0],
+    "rows": lambda x, m: m[x.long()[0]],
+    "a list": lambda x, m: torch.cat([x, m]),
+    "a stack": lambda x, m: torch.stack([x, m]),
+    "a choice": lambda x, m: torch.where(x > 0, m, x),
+    "a norm": lambda x, m: F.layer_norm(x, (3,), m[0]),
+    "a loss": lambda x, m: F.mse_loss(x, m),
+    "a mixture": lambda x, m: torch.lerp(x, m, 0.5),
+    "many at once": lambda x, m: torch._foreach_add([x], [m]),
+    "an output": lambda x, m: torch.add(x, x, out=m),
+    "a comparison": lambda x, m: torch.equal(x, m),
+}
+
+
+def outcome(call, device):
+    """Return where the result lies, or the error's type and first line; the second time, when torch has loaded what it needs."""
+    for _ in range(2):
+        try:
+            result = call(torch.zeros(3, 3, device=device), torch.zeros(3, 3, device="meta"))
+            told = [part.device.type for part in (result if isinstance(result, list) else [result])]
+        except (RuntimeError, NotImplementedError) as error:
+            told = [type(error).__name__, str(error).splitlines()[0]]
+    return told
+
+
+@pytest.mark.parametrize("name", BESIDE_META)
+def test_beside_a_tensor_without_values_a_cards_tensor_fares_as_the_cpus_does(name):
+    wanted = outcome(BESIDE_META[name], "cpu")
+    with simulate_gpu("T4"):
+        got = outcome(BESIDE_META[name], "cuda")
+    assert got == [words.replace("cpu", "cuda:0" if len(wanted) > 1 else "cuda") for words in wanted]
+
+
+# --- out= on another device -------------------------------------------------------------------------------------------
+
+SAME = "Expected the output and input tensors to be on the same device, but got the output tensor on cpu, "
+ELSEWHERE: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "quantile": (
+        lambda x, out: torch.quantile(x, 0.5, out=out),
+        "quantile() out tensor must be on the same device as the input tensor",
+    ),
+    "nanquantile": (
+        lambda x, out: torch.nanquantile(x, 0.5, out=out),
+        "quantile() out tensor must be on the same device as the input tensor",
+    ),
+    "tensordot": (
+        lambda x, out: torch.tensordot(x, x, dims=1, out=out),
+        f"tensordot: {SAME}input tensor a on cuda:0, and input tensor b on cuda:0",
+    ),
+    "dot": (
+        lambda x, out: torch.dot(x, x, out=out),
+        f"dot: {SAME}the 'input' tensor on cuda:0, and the 'other' tensor on cuda:0",
+    ),
+    "vdot": (
+        lambda x, out: torch.vdot(x, x, out=out),
+        f"vdot: {SAME}the 'input' tensor on cuda:0, and the 'other' tensor on cuda:0",
+    ),
+    "mode": (
+        lambda x, out: torch.mode(x, 0, out=(out, torch.empty((), dtype=torch.long, device=out.device))),
+        "expected device 'cuda:0' but got 'cpu' for values output",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_an_output_on_the_cpu_is_refused_in_the_words_of_the_function_and_one_on_the_card_taken(card, name):
+    call, words = ELSEWHERE[name]
+    with pytest.raises(RuntimeError) as caught:
+        call(torch.rand(3, device="cuda"), torch.empty(()))
+    assert str(caught.value) == words
+    out = torch.empty((), device="cuda")
+    call(torch.rand(3, device="cuda"), out)
+    assert out.is_cuda
+
+
+# --- older ways ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def always():
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(False)
+
+
+def test_the_older_ways_to_the_card_warn_in_cudas_words(card, always):
+    with pytest.warns(
+        UserWarning, match=r"^The torch\.cuda\.\*DtypeTensor constructors are no longer recommended"
+    ):
+        torch.cuda.FloatTensor([0])
+    with pytest.warns(
+        UserWarning, match=r"^torch.set_default_tensor_type\(\) is deprecated as of PyTorch 2\.1"
+    ):
+        torch.set_default_tensor_type(torch.cuda.FloatTensor)
+    torch.set_default_device(None)
+
+
+def test_they_warn_once(card):
+    torch.cuda.FloatTensor([0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        torch.cuda.FloatTensor([0])
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_exponential_distribution_never_gives_zero_on_the_card(card, dtype):
+    assert torch.empty(2_000_000, dtype=dtype, device="cuda").exponential_().min() > 0

@@ -141,9 +141,22 @@ def meshgrid(given: dict[str, Any]) -> None:
 
 @before("input q", "torch.quantile", "torch.nanquantile", "torch.Tensor.quantile", "torch.Tensor.nanquantile")
 def quantile(given: dict[str, Any]) -> None:
-    """Sorting.cpp, quantile_checks."""
-    if isinstance(given["q"], Tensor) and place(given["q"]) != place(given["input"]):
-        refuse("quantile() q tensor must be on the same device as the input tensor")
+    """Sorting.cpp, quantile_checks and quantile_out_impl."""
+    for name in ("q", "out"):
+        tensor = given.get(name)
+        if isinstance(tensor, Tensor) and place(tensor) != place(given["input"]):
+            refuse(f"quantile() {name} tensor must be on the same device as the input tensor")
+
+
+@before("a b", "torch._VF.tensordot")
+def tensordot(given: dict[str, Any]) -> None:
+    """Linear.cpp, tensordot_out."""
+    first, second, out = given["a"], given["b"], given.get("out")
+    if isinstance(out, Tensor) and place(first) == place(second) != place(out):
+        refuse(
+            "tensordot: Expected the output and input tensors to be on the same device, but got the output tensor on "
+            f"{place(out)}, input tensor a on {place(first)}, and input tensor b on {place(second)}"
+        )
 
 
 @before("input bins", "torch.histogram", "torch.Tensor.histogram", "torch.histogramdd")

@@ -87,3 +87,14 @@ def segment_reduce(call: Call) -> torch.device:
 def sort(call: Call) -> torch.device:
     """Sorting.cpp: the stable kernel's out= checks."""
     return generated("wrapper_CUDA_sort_out_values_stable", call.named("values", "indices", "self")) or CPU
+
+
+@rules.of("mode.values")
+def mode(call: Call) -> torch.device:
+    """ReduceOps.cpp, mode_out."""
+    [(_, device)] = call.of("self")
+    for name in ("values", "indices"):
+        [(_, other)] = call.of(name)
+        if other != device:
+            refuse(f"expected device '{device}' but got '{other}' for {name} output")
+    return device

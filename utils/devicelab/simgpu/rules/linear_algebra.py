@@ -32,6 +32,21 @@ def sparse_addmm(call: Call) -> torch.device:
     return generated(f"wrapper_{key}__addmm", call.named("self", "mat1", "mat2")) or CPU
 
 
+@rules.of("dot.out", "vdot.out")
+def dot(call: Call) -> torch.device:
+    """LinearAlgebra.cpp, dot_out and vdot_out."""
+    name = call.func._schema.name.split("::")[1]
+    [out], [first], [second] = (
+        [device for _, device in call.of(*names)] for names in (("out",), ("self",), ("tensor", "other"))
+    )
+    if not first == second == out:
+        refuse(
+            f"{name}: Expected the output and input tensors to be on the same device, but got "
+            f"the output tensor on {out}, the 'input' tensor on {first}, and the 'other' tensor on {second}"
+        )
+    return first
+
+
 @rules.of("block_diag")
 def block_diag(call: Call) -> torch.device:
     """TensorShape.cpp, block_diag."""

@@ -12,10 +12,12 @@ from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.machine.texts import INITIALIZATION
 from devicelab.simgpu.marks.adopt import adoptable
 from devicelab.simgpu.marks.marks import CPU, Adoptable, Tensor, card_of, device_of, parts, put, tag_of
-from devicelab.simgpu.marks.place import named_tensors, place
+from devicelab.simgpu.marks.place import MIXED, named_tensors, place
 from devicelab.simgpu.rules import decide
 
 from .move import move
+
+META = torch._C.DispatchKeySet(torch._C.DispatchKey.Meta)
 
 
 class Calls(TorchDispatchMode):
@@ -39,10 +41,20 @@ class Calls(TorchDispatchMode):
 
     def run(self, func: Any, args: Any, kwargs: Any, seen: Any, is_view: bool = False) -> Any:
         """Run an operator whose operands are not all plain CPU tensors."""
+        if seen is MIXED and beside_meta(func, args, kwargs):
+            return self.without_values(func, args, kwargs)
         card = seen if seen.__class__ is SimCard and seen.running else self.settle(func, args, kwargs, seen)
         out = func(*args, **kwargs) if kwargs else func(*args)
         self.finish(func, args, out, card, is_view)
         return out
+
+    def without_values(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Run the kernel for meta tensors, to which PyTorch sends a call with one of them, wherever the others are."""
+        torch._C._set_dispatch_mode(self)
+        try:
+            return func.redispatch(META, *args, **kwargs)
+        finally:
+            torch._C._unset_dispatch_mode(self._mode_key)
 
     def finish(self, func: Any, args: Any, out: Any, card: Any, is_view: bool = False) -> None:
         """Say where the results are, and let the clock go on."""
@@ -116,6 +128,12 @@ class Calls(TorchDispatchMode):
         if card.forked:
             raise torch.AcceleratorError(INITIALIZATION)
         return card.running
+
+
+def beside_meta(func: Any, args: Any, kwargs: Any) -> bool:
+    """Say whether a card's tensor meets one on the meta device."""
+    kinds = {device_of(tensor).type for _, tensor in named_tensors(func, args, kwargs)}
+    return kinds == {"cuda", "meta"}
 
 
 def return_gradient(tensor: Tensor) -> None:

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import torch
+
 from devicelab.simgpu.machine import generators
 from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.place import is_on_card, position
 
 from .call import Calls
+
+LEAST = {torch.float16: 2.0**-24, torch.bfloat16: 2.0**-24}  # half of float32's epsilon
 
 
 def draw(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -33,3 +37,15 @@ def draw_without_generator(mode: Calls, func: Any, args: Any, kwargs: Any, seen:
         return mode.run(func, args, kwargs, seen)
     with generators.default_generator_of(card):  # type: ignore[arg-type]
         return mode.run(func, args, kwargs, seen)
+
+
+def exponential(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Draw from the exponential distribution, where CUDA never draws zero (ATen/core/TransformationHelper.h, exponential).
+
+    The CPU does, in half precision: what it drew lies below the smallest float16.
+    """
+    out = draw(mode, func, args, kwargs, seen)
+    if is_on_card(seen) and args[0].dtype in LEAST:
+        rate = args[1] if len(args) > 1 else kwargs.get("lambd", 1)
+        args[0].masked_fill_(args[0] == 0, LEAST[args[0].dtype] / rate)
+    return out

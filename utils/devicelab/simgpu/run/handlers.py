@@ -15,13 +15,13 @@ from devicelab.simgpu.marks.marks import (
     mark,
     tag_of,
 )
-from devicelab.simgpu.marks.place import NOTHING, home, is_on_card, place
+from devicelab.simgpu.marks.place import MIXED, NOTHING, home, is_on_card, place
 from devicelab.simgpu.rules import asserts, attention, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
 
 from . import copy, create, draw, dtypes, integers, only, wait
 from .asserts import asserting
-from .call import Calls
+from .call import Calls, beside_meta
 
 
 def resize(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -74,6 +74,8 @@ def attention_choice(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) 
 
 def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run an operator that is written in Python, as torch._prims and custom ones: what it does inside must be seen as well."""
+    if seen is MIXED and beside_meta(func, args, kwargs):
+        return mode.without_values(func, args, kwargs)
     card = seen if is_on_card(seen) else None
     if card is None and seen is not None and seen is not NOTHING:
         card = mode.settle(func, args, kwargs, seen)
@@ -147,6 +149,7 @@ BY_NAME = {
     "aten::index_put": wait.index,
     "aten::_index_put_impl_": wait.index,
     "aten::_efficientzerotensor": create.zeros,
+    "aten::exponential_": draw.exponential,
     "aten::record_stream": record_stream,
     "aten::resize_": resize,
     "aten::resize_as_": resize,

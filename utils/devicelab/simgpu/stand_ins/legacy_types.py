@@ -1,6 +1,7 @@
 """torch.cuda.FloatTensor and its kin: the way older programs say where tensors go, and of which type."""
 
 import functools
+import warnings
 from typing import Any
 
 import torch
@@ -15,6 +16,25 @@ from devicelab.simgpu.run import move
 NAMES = sorted(name for dtype, name in SCALAR_TYPES.items() if not dtype.is_complex)
 
 
+# torch/csrc/tensor/python_tensor.cpp
+NEWER = (
+    "The torch.cuda.*DtypeTensor constructors are no longer recommended. It's best to use methods such as "
+    "torch.tensor(data, dtype=*, device='cuda') to create tensors."
+)
+DEPRECATED = (
+    "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() and "
+    "torch.set_default_device() as alternatives."
+)
+warned: set[str] = set()
+
+
+def warn_once(words: str) -> None:
+    """Do as TORCH_WARN_ONCE: warn once in a process, or each time where torch.set_warn_always asks for it."""
+    if words not in warned or torch.is_warn_always_enabled():
+        warned.add(words)
+        warnings.warn(words, UserWarning, stacklevel=3)
+
+
 class CardTensorType(type):
     """The type of torch.cuda.FloatTensor: makes tensors on the current card, and knows its own."""
 
@@ -23,6 +43,7 @@ class CardTensorType(type):
     def __call__(cls, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
         if state.current is None:
             raise TypeError(f"type {cls} not available. Torch not compiled with CUDA enabled.")
+        warn_once(NEWER)
         target = move.target_of("cuda" if device is None else device)[0]
         if args and isinstance(args[0], Tensor):
             return cls._alias(args[0])
@@ -68,6 +89,7 @@ def _set_default_tensor_type(kind: Any) -> None:
     if not name.startswith("torch.cuda."):
         torch.set_default_device(None)
         return _original_set(kind)
+    warn_once(DEPRECATED)
     torch.set_default_dtype(types()[name.removeprefix("torch.cuda.")].dtype)
     torch.set_default_device("cuda")
 

@@ -186,10 +186,15 @@ def current() -> Simulation | None:
 
 
 def revive(cards: tuple[str, int, str], make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Start the simulation in a spawned child, if its main module has not done so, and make its process object."""
+    """Start the simulation in a spawned child that has none yet, and make its process object."""
+    start_in_child(cards)
+    return make(*arguments)
+
+
+def start_in_child(cards: tuple[str, int, str]) -> None:
+    """Start the parent's cards in a spawned child: their name, how many, and what becomes of compiled functions."""
     if state.current is None:
         simulate_gpu(cards[0], cards[1], compiled=cards[2])
-    return make(*arguments)
 
 
 def simulate_gpu(name: str | None = None, count: int = 1, *, compiled: str = "run") -> Simulation:

@@ -1,6 +1,7 @@
 """Spawned processes have the same cards, as on a machine with real ones; a DataLoader's workers must not return what is there."""
 
 import functools
+import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -17,6 +18,44 @@ WORKER = (
     "A DataLoader worker made a batch on {}, which the simulated GPU cannot share with the process that trains. Let the dataset "
     "and collate_fn return CPU tensors, and move each batch to the GPU in the training loop."
 )
+TORCHRUN = (
+    "torchrun starts each worker as a Python of its own, which does not have the simulated GPU of this one. Call "
+    "devicelab.simulate_gpu(...) first in the training script, and start torchrun where no simulation runs."
+)
+START = """
+try:
+    from devicelab.simgpu.session import start_in_child
+except ModuleNotFoundError:
+    pass  # the path is not set yet: the process object brings the cards
+else:
+    start_in_child({!r})
+"""
+
+
+def cards_of(machine: Machine) -> tuple[str, int, str]:
+    """Return what starts the same simulation in another process."""
+    return machine.cards[0].spec.name, len(machine.cards), machine.compiled
+
+
+class Cards:
+    """What starts the same cards where a spawned child reads it: before its main module, whose imports bind what they find."""
+
+    def __init__(self, cards: tuple[str, int, str]):
+        self.cards = cards
+
+    def __reduce__(self) -> Any:
+        return exec, (START.format(self.cards), {})
+
+
+def preparing(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Return what tells a spawned child how to begin."""
+
+    @functools.wraps(original)
+    def get_preparation_data(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        data = original(*args, **kwargs)
+        return data if state.current is None else data | {"devicelab": Cards(cards_of(state.current))}
+
+    return get_preparation_data
 
 
 def reduce_process(process: BaseProcess, protocol: Any) -> Any:
@@ -25,9 +64,19 @@ def reduce_process(process: BaseProcess, protocol: Any) -> Any:
     make, arguments, *rest = parts
     if state.current is None:
         return (make, arguments, *rest)
-    machine = state.current
-    cards = machine.cards[0].spec.name, len(machine.cards), machine.compiled
-    return (machine.revive, (cards, make, arguments), *rest)
+    return (state.current.revive, (cards_of(state.current), make, arguments), *rest)
+
+
+def launching(original: Callable[..., None]) -> Callable[..., None]:
+    """Return subprocess.Popen's __init__, which torchrun calls for its workers: Pythons without a card."""
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        if sys._getframe(1).f_globals.get("__name__", "").startswith("torch.distributed.elastic"):
+            raise SimulationError(TORCHRUN)
+        original(self, *args, **kwargs)
+
+    return __init__
 
 
 def fetching(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,6 +96,8 @@ def fetching(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def install(machine: Machine) -> None:
     """Replace how a process object is pickled on its way to the child, and how a worker makes its batches."""
+    machine.patches.wrap("multiprocessing.spawn.get_preparation_data", preparing)
+    machine.patches.wrap("subprocess.Popen.__init__", launching)
     machine.patches.replace("multiprocessing.process.BaseProcess.__reduce_ex__", reduce_process)
     for kind in ("Map", "Iterable"):
         machine.patches.wrap(f"torch.utils.data._utils.fetch._{kind}DatasetFetcher.fetch", fetching)

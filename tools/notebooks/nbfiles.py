@@ -95,7 +95,10 @@ def private_environment(folder: Path) -> dict[str, str]:
     places = {variable: folder / name for variable, name in _FOLDERS.items()}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
-    return {variable: str(place) for variable, place in places.items()}
+    host = os.environ.get(
+        "DEVICELAB_HOST", "nominal"
+    )  # compared outputs hold simulated times; empty measures this machine
+    return {variable: str(place) for variable, place in places.items()} | {"DEVICELAB_HOST": host}
 
 
 def device_environment(device: str | None = None) -> dict[str, str]:

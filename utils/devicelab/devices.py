@@ -69,6 +69,7 @@ class Device:
     watchers: list[Watcher] = field(default_factory=list)
     listeners: dict[int, list["Listener"]] | None = None
     memory: Callable[[int], tuple[int, int]] = _unknown
+    host_note: Callable[[], str] = str  # how the host's share of a simulated time is known
 
 
 class Observer(Protocol):

@@ -38,7 +38,7 @@ class Timing(Shown):
     ("cpu", "cuda:0", "cpu and cuda:0"), `name` the device's name. `low` and `high` (seconds) bound a simulated median.
     On a GPU, `host` is the seconds that the host needs to submit a call, and `gpu` those that the GPU works on it, where
     it tells; both run at once, so they do not add up. On the CPU both are None. `uncompiled` says that a compiled function
-    ran as it is written.
+    ran as it is written. `host_note` says how the host's share of a simulated time is known.
     """
 
     samples: tuple[float, ...]
@@ -52,6 +52,7 @@ class Timing(Shown):
     load: float | None = None  # programs that were ready to run per core, where the system tells
     host: float | None = None
     gpu: float | None = None
+    host_note: str = ""
     uncompiled: bool = False
 
     @property
@@ -107,8 +108,10 @@ class Timing(Shown):
         """What the host and the GPU have to do for a call, or None on the CPU."""
         if self.host is None:
             return None
+        host = f" ({self.host_note})" if self.host_note else ""
         gpu = "" if self.gpu is None else f"; the GPU works {units.seconds(self.gpu)} on it"
-        return f"The host needs {units.seconds(self.host)} to submit a call{gpu}."
+        estimated = " (estimated)" if gpu and self.origin == "simulated" else ""
+        return f"The host needs {units.seconds(self.host)} to submit a call{host}{gpu}{estimated}."
 
     @property
     def caution(self) -> str | None:
@@ -135,6 +138,7 @@ class Timing(Shown):
             "median": self.median, "spread": self.spread, "low": self.low, "high": self.high,
             "per_second": self.per_second, "origin": self.origin, "device": self.device, "name": self.name,
             "calls_per_sample": self.calls, "threads": self.threads, "load": self.load, "host": self.host, "gpu": self.gpu,
+            "host_note": self.host_note,
             "uncompiled": self.uncompiled, "samples": list(self.samples),
         }  # fmt: skip
 

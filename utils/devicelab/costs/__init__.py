@@ -5,6 +5,7 @@ docs/sources.md where each constant comes from, benchmarks/fit_costs.py how they
 """
 
 from .card import CardCosts, Cost, kernel_span
+from .here import NOMINAL, Host, host
 from .host import CONTEXT, COPY, DISPATCH, KERNEL, LAUNCH, SYNCHRONIZE, Span, host_seconds
 
 __all__ = [
@@ -13,10 +14,13 @@ __all__ = [
     "DISPATCH",
     "KERNEL",
     "LAUNCH",
+    "NOMINAL",
     "SYNCHRONIZE",
     "CardCosts",
     "Cost",
+    "Host",
     "Span",
+    "host",
     "host_seconds",
     "kernel_span",
 ]

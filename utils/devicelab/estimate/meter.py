@@ -29,6 +29,10 @@ class Meter(Clock):
         self._counts: dict[int, tuple[Any, bool]] = {}  # by id; holding the operator keeps its id
         self.restart()
 
+    def settle(self) -> None:
+        """Keep the nominal host: an estimate speaks of a card in another computer."""
+        self.is_settled = True
+
     def restart(self) -> None:
         """Begin a new account at the present time."""
         self.start = costs.Span(self.low, self.time, self.high)
@@ -67,7 +71,7 @@ class Meter(Clock):
         """Run an operator on the nominal host and book it."""
         super().host(func, args, out)
         self._count(func)
-        self._book(HOST, costs.host_seconds(func, args, {}, out).seconds - costs.DISPATCH.seconds)
+        self._book(HOST, costs.host_seconds(func, args, {}, out).seconds - self.dispatch.seconds)
 
     def copy(
         self,

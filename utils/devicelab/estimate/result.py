@@ -90,7 +90,7 @@ class Estimate(Shown):
         span = f"{units.span(self.low, self.high, self.seconds)} {units.seconds(self.seconds).split()[-1]}"
         lines = [
             f"About {units.seconds(self.seconds)} on {self.card.name} ({span}), bound by {BOUNDS[self.bound]} [estimated].",
-            self._list(*BOUNDS),
+            f"{self._list(*BOUNDS)}; on a nominal host",
             f"{self._list('forward', 'backward', 'optimizer')}; {self.operators:,} operators"
             + (f", {self.steps:,} optimizer steps" if self.steps > 1 else ""),
             f"{_count(self.flops)}; {units.size(self.bytes)} through the card's memory"
@@ -117,7 +117,9 @@ class Estimate(Shown):
         return "\n".join(self.lines)
 
     def _repr_html_(self) -> str:
-        first, *rest = (f"<p>{html.escape(line)}</p>" for line in self.lines if line != self._list(*BOUNDS))
+        first, *rest = (
+            f"<p>{html.escape(line)}</p>" for line in self.lines if not line.startswith(self._list(*BOUNDS))
+        )
         parts = [
             (name, units.seconds(part), f"{100 * part / self.seconds:.0f} %", BOUNDS[name])
             for name in self._shown(*BOUNDS)

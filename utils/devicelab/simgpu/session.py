@@ -83,6 +83,7 @@ class Simulation(Machine):
             watchers=self.clock.watchers,
             listeners=self.mode.listeners,
             memory=self.memory,
+            host_note=lambda: str(self.clock.host_of),
         )
 
     def start(self) -> "Simulation":

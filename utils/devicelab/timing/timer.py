@@ -83,6 +83,7 @@ def timeit(
         _load(),
         host=host,
         gpu=gpu,
+        host_note=device.host_note(),
         uncompiled=compiled.calls() > uncompiled,
     )
 

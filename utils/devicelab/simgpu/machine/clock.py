@@ -1,8 +1,8 @@
 """The simulated clock: a host that runs ahead, and one queue for each stream of each card.
 
-Everything follows from the operators' shapes, so the same program takes the same simulated time on every
-machine. Three clocks run side by side, with the low, the guessed and the high costs. All of it is an
-estimate, and none of it is visible to Python's `time`.
+The card's share follows from the operators' shapes, the host's from what this machine was measured to need for each
+(costs/here.py); with a nominal host the same program takes the same simulated time on every machine. Three clocks run side
+by side, with the low, the guessed and the high costs. All of it is an estimate, and none of it is visible to Python's `time`.
 """
 
 import warnings
@@ -26,7 +26,6 @@ STAGED = 64 * 1024
 CYCLES = 1.5e9  # per second, for torch.cuda._sleep
 KERNEL_LOW, KERNEL, KERNEL_HIGH = costs.KERNEL
 LAUNCH_LOW, LAUNCH, LAUNCH_HIGH = costs.LAUNCH
-DISPATCH_LOW, DISPATCH, DISPATCH_HIGH = costs.DISPATCH
 
 
 class Queue:
@@ -57,6 +56,7 @@ class Clock:
     def __init__(self, cards: Sequence[Card]):
         self.costs = [costs.CardCosts(card) for card in cards]
         self.low = self.time = self.high = 0.0  # the host's clocks, in seconds
+        self.host_of, self.dispatch, self.is_settled = costs.NOMINAL, costs.NOMINAL.dispatch, False
         # torch.cuda.set_sync_debug_mode: 1 warns, 2 raises where an operator makes the host wait.
         self.complain = 0
         self._ahead = 0  # blocks in which nothing waits
@@ -70,11 +70,21 @@ class Clock:
 
     def now(self) -> float:
         """Return the simulated host time in seconds."""
+        if not self.is_settled:
+            self.settle()
         return self.time
 
     def bounds(self) -> tuple[float, float]:
         """Return the simulated host time in seconds with all costs low, and with all costs high."""
+        if not self.is_settled:
+            self.settle()
         return self.low, self.high
+
+    def settle(self) -> None:
+        """Find out what this machine's host costs, before somebody reads the first time; only differences of times count."""
+        self.is_settled = True
+        self.host_of = costs.host()
+        self.dispatch = self.host_of.dispatch
 
     def spend(self, span: costs.Span) -> None:
         """Let the host be busy."""
@@ -86,9 +96,10 @@ class Clock:
     def kernel(self, index: int, func: Any, args: tuple, out: Any) -> None:
         """Launch an operator on card `index`: the host pays the launches, the current stream the duration."""
         kernels, work, spread = self.costs[index].work(func, args, out)
-        self.low += DISPATCH_LOW + kernels * LAUNCH_LOW
-        self.time += DISPATCH + kernels * LAUNCH
-        self.high += DISPATCH_HIGH + kernels * LAUNCH_HIGH
+        low, seconds, high = self.dispatch
+        self.low += low + kernels * LAUNCH_LOW
+        self.time += seconds + kernels * LAUNCH
+        self.high += high + kernels * LAUNCH_HIGH
         if kernels:
             seconds = kernels * KERNEL + work
             low, high = kernels * KERNEL_LOW + work / spread, kernels * KERNEL_HIGH + work * spread
@@ -122,8 +133,8 @@ class Clock:
             raise fault.error()
 
     def host(self, func: Any, args: tuple, out: Any) -> None:
-        """Run an operator on the nominal host, which waits for it."""
-        self.spend(costs.host_seconds(func, args, {}, out))
+        """Run an operator on the host, which waits for it."""
+        self.spend(costs.host_seconds(func, args, {}, out, self.dispatch))
 
     def copy(
         self,
@@ -142,7 +153,7 @@ class Clock:
         """
         between_cards = source.type == target.type
         index = (source if source.type == "cuda" else target).index or 0
-        self.spend(costs.DISPATCH)
+        self.spend(self.dispatch)
         self.spend(costs.LAUNCH)
         work = self.costs[index].copy(nbytes, pinned or between_cards, target.type == "cpu")
         self._current[index].add(self, *work)
@@ -162,7 +173,7 @@ class Clock:
 
     def wait(self, index: int, stream: int | None = None, why: str = "") -> None:
         """Let the host wait for a card, or for one of its streams, and pay for the synchronization."""
-        before = self.now()
+        before = self.time
         queues: Iterable[Queue] = (
             self._queues[index].values() if stream is None else (self._queue(index, stream),)
         )
@@ -175,7 +186,7 @@ class Clock:
 
     def _tell(self, before: float, why: str) -> None:
         for observer in devices.observers:
-            observer.waited(self.now() - before, why)
+            observer.waited(self.time - before, why)
 
     def synchronizing(self, index: int, stream: int | None = None, why: str = "", told: bool = True) -> None:
         """Let the host wait because an operator's result needs it: `.item()`, nonzero, a copy.
@@ -245,7 +256,7 @@ class Clock:
 
     def reach(self, index: int, moment: costs.Span) -> None:
         """Let the host wait for a moment that `mark` returned of a card, and pay for the synchronization."""
-        before = self.now()
+        before = self.time
         self.until(*moment)
         self.spend(costs.SYNCHRONIZE)
         self._tell(before, "")

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from devicelab import costs
 from devicelab.devices import Listener
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.machine.texts import INITIALIZATION
@@ -91,7 +90,7 @@ class Calls(TorchDispatchMode):
                 host,
             )
         else:
-            self.clock.spend(costs.DISPATCH)
+            self.clock.spend(self.clock.dispatch)
 
     def settle(self, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         """Return where the result of a call with unlike operands will be, or raise CUDA's error."""

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from devicelab import costs
 from devicelab.simgpu.marks.marks import (
     COMPRESSED_COLUMNS,
     COMPRESSED_ROWS,
@@ -133,7 +132,7 @@ def is_in_table(func: Any) -> bool:
 
 def note(mode: Any, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Pass on a mark for the profiler, which makes no tensor; every optimizer and every backward sets some."""
-    mode.clock.spend(costs.DISPATCH)
+    mode.clock.spend(mode.clock.dispatch)
     return func(*args, **kwargs)
 
 

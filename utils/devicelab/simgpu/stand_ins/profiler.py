@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from devicelab.costs import DISPATCH
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.versions import release
@@ -38,7 +37,7 @@ def enter(original: Callable[..., Any]) -> Callable[..., Any]:
         machine = state.current
         if machine is None or not is_unheard(self, machine):
             return original(self)
-        machine.clock.spend(DISPATCH)
+        machine.clock.spend(machine.clock.dispatch)
         self.record, self.run_callbacks_on_exit = UNHEARD, False  # so torch's own __exit__ lets it be
         return self
 
@@ -54,7 +53,7 @@ def leave(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *error)
         self.record = None
         if state.current is not None:
-            state.current.clock.spend(DISPATCH)
+            state.current.clock.spend(state.current.clock.dispatch)
 
     return __exit__
 

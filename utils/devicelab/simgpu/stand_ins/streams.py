@@ -140,6 +140,7 @@ class Event(torch.Event):
             )
         self._index = stream.device_index
         wake(stream.device_index)
+        clock().now()  # before the first time is read, the host's share is settled
         self._time = clock().mark(stream.device_index, stream.stream_id)
 
     def wait(self, stream: Any = None) -> None:

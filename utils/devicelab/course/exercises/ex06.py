@@ -150,7 +150,8 @@ def _reads_too_early(seen: Seen) -> str:
 def _judge_predict(predict) -> None:
     for device, count in (("cuda", 5), ("cpu", 3)):
         model, homes = _classifier()
-        batches = [torch.randn(20, 10).pin_memory() for _ in range(count)]
+        # More than 64 KB each: smaller ones the driver takes over at once, pinned or not.
+        batches = [torch.randn(2000, 10).pin_memory() for _ in range(count)]
         wanted = torch.cat([model(batch) for batch in batches])
         model.to(device)
         homes.clear()

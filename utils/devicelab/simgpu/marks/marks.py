@@ -63,12 +63,24 @@ def _tag_of_unusual(tensor: Tensor) -> SimCard | Adoptable | None:
     """Look through functorch's wrappers, and into the parts of sparse and nested tensors."""
     while _functorch.is_functorch_wrapped_tensor(tensor):
         tensor = _functorch.get_unwrapped(tensor)
+    tensor = _below_vmap(tensor)
     with torch._C.DisableTorchFunctionSubclass():
         part = next(parts(tensor), None)
         try:
             return None if part is None else getattr(part.untyped_storage(), ATTRIBUTE, None)
         except UNUSUAL:
             return None
+
+
+def _below_vmap(tensor: Tensor) -> Tensor:
+    """Return what the older vmap (torch._vmap_internals, for batched gradients) wraps, or the tensor itself."""
+    level = torch._C._vmapmode_increment_nesting() - 1  # the only way to ask
+    torch._C._vmapmode_decrement_nesting()
+    if level and tensor.layout is torch.strided:
+        with torch._C._DisableTorchDispatch():
+            for inner in range(level, 0, -1):
+                tensor = torch._remove_batch_dim(tensor, inner, 1, 0)
+    return tensor
 
 
 def parts(tensor: Tensor) -> Iterator[Tensor]:

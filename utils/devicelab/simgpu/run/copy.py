@@ -16,6 +16,7 @@ from .create import reserve
 
 def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run `_to_copy`: between devices where `device=` says so."""
+    refuse_fork(mode, seen)
     device = kwargs.pop("device", None) if (kwargs := dict(kwargs)) else None
     source = home(args[0])
     if device is not None and device.type not in ("cpu", "cuda"):
@@ -46,6 +47,12 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return out
 
 
+def refuse_fork(mode: Calls, tag: Any) -> None:
+    """Raise CUDA's error for a tensor of a card that this process has inherited by a fork."""
+    if tag.__class__ is SimCard:
+        mode.usable(tag)
+
+
 def inherit(tensor: Tensor) -> Adoptable | None:
     """Return the mark that a copy of a tensor that is on no card gets."""
     tag = tag_of(tensor)
@@ -56,6 +63,8 @@ def copy_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run `copy_`, which may copy between devices."""
     if seen is None or is_on_card(seen):
         return mode.run(func, args, kwargs, seen) if seen is not None else mode.host(func, args, kwargs)
+    for tensor in args[:2]:
+        refuse_fork(mode, tag_of(tensor))
     target, source = home(args[0]), home(args[1])
     adopt_by_copy(args, target, source)
     target, source = home(args[0]), home(args[1])

@@ -265,6 +265,7 @@ def _printing(machine: Machine, original: Any) -> Any:
         if card is None:
             touched(self, "print")
         else:
+            machine.mode.usable(card)  # type: ignore[attr-defined]
             machine.clock.copy(card.device, CPU, min(self.numel(), MOST_PRINTED) * self.itemsize)
         return original(self, tensor_contents=tensor_contents)
 

@@ -61,7 +61,7 @@ def with_moved_targets(original: Callable[..., Any], args: Any, kwargs: Any) -> 
     tensors = list(args[:4])
     if len(args) >= 4 and set(places(tensors)) != {CPU}:
         data, targets, *lengths = tensors
-        lengths = [item.tolist() if isinstance(item, Tensor) else item for item in lengths]
+        lengths = [item.reshape(-1).tolist() if isinstance(item, Tensor) else item for item in lengths]
         args = (data, targets.to(place(data)), *lengths, *args[4:])
     return original(*args, **kwargs)
 

@@ -5,6 +5,8 @@ those few questions are answered, PyTorch's own Python code does the rest, error
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from devicelab.errors import SimulationError
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.marks import marks
+from devicelab.simgpu.run.dispatch import SimulatedDispatch
 
 HANDLE = 8  # parts of what _share_cuda_ returns: torch/csrc/StorageSharing.cpp
 _Storage = torch.UntypedStorage
@@ -44,6 +47,8 @@ def _new(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> _Storage:
 
 def _copy(target: _Storage, source: Any, non_blocking: bool | None = None) -> _Storage:
     """Stand for UntypedStorage.copy_, and let a copy that touches a card take its time on the simulated clock."""
+    for one in (target, source):
+        _readable(one)
     with torch._C._DisableTorchDispatch():  # C++ copies through tensors that are nobody's
         _BASE.copy_(target, source, bool(non_blocking))  # type: ignore[attr-defined]
     origin, destination = device_of(source), device_of(target)
@@ -64,10 +69,56 @@ def _resize(storage: _Storage, nbytes: int) -> _Storage:
 
 def _write_file(storage: _Storage, *args: Any) -> Any:
     """Stand for the writing of pickle and of older files: C++ copies to the host what lies on a card."""
-    card = _card(storage)
+    card = _readable(storage)
     if card and state.current:
         state.current.clock.copy(card.device, marks.CPU, storage.nbytes())
     return _BASE._write_file(storage, *args)  # type: ignore[attr-defined]
+
+
+def _getitem(storage: _Storage, key: Any) -> Any:
+    """Stand for UntypedStorage[...]: a part lies where the whole lies; the host reads one byte by a copy."""
+    card = _readable(storage)
+    found = _BASE.__getitem__(storage, key)  # type: ignore[attr-defined, misc]
+    if card and isinstance(found, _Storage):
+        found._simulated_card = card  # type: ignore[attr-defined]  # the memory is counted with the whole's
+    elif card and state.current:
+        state.current.clock.copy(card.device, marks.CPU, 1)
+    return found
+
+
+def _setitem(storage: _Storage, key: Any, value: Any) -> None:
+    """Stand for UntypedStorage[...] = value."""
+    _readable(storage)
+    _BASE.__setitem__(storage, key, value)  # type: ignore[attr-defined, index]
+
+
+def _readable(storage: Any) -> SimCard | None:
+    """Return the card that holds a storage; CUDA's error in a forked child."""
+    mark = getattr(storage, marks.ATTRIBUTE, None)
+    if isinstance(mark, SimCard) and mark.known and state.current:
+        state.current.mode.usable(mark)  # type: ignore[attr-defined]
+        return mark
+    return None
+
+
+def _new_like(storage: _Storage, *args: Any, **kwargs: Any) -> _Storage:
+    """Stand for UntypedStorage.new: an empty one on the same device."""
+    return _Storage(*args, **{"device": device_of(storage), **kwargs})
+
+
+def unset_fake_temporarily(original: Any) -> Any:
+    """Stand for the function by which typed storages leave a FakeTensorMode, in whose place the simulation stands."""
+
+    @contextmanager
+    def unset() -> Iterator[Any]:
+        with nullcontext() if isinstance(_mode(), SimulatedDispatch) else original() as mode:
+            yield mode
+
+    return unset
+
+
+def _mode() -> Any:
+    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
 
 
 def _is_shared(storage: _Storage) -> bool:
@@ -108,8 +159,12 @@ def install(machine: Machine) -> None:
         "copy_": _copy,
         "resize_": _resize,
         "is_shared": _is_shared,
+        "__getitem__": _getitem,
+        "__setitem__": _setitem,
+        "new": _new_like,
         "_write_file": _write_file,
         "_share_cuda_": _share_cuda,
     }
     for name, value in replacements.items():
         machine.patches.replace(f"torch.UntypedStorage.{name}", value)
+    machine.patches.everywhere("torch._subclasses.fake_tensor.unset_fake_temporarily", unset_fake_temporarily)

@@ -1,0 +1,90 @@
+"""Gradients where autograd's engine and the older vmap decide: batched ones, and those of side streams."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from devicelab import simulate_gpu
+
+CUDA = torch.device("cuda:0")
+pytestmark = pytest.mark.filterwarnings("ignore:Please use `torch.vmap`")
+
+
+@pytest.fixture(autouse=True)
+def card():
+    with simulate_gpu("T4") as simulation:
+        yield simulation
+
+
+def test_gradcheck_checks_batched_gradients():
+    x = torch.rand(3, dtype=torch.double, device="cuda", requires_grad=True)
+    factor = torch.rand(3, dtype=torch.double, device="cuda")
+    assert torch.autograd.gradcheck(lambda a: (a * factor).sin(), x, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(lambda a: (a * factor).sin(), x, check_batched_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda a: F.conv1d(a.reshape(1, 1, 3), torch.ones(1, 1, 2, dtype=torch.double, device="cuda")),
+        x,
+        check_batched_grad=True,
+    )
+
+
+def test_inside_the_older_vmap_tensors_say_where_they_are():
+    from torch._vmap_internals import vmap
+
+    seen = []
+
+    def inner(y):
+        seen.append((y.device, y.is_cuda, y.get_device(), (y * 2).device, torch.zeros_like(y).device))
+        return y * 2 + y.new_ones(2) + torch.zeros(2, device=y.device)
+
+    out = vmap(inner)(torch.ones(3, 2, device="cuda"))
+    assert out.device == CUDA and out.eq(3).all()
+    assert vmap(vmap(inner))(torch.ones(4, 3, 2, device="cuda")).device == CUDA
+    assert seen == [(CUDA, True, 0, CUDA, CUDA)] * 2
+    assert vmap(inner)(torch.ones(3, 2)).device.type == "cpu"
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        vmap(lambda y: y + torch.ones(2))(torch.ones(3, 2, device="cuda"))
+
+
+def test_batched_gradients_of_a_side_path_are_refused_elsewhere():
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    eye = torch.eye(3)
+    assert torch.autograd.grad(x * 2, x, eye.cuda(), is_grads_batched=True)[0].device == CUDA
+    with pytest.raises(RuntimeError, match="expected device cuda:0 but got cpu"):
+        torch.autograd.grad(x * 2, x, eye, is_grads_batched=True)
+
+
+class Twice(torch.autograd.Function):
+    streams: ClassVar[list] = []
+
+    @staticmethod
+    def forward(ctx, x):
+        Twice.streams.append(torch.cuda.current_stream())
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, gradient):
+        Twice.streams.append(torch.cuda.current_stream())
+        return gradient * 2
+
+
+def test_a_functions_backward_runs_in_the_stream_of_its_forward():
+    x, side = torch.ones(3, device="cuda", requires_grad=True), torch.cuda.Stream()
+    for stream in (side, torch.cuda.default_stream()):
+        Twice.streams.clear()
+        with torch.cuda.stream(stream):
+            out = Twice.apply(x)
+        torch.cuda.current_stream().wait_stream(side)
+        out.sum().backward()
+        assert Twice.streams == [stream, stream]
+    assert torch.cuda.current_stream() == torch.cuda.default_stream() and x.grad.eq(4).all()
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_ctc_loss_takes_lengths_without_dimensions(where):
+    scores = torch.randn(10, 5).log_softmax(1)
+    targets, lengths = torch.tensor([1, 2]), (torch.tensor(10, device=where), torch.tensor(2))
+    expected = F.ctc_loss(scores, targets, torch.tensor(10), torch.tensor(2))
+    torch.testing.assert_close(F.ctc_loss(scores.cuda(), targets, *lengths).cpu(), expected)

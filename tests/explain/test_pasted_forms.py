@@ -115,6 +115,33 @@ def test_it_is_explained_as_what_it_is(name):
     assert "/home/kim" not in str(found)
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (f'It said "RuntimeError: {MESSAGE}", and now I get KeyError: 1', "KeyError", "1"),
+        (f"Warum kommt RuntimeError: {MESSAGE}", "RuntimeError", MESSAGE),
+        (f"2025-01-02 10:00:00,123 ERROR root RuntimeError: {MESSAGE}", "RuntimeError", MESSAGE),
+        (f"[rank0]: RuntimeError: {MESSAGE}", "RuntimeError", MESSAGE),
+        (f"{PLAIN}\nI also saw KeyError: 1", "RuntimeError", MESSAGE),
+    ],
+)
+def test_the_last_error_that_a_sentence_names_is_judged_where_there_is_no_traceback(text, name, message):
+    found = judged(told_in(text))
+    assert (found.name, found.message) == (name, message)
+
+
+def test_an_arrow_of_letters_that_every_terminal_has():
+    lines = (
+        "╭── Traceback (most recent call last) ──╮",
+        "│ D:\\sd\\f.py:34 in f │",
+        "│   33 │ try: │",
+        "│ > 34 │   y = net(x) │",
+    )
+    box = "\n".join((*lines, "╰───────────╯\n"))
+    found = explain(f"{box}RuntimeError: {MESSAGE}")
+    assert (found.culprit, found.line, found.file) == ("x", 34, "f.py")
+
+
 CHAINED = f"""{PLAIN}
 During handling of the above exception, another exception occurred:
 

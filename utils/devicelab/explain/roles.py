@@ -47,6 +47,7 @@ _ROLES: dict[str, dict[str, tuple[Role, Role]]] = {
         "running_mean": (Role("the running mean of the batch norm layer", "function"), Role("the input", "first")),
     },
     "layer_norm": {"weight": (Role("the weight of the layer norm layer", "function"), Role("the input", "first"))},
+    "cat": {"tensors": (Role("one of the tensors that are joined"), Role("one of the tensors that are joined"))},
     "convolution": {
         "weight": (Role("the weight of the convolution", "function"), Role("the input of the convolution", "first")),
         "input": (Role("the input of the convolution", "first"), _LAYER),

@@ -10,6 +10,7 @@ from .told import Link, TextFrame, Told
 MOST_LINE = 4_000  # letters of a line in which a frame or a name is looked for
 _MOST_CODE_LINES = 60  # below a frame
 _MOST_MESSAGE_LINES = 60
+_MOST_PROSE = 2_000  # letters of a sentence
 
 # Each begins with words, or with the beginning of a word, that its own repetitions cannot contain: so the time that a search
 # takes grows as the line does, and not faster.
@@ -26,13 +27,14 @@ _FRAMES = (
     re.compile(r"(?P<file>your code), line (?P<line>\d+)"),
 )
 _PYTEST = re.compile(r"^(?P<file>[^\s:]+\.py):(?P<line>\d+): ?(?:in )?(?P<function>[\w<>.]*)$")
-_ARROW = re.compile(r"(?:-+>|❱) ?(?P<line>\d+) ?(?P<code>.*)")
-_NUMBERED = re.compile(r"(?:(?:-+>|❱) ?)?\d+ ")  # a notebook's line of source, which may hold anything
+_ARROW = re.compile(r"(?:-*>|❱) ?(?P<line>\d+) ?(?P<code>.*)")
+_NUMBERED = re.compile(r"(?:(?:-*>|❱) ?)?\d+ ")  # a notebook's line of source, which may hold anything
 _TYPED = re.compile(r"^(?P<name>[A-Za-z_][\w.]{0,200}(?:\(\w{1,80}\))?)(?:: ?(?P<message>.*))?$")
 _ERROR = re.compile(
     r"^(?P<name>[A-Za-z_][\w.]{0,200}?(?:Error|Exception|Interrupt|Warning|Exit|StopIteration|ExceptionGroup|Failure)\w{0,60}"
     r"(?:\(\w{1,80}\))?)(?:: ?(?P<message>.*))?$"
 )
+_IN_PROSE = re.compile(r"(?<![\w.])(?P<name>[A-Za-z_][\w.]{0,80}(?:Error|Exception)): (?P<message>(?=\S))")
 _NAME_ABOVE = re.compile(r"(?P<name>[A-Za-z_][\w.]{0,200})\s{2,}Traceback \(most")
 # What a line must hold to say anything, where no traceback is open.
 _TELLING = re.compile(
@@ -248,10 +250,13 @@ class _Parser:
         self._note(stripped)
         if stripped.startswith("E  "):
             stripped = stripped[1:].strip()
-        typed = _ERROR.match(without_stamp(stripped))
+        typed = _ERROR.match(without_stamp(stripped)) or _in_prose(stripped)
         if typed is not None:
             self.number = self.number or number
             self._exception(typed, number)
+            self.message = (
+                [typed["message"] or stripped[typed.end() :]] if typed.re is _IN_PROSE else self.message
+            )
 
     def _close_frame(self) -> None:
         if self.open is not None and self.open.match is not None:
@@ -268,6 +273,11 @@ class _Parser:
                     self.headed or bool(self.frames), "\n".join(self.script or ()),
                 )
             )  # fmt: skip
+
+
+def _in_prose(text: str) -> re.Match[str] | None:
+    """Return the last error that a sentence names with its message."""
+    return next(reversed([*_IN_PROSE.finditer(text)]), None) if len(text) < _MOST_PROSE else None
 
 
 def _framed(match: re.Match[str], block: list[str]) -> TextFrame:
@@ -295,6 +305,9 @@ def judged(told: Iterable[Told]) -> Told | None:
         every,
     ):
         named = [one for one in usable if one.name]
+        named = [
+            one for one in named if one.headed
+        ] or named  # a traceback tells more than a line that names an error
         if named:
             return _with_frames(named[-1], every)
     return every[-1] if every else None

@@ -36,6 +36,9 @@ class Waits(devices.Observer):
     def touched(self, tensor, how):
         pass
 
+    def failed(self, message):
+        pass
+
 
 def watched(call) -> Waits:
     watcher = Waits()

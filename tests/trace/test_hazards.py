@@ -1,5 +1,7 @@
 """A trace names the host's buffers that are used while a copy may be on its way, and no others."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,8 @@ import torch
 import devicelab as lab
 from devicelab import simulate_gpu
 
-SIZE = 2_000_000  # 8 MB: on its way for the better part of a millisecond
+SIZE = 50_000
+BUSY = 15_000_000  # cycles, 10 ms: the card has other work first, so that a copy is on its way for that long
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -21,10 +24,12 @@ def pinned(*shape):
 
 
 def send(buffer):
+    torch.cuda._sleep(BUSY)
     return buffer.to("cuda", non_blocking=True)
 
 
 def receive():
+    torch.cuda._sleep(BUSY)
     return torch.ones(SIZE, device="cuda").to("cpu", non_blocking=True)
 
 
@@ -109,6 +114,7 @@ def test_a_buffer_that_is_written_before_it_is_received_is_named_too():
 def test_a_copy_into_the_users_own_pinned_buffer_counts():
     def program():
         mine = pinned()
+        torch.cuda._sleep(BUSY)
         mine.copy_(torch.ones(SIZE, device="cuda"), non_blocking=True)
         mine.mean()
 
@@ -126,7 +132,7 @@ def ask_event():
     event = torch.cuda.Event()
     event.record()
     while not event.query():
-        torch.ones(SIZE).sum()
+        time.sleep(0.002)
 
 
 WAITS = {
@@ -137,7 +143,7 @@ WAITS = {
     "an event's query": ask_event,
     "a value of the card": lambda: torch.ones(1, device="cuda").item(),
     "a blocking copy": lambda: torch.ones(1, device="cuda").cpu(),
-    "time": lambda: [torch.ones(SIZE).sum() for _ in range(40)],
+    "time": lambda: time.sleep(0.05),
 }
 
 
@@ -175,6 +181,9 @@ def test_what_is_harmless_is_no_hazard():
         sent.append(send(buffer))
         buffer.sum(), buffer.numpy(), buffer[:3].tolist(), str(buffer)  # reading what is sent
         buffer.view(-1)[3:], buffer.detach(), torch.empty_like(buffer)
+        converted = pinned()  # on the host, into other memory
+        sent.append(converted.to("cuda", torch.float16, non_blocking=True))
+        converted.fill_(2)
         pageable = torch.ones(SIZE)
         sent.append(pageable.to("cuda", non_blocking=True))  # which stages, or waits
         pageable.fill_(2)

@@ -97,6 +97,9 @@ class Observer(Protocol):
         `buffer` is the host's tensor, where there is one; `end` the moment on the low, the high and the guessed clock.
         """
 
+    def failed(self, message: str) -> None:
+        """Hear that a kernel was launched whose assertion fails: nobody else knows yet."""
+
     def touched(self, tensor: Any, how: str) -> None:
         """Hear that the values of a tensor of the host were asked for past all operators: by "numpy", "tolist" or "print"."""
 

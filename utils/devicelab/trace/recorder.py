@@ -286,6 +286,11 @@ class Recorder(devices.Listener):
         self._add(self.copies, key, nbytes, seconds)
         self._event(COPY, target, COPY, self._now(), seconds)
 
+    def failed(self, message: str) -> None:
+        """Note a kernel whose assertion fails, with the line that launched it."""
+        if len(self.faults) < 10:
+            self.faults.append((message, self.places.here()))
+
     def touched(self, tensor: Any, how: str) -> None:
         """Look whether the values of a tensor of the host are asked for too early."""
         if self.flights and threading.get_ident() == self._thread:

@@ -39,6 +39,13 @@ class Fault:
     is_known: bool = False  # to the host: from then on nothing works on this card
     is_printed: bool = False
 
+    @property
+    def summary(self) -> str:
+        """What failed, in a sentence for those who watch."""
+        values = ", ".join(f"{value:g}" for value in self.values)
+        met = f" met {self.argument} = {values}; allowed is {self.allowed}" if values else ""
+        return f"device-side assert: {self.operator}{met}"
+
     def print(self) -> None:
         """Print the kernel's line, once: CUDA does so when the host waits, or leaves."""
         if not self.is_printed:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
+from devicelab import devices
 from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.marks import Tensor
 from devicelab.simgpu.marks.place import home, is_on_card
@@ -58,6 +59,8 @@ def lose(mode: Calls, func: Any, args: Any, kwargs: Any, card: SimCard, said: st
         fault.line, fault.end = line_here(), clock.mark(index, clock.current_stream(index)).seconds
         clock.faults[index] = fault
         mode.treat = mode.treat_lost
+        for observer in devices.observers:
+            observer.failed(fault.summary)
     if clock.is_blocking or out is WAITS:
         raise clock.faults[index].error()
     return out

@@ -43,7 +43,7 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
             only.watch(out)
     elif non_blocking and out.layout is torch.strided:
         out.untyped_storage()._simulated_pinned = True  # what CUDA copies into without waiting
-    mode.copied(args[0], source, target, non_blocking, args[0] if source is None else out)
+    mode.copied(args[0], source, target, non_blocking, buffer(args[0], source, out))
     return out
 
 
@@ -51,6 +51,13 @@ def refuse_fork(mode: Calls, tag: Any) -> None:
     """Raise CUDA's error for a tensor of a card that this process has inherited by a fork."""
     if tag.__class__ is SimCard:
         mode.usable(tag)
+
+
+def buffer(given: Tensor, source: SimCard | None, out: Tensor) -> Tensor | None:
+    """Return the host's tensor of a copy; None where CUDA converts on the host first, into memory of its own (cuda/Copy.cu)."""
+    if source is not None:
+        return out
+    return given if given.dtype is out.dtype else None
 
 
 def inherit(tensor: Tensor) -> Adoptable | None:
@@ -71,7 +78,7 @@ def copy_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     non_blocking = args[2] if len(args) > 2 else kwargs.get("non_blocking", False)
     out = func(args[0], args[1])
     if target is not source:
-        mode.copied(args[1], source, target, non_blocking, args[1] if source is None else args[0])
+        mode.copied(args[1], source, target, non_blocking, buffer(args[1], source, args[0]))
     else:
         mode.finish(func, args, out, target)
     return out

@@ -212,4 +212,13 @@ def product(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return result
 
 
-SERVED = dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), product)
+def flatten_weights(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Return the weights in one piece: a build for CUDA asks so for each recurrent layer."""
+    flat = [mode.treat(torch.ops.aten.reshape.default, (), (weight, [-1]), {}) for weight in args[0]]
+    return mode.treat(torch.ops.aten.cat.default, (), (flat,), {})
+
+
+SERVED = {
+    **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), product),
+    "_cudnn_rnn_flatten_weight": flatten_weights,
+}

@@ -233,6 +233,33 @@ def test_what_a_kernel_asserts_comes_at_the_next_line_that_waits(call, kernel, a
     assert fault.line.text != "" and fault.line.file == __file__
 
 
+def kind_of(kernel):
+    """What explain calls a kernel's line that somebody pasted."""
+    if "target_k" in kernel or "n_classes" in kernel:
+        return "label out of range"
+    outside = ("val", "probability", "p1 <= 1", "Poisson", "cumdist", "multinomial")
+    return "probability out of range" if any(word in kernel for word in outside) else "index out of range"
+
+
+# What these found wrong is nothing that a text could tell more about.
+OTHERS = ("masked_scatter", "end >= begin", "_assert_async", "repeat", "cumsum_ptr", "lengths_data")
+PASTED = {name: case[1] for name, case in CALLS.items() if not any(word in case[1] for word in OTHERS)}
+PASTED |= {name: CALLS[name][1] for name in ("multinomial, negative", "multinomial, sum of zero")}
+
+
+def test_explain_knows_a_pasted_line_of_each_kernel():
+    for kernel in PASTED.values():
+        file, function, assertion = kernel.split(" ", 2)
+        line = f"../{file}:1: {function}: block: [0,0,0], thread: [0,0,0] Assertion `{assertion}` failed."
+        with_error = f"{line}\ntorch.AcceleratorError: {LATE}"
+        assert explain(line).kind == explain(with_error).kind == kind_of(kernel), kernel
+
+
+def test_explain_knows_the_error_alone():
+    found = explain(f"torch.AcceleratorError: {LATE}")
+    assert found.known and "CUDA_LAUNCH_BLOCKING=1" in found.fix
+
+
 def test_every_operator_of_the_table_is_one_of_this_pytorch():
     names = {name for name in asserts.table() if not name.endswith("_")}
     assert {name for name in names if not hasattr(torch.ops.aten, name)} == set()

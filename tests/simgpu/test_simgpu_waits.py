@@ -97,7 +97,6 @@ def ctc(t, lengths=None):
 linalg = torch.linalg
 # By the name in the table: what waits so often, what of the same operator waits not at all.
 OPERATORS = {
-    "multinomial": (lambda t: t.x.multinomial(2), 2, lambda t: t.x.multinomial(3, replacement=True)),
     "normal": (lambda t: torch.normal(t.x, t.x), 1, lambda t: torch.normal(t.x, 1.0)),
     "equal": (lambda t: torch.equal(t.x, t.x + 0), 1, lambda t: torch.equal(t.x, t.matrix)),
     "_linalg_check_errors": (lambda t: linalg.cholesky(t.positive), 1, lambda t: linalg.cholesky_ex(t.positive)),
@@ -217,6 +216,7 @@ def test_debug_mode_names_what_waits_unless_cuda_would_not(name):
 
 # The two lists of test_sync_warning, PyTorch's own test (test/test_torch.py), and their relatives.
 NEVER = {
+    "multinomial": lambda t: t.x.multinomial(2),  # its checks are assertions (rules/asserts.yaml)
     "a number through a mask": lambda t: put(t.x, t.mask, 1.0),
     "a value through a mask of the CPU": lambda t: put(t.x, t.mask_of_cpu, t.y) if MASKS_ARE_PINNED else None,
     "a value to positions": lambda t: put(t.x, t.at, t.y),

@@ -59,7 +59,6 @@ CONDITIONS: dict[str, Callable[[Call], bool]] = {
     "always": lambda call: True,
     "never": lambda call: False,
     "along a dimension": lambda call: call.get("dim") is not None,
-    "without replacement": lambda call: not call.get("replacement") or call.get("num_samples") == 1,
     "deviations on the card": lambda call: on_card(call.get("std")) and call.get("std").numel() > 0,
     "the same shape and other memory": _same_shape_and_other_memory,
     "errors are checked": _has("check_errors"),

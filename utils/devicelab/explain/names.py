@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from devicelab.reach import is_a
 from .frames import Frame
 from .operands import MISSING, Operand, operands_of
 
+MOST_KEYS = 100  # of a checkpoint
 NOT_THE_LEARNERS = {"In", "Out", "exit", "quit", "get_ipython", "__builtins__"}
 MOST_OBJECTS = (
     20_000  # looked into in one frame, less far than placement does: a learner waits for the answer
@@ -172,10 +174,17 @@ class View:
 
 
 def _turn(value: object) -> int:
-    """Optimizers after the modules whose parameters they hold, long containers last."""
+    """Optimizers after the modules whose parameters they hold; checkpoints, whose state they hold, and long containers last."""
     if is_a(value, torch.optim.Optimizer):
         return 1
+    if is_a(value, dict) and any(map(_is_optimizers, (value, *islice(dict.values(value), MOST_KEYS)))):
+        return 2
     return 2 if is_a(value, (list, tuple, set, dict)) and len(value) > 1000 else 0
+
+
+def _is_optimizers(value: object) -> bool:
+    """Whether a value is what `optimizer.state_dict()` returns."""
+    return is_a(value, dict) and dict.__contains__(value, "param_groups")
 
 
 def _simplest(found: Iterable[Named]) -> Named | None:

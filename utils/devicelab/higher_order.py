@@ -6,12 +6,15 @@ compilation, and autograd follows what they compute.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch._C import DispatchKey
+from torch._C._functorch import peek_interpreter_stack
 from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import _get_current_dispatch_mode
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 # Whose own kernel only calls the functions, whatever mode there is.
 DENSE = (
@@ -23,18 +26,30 @@ DENSE = (
     "hints_wrapper",
     "print",
 )
-# What takes an operator apart by levels of torch.func comes back here from each.
-NOT_HERE = (
-    DispatchKey.FuncTorchDynamicLayerFrontMode,
-    DispatchKey.FuncTorchDynamicLayerBackMode,
-    DispatchKey.PreDispatch,
-    DispatchKey.Functionalize,
-)
+FUNCTORCH = (
+    DispatchKey.FuncTorchDynamicLayerFrontMode
+)  # takes an operator apart by levels of torch.func, and comes back from each
+NOT_HERE = (DispatchKey.FuncTorchDynamicLayerBackMode, DispatchKey.PreDispatch, DispatchKey.Functionalize)
 
 
 def cond(operator: Any, pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
     """Call the function that is chosen."""
     return true_fn(*operands) if pred else false_fn(*operands)
+
+
+def cond_by_rule(rule: Callable[..., Any], pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
+    """Apply PyTorch's rule for vmap, which computes both and chooses; it wants what the functions return as a flat tuple."""
+    shapes = []
+
+    def flat(function: Callable[..., Any]) -> Callable[..., Any]:
+        def flattened(*given: Any) -> Any:
+            leaves, shape = tree_flatten(function(*given))
+            shapes.append(shape)
+            return tuple(leaves)
+
+        return flattened
+
+    return tree_unflatten(rule(pred, flat(true_fn), flat(false_fn), operands), shapes[-1])
 
 
 def scan(operator: Any, *args: Any, **kwargs: Any) -> Any:
@@ -81,6 +96,9 @@ def dispatching(original: Callable[..., Any]) -> Callable[..., Any]:
             or not getattr(_get_current_dispatch_mode(), "sees_inside", False)
         ):
             return original(self, dispatch_key, *args, **kwargs)
+        if dispatch_key == FUNCTORCH and peek_interpreter_stack().key() in self.functorch_table:
+            rule = partial(original, self, dispatch_key)
+            return cond_by_rule(rule, *args, **kwargs) if self._name == "cond" else rule(*args, **kwargs)
         if is_autograd(dispatch_key) and not has_gradient(self):
             return original(self, dispatch_key, *args, **kwargs)
         return run(self, *args, **kwargs)

@@ -16,7 +16,7 @@ from devicelab.simgpu.marks.marks import device_of
 
 COMPILER = (
     "{} is not simulated: on a simulated card nothing is compiled, so there is no graph to hand out. Call it where no "
-    "simulation runs; torch.export.export works here too."
+    "simulation runs; torch.export.export(strict=False) works here too."
 )
 GRAPHS = "CUDA graphs are not simulated: run the same work without capture. On a real GPU a graph saves launches, not arithmetic."
 NCCL = (
@@ -87,6 +87,7 @@ def install(machine: Machine) -> None:
         "torch._inductor.aot_compile",
     ):
         patches.replace(name, refusal(COMPILER.format(name)))
+    patches.everywhere("torch.export.export", exporting)
     _graphs(patches)
     _several_cards(patches)
     _custom_kernels(patches)
@@ -106,6 +107,18 @@ def asked_of_cuda() -> frozenset[str]:
     text = "\n".join(path.read_text(encoding="utf-8") for path in sources if path.exists())
     imported = " ".join(re.findall(r"from torch\._C import (\([^)]*\)|.*)", text))
     return frozenset(re.findall(r"\b_C\.(_cuda_[a-z]\w+)", text) + re.findall(r"_cuda_[a-z]\w+", imported))
+
+
+def exporting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return torch.export.export without its strict way, which compiles."""
+
+    @functools.wraps(original)
+    def export(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("strict"):
+            raise SimulationError(COMPILER.format("torch.export.export(strict=True)"))
+        return original(*args, **kwargs)
+
+    return export
 
 
 def _graphs(patches: Patches) -> None:

@@ -67,6 +67,7 @@ class Tensors:
         self.positive = self.matrix @ self.matrix.T + torch.eye(5, device="cuda")
         self.labels = torch.tensor([0, 1, 2, 0, 1], device="cuda")
         self.mask = torch.tensor([True, False, True, False], device="cuda")
+        self.no_gaps = torch.tensor([[True, True, False]], device="cuda")
         self.mask_of_cpu = torch.tensor([True, False, True, False])
         self.at = torch.tensor([0, 2, 3], device="cuda")
         self.once = torch.full((1,), 2, device="cuda")
@@ -156,6 +157,12 @@ OPERATORS = {
     "logspace": (lambda t: torch.logspace(0, t.y, 3, device="cuda"), 1, None),
     "_ctc_loss": (ctc, 3, None),
     "_ctc_loss_backward": (lambda t: gradient(lambda s: ctc_of(t, s), t.scores.detach()), 3, None),
+    "_nested_tensor_from_mask_left_aligned": (
+        lambda t: torch._nested_tensor_from_mask_left_aligned(t.many[None, :, :4], t.no_gaps), 1, None
+    ),
+    "_nested_tensor_from_mask": (
+        lambda t: torch._nested_tensor_from_mask(t.many[None, :, :4], t.no_gaps), 2, None
+    ),
     "_to_sparse": (lambda t: t.matrix.to_sparse(), 1, lambda t: t.coo.coalesce().to_sparse),
     "_to_sparse_csr": (lambda t: t.matrix.to_sparse_csr(), 3, None),
     "_to_sparse_csc": (lambda t: t.matrix.to_sparse_csc(), 3, None),

@@ -2,11 +2,12 @@
 
     python benchmarks/fit_costs.py gpu_op_latencies.csv
     python benchmarks/fit_costs.py gpu_op_latencies.csv --unseen NeuSight/scripts/asplos/data/dataset/test
+    python benchmarks/fit_costs.py gpu_op_latencies.csv --convolutions NeuSight/.../dataset/train/collect/conv/p2.1.0
 
 The first file has the columns op, gpu, latency_ms, dim0 to dim3 (docs/estimates.md says where it comes from). The folder is
 the one that the NeuSight project published; what stands in the first file as well is left out of it, so that
-it holds only sizes and cards that no constant has seen. Prints the held-out tables, then the constants as the package holds
-them. About ten minutes.
+it holds only sizes and cards that no constant has seen. The last holds convolutions of 3 x 3 in float32. Prints the held-out
+tables, then the constants as the package holds them. About ten minutes.
 """
 
 import argparse
@@ -26,12 +27,14 @@ from devicelab.costs import CardCosts
 from devicelab.costs.kernels import FITTED, Constants, Products, Rows
 from devicelab.costs.reached import BENCHMARK, DATASHEET, LATENCIES, LEAST, LOW_WATTS, MOST, spread_of
 from devicelab.gpus import Card, find, gpus
-from devicelab.operators import BATCHED, GENERIC, MATMUL, ROWS
+from devicelab.operators import BATCHED, CONVOLUTION, GENERIC, MATMUL, ROWS
 
 # What two events around one operator add; the pointwise operators of all five cards agree on it.
 STOPWATCH = 18e-6
 SHORTEST = 0.1e-3  # seconds; shorter latencies say more about the stopwatch than about the card
 TERA, GIB = 1e12, 2**30
+LOOKUP = 52e-6  # what cuDNN adds by looking for a way to convolve; the quickest convolution of each card takes 60 to 110 us
+SHORTEST_CONVOLUTION = 1e-3
 aten = torch.ops.aten
 FAMILIES = {MATMUL: "linear", BATCHED: "bmm", GENERIC: "pointwise", ROWS: "layer norm, softmax"}
 NAMES = {MATMUL: "MATMUL", BATCHED: "BATCHED", GENERIC: "GENERIC", ROWS: "ROWS"}
@@ -52,8 +55,11 @@ UNSEEN = {
     "NVIDIA L4": (12 / 30.3, 235 / 300),
     "NVIDIA H100 80GB HBM3": (38 / 51.2, 1630 / 2039),  # an H100 PCIe
 }
+NEVER = "NVIDIA A100 80GB PCIe"  # its convolutions are tried, and fitted nowhere
 # Where each search starts: nothing fitted is in it, so that nothing held out leaks in.
-START = Constants(Products(1, 0.5, 16, 1), Products(1, 0.5, 16, 1), Rows(1, 2, 1e9, 1e9), 10_000)
+START = Constants(
+    Products(1, 0.5, 16, 1), Products(1, 0.5, 16, 1), Rows(1, 2, 1e9, 1e9), 10_000, FITTED.convolutions
+)
 
 
 class Row(NamedTuple):
@@ -129,6 +135,23 @@ def errors(rows: list[Row], card: Card, constants: Constants) -> list[float]:
     ]
 
 
+def read_convolutions(folder: Path, card: str) -> list[Row]:
+    """Return the convolutions that were timed on a card, every fourth of them, above SHORTEST_CONVOLUTION."""
+    rows = []
+    with (folder / f"{card}.csv").open() as file:
+        for line in list(csv.DictReader(file))[::4]:
+            names = ("B", "Input_Channel", "Output_Channel", "Kernel_Szie", "Input_Size", "Stride", "Padding")
+            batch, into, out, kernel, size, stride, padding = (int(float(line[name])) for name in names)
+            length = (size + 2 * padding - kernel) // stride + 1
+            image, weight = meta(batch, into, size, size), meta(out, into, kernel, kernel)
+            args = (image, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], 1)
+            call = (aten.convolution.default, args, meta(batch, out, length, length))
+            seconds = float(line["Latency"]) / 1e3 - LOOKUP
+            if seconds > SHORTEST_CONVOLUTION:
+                rows.append(Row(card, "conv", CONVOLUTION, seconds, call, (batch, into, out, size)))
+    return rows
+
+
 Loss = Callable[[list[float]], float]
 
 
@@ -196,6 +219,30 @@ class Fit:
         before = self.constants
         best = compass(loss, [attrgetter(name)(before) for name in names], 0.3, 0.02)
         loss(best)
+
+
+def convolve(rows: dict[str, list[Row]], cards: dict[str, Card], constants: Constants) -> Constants:
+    """Return constants with the part of the peak that convolutions reach at most, fitted to those of some cards."""
+    names = ["convolutions.direct", "convolutions.winograd"]
+
+    def loss(values: list[float]) -> float:
+        now = changed(constants, names, values)
+        return mean(mean(map(abs, errors(rows[card], cards[card], now))) for card in rows)
+
+    return changed(constants, names, compass(loss, [1.0, 1.0], 0.3, 0.02))
+
+
+def convolutions(folder: Path, cards: dict[str, Card]) -> None:
+    """Print how far off convolutions in float32 are, each card left out in turn, and one that is never fitted."""
+    torch.backends.cudnn.allow_tf32 = False
+    rows = {card: read_convolutions(folder, card) for card in cards if (folder / f"{card}.csv").exists()}
+    print("\n| convolutions in float32 | n | mean error | bias |\n|---|---|---|---|")
+    for card in [*rows, NEVER]:
+        found = convolve({name: rows[name] for name in rows if name != card}, cards, FITTED)
+        tried = read_convolutions(folder, card)
+        ratios = [exp(value) - 1 for value in errors(tried, cards.get(card) or find(card), found)]
+        print(f"| {card} | {len(ratios)} | {mean(map(abs, ratios)):.1%} | {median(ratios):+.1%} |")
+    print("convolutions:", convolve(rows, cards, FITTED).convolutions)
 
 
 def changed(constants: Constants, names: list[str], values: list[float]) -> Constants:
@@ -350,9 +397,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("latencies", type=Path, help="CSV with op, gpu, latency_ms, dim0 to dim3")
     parser.add_argument("--unseen", type=Path, help="NeuSight's scripts/asplos/data/dataset/test")
+    parser.add_argument(
+        "--convolutions", type=Path, help="NeuSight's folder of convolutions, and nothing else then"
+    )
     given = parser.parse_args()
     rows = read(given.latencies)
     cards = [*PASCAL, *(find(name) for name in INDEPENDENT)]
+    if given.convolutions:
+        convolutions(given.convolutions, Fit(rows, cards).cards)
+        return
     sizes = other_sizes(rows, cards)
     table("Sizes held out: fitted on the smaller half, tried on the larger, and the other way round", sizes)
     bench, sheets = other_cards(rows, cards)

@@ -79,12 +79,6 @@ def test_half_precision_moves_half_the_bytes():
     assert T4.operator(aten.add.Tensor, (half, half), {}, half).bytes == 3 * 1000 * 250 * 2
 
 
-def test_a_convolution_is_counted_by_torchs_own_formula():
-    image, weight, out = meta(8, 3, 32, 32), meta(16, 3, 3, 3), meta(8, 16, 30, 30)
-    args = (image, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
-    assert T4.operator(aten.convolution.default, args, {}, out).flops == 2 * 8 * 16 * 30 * 30 * 3 * 3 * 3
-
-
 def test_attention_on_the_cpu_counts_both_of_its_products():
     query = meta(2, 4, 128, 64)
     function = aten._scaled_dot_product_flash_attention_for_cpu.default

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from devicelab import simulate_gpu
+from devicelab.costs import CardCosts
 from devicelab.errors import InputError
 from devicelab.gpus import Card, Catalogue, find, from_sheet, gpus
 
@@ -70,6 +71,85 @@ def test_figures_are_those_of_the_data_sheet(name, sheet):
     assert card.fp16 is not None
     assert (card.fp32 / 1e12, card.fp16 / 1e12, card.bandwidth / 1e9, card.watts) == pytest.approx(
         sheet, rel=0.002
+    )
+
+
+# Cards of one family, the older or smaller first: each is at least as quick as those before it, in every precision.
+ORDERS = [
+    ["Tesla V100-SXM2-16GB", "NVIDIA A100-SXM4-40GB", "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3", "NVIDIA H200",
+     "NVIDIA B200"],
+    ["Tesla V100-PCIE-32GB", "NVIDIA A100-PCIE-40GB", "NVIDIA A100 80GB PCIe"],
+    ["Tesla T4", "NVIDIA A10"],
+    ["Tesla T4", "NVIDIA L4"],
+    ["NVIDIA GeForce RTX 3060", "NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 5090"],
+]  # fmt: skip
+PRECISIONS = {"float32": "fp32", "float64": "fp64", "float16": "fp16", "bfloat16": "bf16", "tf32": "tf32"}
+# Where the newer card is the slower one, and why.
+SLOWER = {
+    (
+        "NVIDIA H100 80GB HBM3",
+        "NVIDIA B200",
+        "float64",
+    ): "Blackwell has no more than its plain units for float64 products",
+    ("NVIDIA H200", "NVIDIA B200", "float64"): "as above",
+}
+
+
+def pairs():
+    return [(old, new) for order in ORDERS for i, new in enumerate(order) for old in order[:i]]
+
+
+def speed(card, precision):
+    """FLOP/s of a large product, as an estimate counts it."""
+    costs = CardCosts(card)
+    if precision == "tf32":
+        return 1 / costs._per_flop_tf32 if costs._per_flop_tf32 else 0.0
+    return 1 / costs._per_flop[getattr(torch, precision)]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_newer_or_larger_card_of_a_family_is_not_slower(precision):
+    slower = {
+        (old, new, precision)
+        for old, new in pairs()
+        if speed(find(new), precision) < 0.999 * speed(find(old), precision)
+    }
+    field = PRECISIONS[precision]
+    sheets = {
+        (old, new, precision)
+        for old, new in pairs()
+        if (getattr(find(new), field) or 0) < 0.999 * (getattr(find(old), field) or 0)
+    }
+    assert slower | sheets == {one for one in SLOWER if one[2] == precision}
+
+
+def test_every_card_of_the_catalogue_stands_in_a_family():
+    assert {name for order in ORDERS for name in order} == set(gpus().names)
+
+
+def test_every_card_that_has_tensor_cores_has_their_figures():
+    for card in gpus():
+        wanted = ("fp16",) if card.capability < (8, 0) else ("fp16", "bf16", "tf32")
+        assert all(getattr(card, field) for field in (*wanted, "fp64")), card.name
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "tflops"),
+    [
+        ("NVIDIA A10", "fp64", 0.488), ("NVIDIA B200", "fp32", 75), ("NVIDIA B200", "fp64", 37),
+        ("NVIDIA A100 80GB PCIe", "fp64_tensor", 19.5), ("NVIDIA H100 80GB HBM3", "fp64_tensor", 66.9),
+        ("NVIDIA GeForce RTX 5090", "bf16", 209.6), ("NVIDIA GeForce RTX 3060", "fp16", 25.5),
+    ],
+)  # fmt: skip
+def test_figures_that_were_wrong_or_missing(name, field, tflops):
+    assert getattr(find(name), field) == pytest.approx(tflops * 1e12)
+    assert find("B200").bandwidth == 7.7e12
+
+
+def test_a_product_in_double_precision_uses_tensor_cores_where_there_are_any():
+    a100 = find("NVIDIA A100-SXM4-80GB")
+    assert speed(a100, "float64") == pytest.approx(
+        2 * speed(replace(a100, fp64_tensor=None), "float64"), rel=0.02
     )
 
 

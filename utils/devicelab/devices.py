@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import (
 from devicelab import compiled
 from devicelab.errors import InputError
 
-Origin = Literal["measured", "simulated", "estimated", "recorded"]
+Origin = Literal["measured", "simulated", "estimated", "recorded", "published"]
 # Hears of work: the card's number, "kernel" or "copy" or "context", begin and end in simulated seconds.
 Watcher = Callable[[int, str, float, float], object]
 

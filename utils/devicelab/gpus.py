@@ -19,7 +19,8 @@ class Card:
     """One card under the name that torch.cuda.get_device_name() gives it.
 
     Peaks in FLOP/s (dense, without sparsity), bandwidth and link in bytes/s (one direction), watts as the
-    vendor limits the board, total_memory in bytes as torch reports it. `reached_*` is the fraction of a peak
+    vendor limits the board, total_memory in bytes as torch reports it. `fp64_tensor` is what matrix products in
+    float64 reach at most, on cards whose tensor cores take part in them. `reached_*` is the fraction of a peak
     that PyTorch reached: of fp32, of the bandwidth, of fp16 or bf16. `evidence` says where that was seen: in the
     "latencies" of many operators on this card, or in a "benchmark" of large products and copies.
     """
@@ -31,6 +32,7 @@ class Card:
     bandwidth: float
     fp32: float
     fp64: float | None = None
+    fp64_tensor: float | None = None
     tf32: float | None = None
     fp16: float | None = None
     bf16: float | None = None
@@ -60,6 +62,7 @@ THREADS = {
     (10, 0): 2048,
     (12, 0): 1536,
 }
+PEAKS = ("fp64", "fp64_tensor", "tf32", "fp16", "bf16")  # beside that of fp32
 TERA, GIGA, MIB = 1e12, 1e9, 2**20
 COLUMNS = ("card", "memory", "fp32", "fp16", "bandwidth", "link to the host")
 SOURCE = "Peaks of the data sheets; sources: docs/sources.md, section Cards."
@@ -152,7 +155,7 @@ def _card(
     **rest: Any,
 ) -> Card:
     """Build a Card from the units of data sheets: MiB, TFLOP/s, GB/s, watts, MiB of level-2 cache."""
-    peaks = {key: rest.pop(key) * TERA for key in ("fp64", "tf32", "fp16", "bf16") if key in rest}
+    peaks = {key: rest.pop(key) * TERA for key in PEAKS if key in rest}
     if "l2" in rest:
         rest["l2_bytes"] = rest.pop("l2") * MIB
     return Card(name, capability, mib * MIB, processors, bandwidth * GIGA, fp32 * TERA, **peaks, **rest)
@@ -164,6 +167,7 @@ _SHEET = {
     "fp32": ("TFLOP/s", 0.1, 1_000),
     "bandwidth": ("GB/s", 10, 50_000),
     "fp64": ("TFLOP/s", 0.005, 1_000),
+    "fp64_tensor": ("TFLOP/s", 0.005, 1_000),
     "tf32": ("TFLOP/s", 0.1, 20_000),
     "fp16": ("TFLOP/s", 0.1, 20_000),
     "bf16": ("TFLOP/s", 0.1, 20_000),
@@ -195,7 +199,7 @@ def from_sheet(
         raise InputError(f'name must be a name such as "My card", but it is {name!r}.')
     _check_sheet(name, figures)
     get = figures.get
-    peaks = {key: get(key) for key in ("fp64", "tf32", "fp16", "bf16")}
+    peaks = {key: get(key) for key in PEAKS}
     processors = get("multiprocessors") or _usual_processors(figures["fp32"])
     measured = {
         "reached_fp32": _fraction(figures, "measured_fp32", "fp32"),
@@ -258,16 +262,19 @@ PCIE4: dict[str, Any] = {"link": 31.5e9, "link_name": "PCIe 4.0 x16"}
 PCIE5: dict[str, Any] = {"link": 63.0e9, "link_name": "PCIe 5.0 x16"}
 A100 = {
     "fp64": 9.7,
+    "fp64_tensor": 19.5,
     "tf32": 156,
     **_half(312),
     "l2": 40,
     "reached_fp32": 0.97,
+    "reached_memory": 0.89,
     "reached_half": 0.76,
     "evidence": "benchmark",
     **PCIE4,
 }
 HOPPER = {
     "fp64": 33.5,
+    "fp64_tensor": 66.9,
     "tf32": 494.7,
     **_half(989.4),
     "watts": 700,
@@ -286,22 +293,27 @@ _catalogue = Catalogue(
         _card("Tesla V100-PCIE-32GB", (7, 0), 32510, 80, 14.0, 900, fp64=7.0, fp16=112, watts=250, l2=6,
               reached_fp32=0.96, reached_memory=0.91, reached_half=0.75, evidence="latencies", **PCIE3),
         _card("NVIDIA A100-PCIE-40GB", (8, 0), 40326, 108, 19.5, 1555, watts=250,
-              **(A100 | {"reached_fp32": 0.81, "reached_memory": 0.89, "evidence": "latencies"})),
-        _card("NVIDIA A100-SXM4-40GB", (8, 0), 40448, 108, 19.5, 1555, watts=400, reached_memory=0.77, **A100),
-        _card("NVIDIA A100 80GB PCIe", (8, 0), 81152, 108, 19.5, 1935, watts=300, reached_memory=0.77, **A100),
-        _card("NVIDIA A100-SXM4-80GB", (8, 0), 81152, 108, 19.5, 2039, watts=400, reached_memory=0.77, **A100),
-        _card("NVIDIA A10", (8, 6), 22589, 72, 31.2, 600, fp64=0.976, tf32=62.5, **_half(125), watts=150, l2=6,
+              **(A100 | {"reached_fp32": 0.81, "evidence": "latencies"})),
+        _card("NVIDIA A100-SXM4-40GB", (8, 0), 40448, 108, 19.5, 1555, watts=400, **A100),
+        _card("NVIDIA A100 80GB PCIe", (8, 0), 81152, 108, 19.5, 1935, watts=300, **(A100 | {"reached_fp32": 0.87})),
+        _card("NVIDIA A100-SXM4-80GB", (8, 0), 81152, 108, 19.5, 2039, watts=400, **A100),
+        _card("NVIDIA A10", (8, 6), 22589, 72, 31.2, 600, fp64=0.488, tf32=62.5, **_half(125), watts=150, l2=6,
               reached_fp32=0.45, reached_memory=0.78, reached_half=0.45, evidence="benchmark", **PCIE4),
-        _card("NVIDIA GeForce RTX 3060", (8, 6), 11931, 28, 12.7, 360, watts=170, l2=3,
-              reached_fp32=0.58, reached_memory=0.92, evidence="benchmark", **PCIE4),
+        _card("NVIDIA GeForce RTX 3060", (8, 6), 11931, 28, 12.7, 360, fp64=0.199, tf32=12.7, **_half(25.5), watts=170, l2=3,
+              reached_fp32=0.58, reached_memory=0.92, reached_half=0.97, evidence="benchmark", **PCIE4),
+        _card("NVIDIA GeForce RTX 3090", (8, 6), 24268, 82, 35.6, 936, fp64=0.556, tf32=35.6, **_half(71.2), watts=350, l2=6,
+              reached_memory=0.92, reached_half=0.97, evidence="benchmark",
+              **PCIE4),
         _card("NVIDIA L4", (8, 9), 22559, 58, 30.3, 300, fp64=0.473, tf32=60, **_half(121), watts=72, l2=48,
-              reached_fp32=0.35, reached_memory=0.78, reached_half=0.54, evidence="benchmark", **PCIE4),
+              reached_fp32=0.39, reached_memory=0.78, reached_half=0.54, evidence="benchmark", **PCIE4),
         _card("NVIDIA GeForce RTX 4090", (8, 9), 24084, 128, 82.6, 1008, fp64=1.29, tf32=82.6, **_half(165.2),
               watts=450, l2=72, reached_fp32=0.70, reached_memory=0.90, reached_half=0.97, evidence="benchmark", **PCIE4),
-        _card("NVIDIA GeForce RTX 5090", (12, 0), 32123, 170, 104.8, 1792, fp64=1.637, watts=575, l2=96, **PCIE5),
+        _card("NVIDIA GeForce RTX 5090", (12, 0), 32123, 170, 104.8, 1792, fp64=1.637, tf32=104.8, **_half(209.6),
+              watts=575, l2=96, reached_fp32=0.70, reached_memory=0.90, reached_half=0.86, evidence="benchmark", **PCIE5),
         _card("NVIDIA H100 80GB HBM3", (9, 0), 81089, 132, 66.9, 3350, l2=50, reached_memory=0.82, **HOPPER),
         _card("NVIDIA H200", (9, 0), 143156, 132, 66.9, 4800, l2=60, reached_memory=0.90, **HOPPER),
-        _card("NVIDIA B200", (10, 0), 182642, 148, 80, 8000, fp64=40, tf32=1100, **_half(2250), watts=1000, l2=126),
+        _card("NVIDIA B200", (10, 0), 182642, 148, 75, 7700, fp64=37, fp64_tensor=37, tf32=1100, **_half(2250),
+              watts=1000, l2=126),
     ]
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from torch import Tensor, float32
 from devicelab.gpus import Card
 from devicelab.operators import (
     BATCHED,
+    CONVOLUTION,
     GENERIC,
     KINDS,
     MATMUL,
@@ -21,6 +22,7 @@ from devicelab.operators import (
     RNN,
     ROWS,
     Kind,
+    convolutions,
     flops,
     kind_of,
     learn,
@@ -29,9 +31,10 @@ from devicelab.operators import (
 )
 
 from . import kernels
+from .convolutions import Speed, arithmetic, relaid, winograd
 from .host import COPY, KERNEL, Span
 from .kernels import FITTED, Constants, both
-from .reached import OTHER_SPREAD, reached_fp32, reached_memory, spread_of
+from .reached import OTHER_SPREAD, reached_fp32, reached_half, reached_memory, spread_of
 
 UNKNOWN_LINK, UNKNOWN_L2 = 15.8e9, 4 * 2**20
 PINNED = 0.80  # of the link, 24.7 of 31.5 GB/s on an RTX 4090
@@ -88,11 +91,11 @@ class CardCosts:
         self._memory_spread = spread_of(card, GENERIC)
         self._resident = card.multiprocessors * (card.threads or kernels.USUAL_THREADS)
         reached = reached_fp32(card)
-        half = card.reached_half or reached
-        single = card.fp32 * reached
+        half = reached_half(card)
+        single, double = card.fp32 * reached, card.fp64_tensor or card.fp64
         self._per_flop = {
             torch.float32: 1 / single,
-            torch.float64: 1 / (card.fp64 * reached if card.fp64 else single * DOUBLE),
+            torch.float64: 1 / (double * reached if double else single * DOUBLE),
             torch.float16: 1 / (card.fp16 * half if card.fp16 else single),
             torch.bfloat16: 1 / (card.bf16 * half if card.bf16 else single * EMULATED_BF16),
         }
@@ -139,9 +142,11 @@ class CardCosts:
             return self._product(kind, func, args, out)
         if kind.rule == ROWS:
             return self._rows(kind, func, args, out)
+        if kind.rule == CONVOLUTION:
+            return self._convolution(kind, func, args, out)
         count, moved = flops(kind, func, args, kwargs, out), traffic(kind.rule, args, out)
         memory = moved * self.per_byte
-        arithmetic = count * kind.effort * self.per_flop(dtype_of(args), kind.rule) if count else 0.0
+        arithmetic = count * self.per_flop(dtype_of(args), kind.rule) if count else 0.0
         launched = args[0].shape[0] if kind.rule == RNN else kind.kernels
         work = both(arithmetic, memory) if count else memory
         spread = spread_of(self.card, kind.rule)
@@ -171,6 +176,58 @@ class CardCosts:
         known = out.dtype is float32 and parts == 1
         spread = spread_of(self.card, kind.rule) if known else OTHER_SPREAD
         return Cost(kind.kernels, count, moved, both(arithmetic, memory), spread, arithmetic, memory)
+
+    def _convolution(self, kind: Kind, func: Any, args: tuple, out: Any) -> Cost:
+        """Return the cost of a convolution, or of its gradients, worked out once for each set of sizes."""
+        at = kind.first
+        dtype = args[at].dtype
+        per_flop = self.per_flop(dtype, CONVOLUTION)
+        how = [tuple(value) if value.__class__ is list else value for value in args[at + 3 :]]
+        first, weight = args[0], args[at + 1]
+        key = (
+            id(func),
+            first.shape,
+            first.stride(),
+            args[at].shape,
+            weight.shape,
+            weight.stride(),
+            dtype,
+            per_flop,
+            *how,
+        )
+        known = self._known.get(key)
+        return known or self._remember(key, self._new_convolution(kind, args, out, per_flop))
+
+    def _new_convolution(self, kind: Kind, args: tuple, out: Any, per_flop: float) -> Cost:
+        dtype, whole, processors = (
+            args[kind.first].dtype,
+            self.constants.linear.whole,
+            self.card.multiprocessors,
+        )
+        moved, spread = nbytes(args) + nbytes(out), spread_of(self.card, CONVOLUTION)
+        tensor = per_flop < self._per_flop[float32]
+        speed, parts = self._convolving(dtype, per_flop, tensor), convolutions(kind, args, out)
+        memory = moved * self.per_byte
+        if not parts:  # the bias's gradient alone
+            return Cost(kind.kernels, 0.0, moved, memory, spread, 0.0, memory)
+        work = self.constants.convolutions.laid * relaid(parts, args, out) * self.per_byte if tensor else 0.0
+        for one in parts:
+            spent = both(arithmetic(speed, whole, one, processors, tensor), memory / len(parts))
+            if one.tiles and one.groups == 1 and dtype is float32 and not tensor:
+                spent = min(spent, winograd(speed, whole, one, self.per_byte, processors))
+            work += spent
+        count = sum(one.flops for one in parts)
+        return Cost(kind.kernels, count, moved, work, spread, work if work > 1.2 * memory else 0.0, memory)
+
+    def _convolving(self, dtype: torch.dtype, per_flop: float, tensor: bool) -> Speed:
+        """Return how fast convolutions run in a precision."""
+        how, single, peak = self.constants.convolutions, self._per_flop[float32], 1 / self.card.fp32
+        depthwise = max(single, peak / how.depthwise)
+        if tensor:
+            return Speed(per_flop / how.tensor, per_flop / how.tensor, per_flop, depthwise)
+        slower = per_flop / single  # than float32, in another precision
+        direct, winograd = max(single, peak / how.direct), max(single, peak / how.winograd)
+        return Speed(per_flop, direct * slower, winograd, depthwise * slower)
 
     def _rows(self, kind: Kind, func: Any, args: tuple, out: Any) -> Cost:
         """Return the cost of an operator that normalises rows, worked out once for each set of sizes."""

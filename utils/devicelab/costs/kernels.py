@@ -33,6 +33,20 @@ class Rows(NamedTuple):
     soft: float
 
 
+class Convolutions(NamedTuple):
+    """What convolutions reach at most of the float32 peak: as a product (`direct`), by Winograd's way, and one channel at a time.
+
+    Unlike large products they are bound by more than power and clocks, so cards differ less. `tensor` is their speed on
+    tensor cores beside that of products there; `laid` says how often an image is moved to have its channels last, and back.
+    """
+
+    direct: float
+    winograd: float
+    depthwise: float
+    tensor: float
+    laid: float
+
+
 class Constants(NamedTuple):
     """What all cards share; the card's own figures are in the catalogue.
 
@@ -43,6 +57,7 @@ class Constants(NamedTuple):
     batched: Products
     rows: Rows
     stride: float
+    convolutions: Convolutions
 
 
 # Fitted on 6,113 latencies of five cards, published by the NeuSight project (docs/sources.md).
@@ -51,6 +66,7 @@ FITTED = Constants(
     batched=Products(gain=1.13, whole=0.73, ramp=17, small=0.75),
     rows=Rows(share=0.73, edge=3.7, norm=2.20e9, soft=2.37e9),
     stride=23_500,
+    convolutions=Convolutions(direct=0.66, winograd=0.47, depthwise=0.2, tensor=1.0, laid=2.0),
 )
 
 VOLTA, AMPERE, HOPPER = (7, 0), (8, 0), (9, 0)

@@ -5,7 +5,7 @@ copies, or the datasheet alone.
 """
 
 from devicelab.gpus import Card
-from devicelab.operators import BATCHED, FORMULA, GATHER, GENERIC, MATMUL, RNN, ROWS
+from devicelab.operators import BATCHED, CONVOLUTION, FORMULA, GATHER, GENERIC, MATMUL, RNN, ROWS
 
 from .kernels import VOLTA
 
@@ -13,6 +13,7 @@ from .kernels import VOLTA
 # fp32 is AT_TEN * (watts per TFLOP/s / 10) ** SLOPE, between the least and the most that was seen.
 AT_TEN, SLOPE, LEAST, MOST = 0.70, 0.41, 0.40, 0.97
 UNKNOWN_FP32, UNKNOWN_MEMORY = 0.65, 0.82
+TENSOR = 0.78  # of fp32's fraction, on tensor cores that nobody measured: T4, V100, A100 and H100 lie between 0.77 and 0.81
 
 # Factors from the guess to low and to high that hold the truth 9 times in 10 (benchmarks/fit_costs.py).
 LATENCIES, BENCHMARK, DATASHEET = "latencies", "benchmark", "datasheet"
@@ -24,7 +25,7 @@ SPREADS = {
 # Boards that may draw little power change their clock from one product to the next; before Volta, long rows cost more.
 LOW_WATTS, LOW_POWER, BEFORE_VOLTA = 100, {MATMUL: 1.35, BATCHED: 1.60}, {MATMUL: 1.70, BATCHED: 1.60}
 OTHER_SPREAD = 1.8  # where no latencies were at hand: half precision, attention, recurrent layers, look-ups
-_UNTRIED = {FORMULA: 2.5, RNN: OTHER_SPREAD, GATHER: OTHER_SPREAD}  # FORMULA: convolutions vary most
+_UNTRIED = {FORMULA: OTHER_SPREAD, CONVOLUTION: 2.0, RNN: OTHER_SPREAD, GATHER: OTHER_SPREAD}
 
 
 def reached_fp32(card: Card) -> float:
@@ -34,6 +35,11 @@ def reached_fp32(card: Card) -> float:
     if card.watts is None:
         return UNKNOWN_FP32
     return min(MOST, max(LEAST, AT_TEN * (card.watts / (card.fp32 / 1e12) / 10) ** SLOPE))
+
+
+def reached_half(card: Card) -> float:
+    """Return the fraction of the half precision peak that a large product reaches on `card`."""
+    return card.reached_half or TENSOR * reached_fp32(card)
 
 
 def reached_memory(card: Card) -> float:

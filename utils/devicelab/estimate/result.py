@@ -73,7 +73,7 @@ class Estimate(Shown):
             raise InputError(
                 f"against() needs a Timing, as lab.timeit returns it on a real GPU, but it got {type(timing).__name__}."
             )
-        if origin not in ("measured", "recorded"):
+        if origin not in ("measured", "recorded", "published"):
             raise InputError(
                 f"This time is {origin}, by the same model as the estimate, so comparing them proves nothing. Compare with a "
                 f"time that was measured or recorded on a real {self.card.name}."

@@ -45,9 +45,41 @@ def _infer(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
         kwargs["device"] = META
     where, _Storage._simulated_card = _Storage._simulated_card, None  # torch's rules look at devices, too
     try:
-        return _described(func(*[_twin(value) for value in args], **kwargs))
+        return _laid(func, args, _described(func(*[_twin(value) for value in args], **kwargs)))
     finally:
         _Storage._simulated_card = where
+
+
+_CONVOLVING = {
+    torch.ops.aten.convolution.default: 0,
+    torch.ops.aten.convolution_backward.default: 1,
+}  # where the input stands
+
+
+def _laid(func: Any, args: tuple, out: Any) -> Any:
+    """Lay a convolution's results out as cuDNN's: channels last where its input or its weight is, which meta forgets."""
+    at = _CONVOLVING.get(func)
+    if at is None or not any(_channels_last(one) for one in args[at : at + 2]):
+        return out
+    if out.__class__ is tuple and out.__class__ is not Sketch:
+        return tuple(_last(one) for one in out)
+    return _last(out)
+
+
+def _channels_last(tensor: Tensor) -> bool:
+    if tensor.is_contiguous():  # where both orders are the same, it is the usual one
+        return False
+    channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(tensor.dim())
+    return channels_last is not None and tensor.is_contiguous(memory_format=channels_last)
+
+
+def _last(sketch: Any) -> Any:
+    if sketch.__class__ is not Sketch or len(sketch[0]) not in (4, 5):
+        return sketch
+    size, _, dtype = sketch
+    channels_last = torch.channels_last if len(size) == 4 else torch.channels_last_3d
+    like = _empty(size, (1,) * len(size), dtype=dtype, device=META)
+    return Sketch((size, torch.empty_like(like, memory_format=channels_last).stride(), dtype))
 
 
 def _twin(value: Any) -> Any:

@@ -131,14 +131,19 @@ class Values:
 
 
 def attending(original: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return a stand-in for attention that stays one kernel on meta tensors too, where torch would take it apart."""
+    """Return a stand-in for attention that stays one kernel where torch would take it apart here, but not on a card.
+
+    That is on meta, and where several heads of the query share one of the key and the value.
+    """
     flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
     def attend(
         query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
         scale: float | None = None, enable_gqa: bool = False,
     ) -> Tensor:  # fmt: skip
-        fused = query.is_meta and query.dim() == 4 and not dropout_p and not enable_gqa and attn_mask is None
+        shared = enable_gqa and query.shape[1] % key.shape[1] == 0
+        fused = (query.is_meta or shared) and query.dim() == 4 and not dropout_p and attn_mask is None
+        fused = fused and (shared or not enable_gqa)
         if fused:
             return flash(query, key, value, dropout_p, is_causal, scale=scale)[0]
         return original(

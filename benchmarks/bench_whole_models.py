@@ -31,13 +31,13 @@ def graded(name: str) -> list[Published]:
 def line(row: Published) -> dict[str, Any]:
     """Return a row and its estimate as plain data, times in seconds."""
     found = published.estimate(row)
-    return {
-        "card": row.card, "model": row.model, "mode": row.mode, "precision": row.precision, "layout": row.layout,
-        "batch": row.batch, "length": row.length, "source": row.source, "date": row.date, "use": row.use,
-        "published": row.seconds, "estimated": found.seconds, "low": found.low, "high": found.high,
+    times = {
+        "estimated": found.seconds, "low": found.low, "high": found.high,
         "trained_network": row.trained_network_s, "roofline": row.roofline_s or bare(found, row.precision),
-        "version": row.software,
     }  # fmt: skip
+    names = ("card", "model", "mode", "precision", "layout", "batch", "length", "source", "date", "use")
+    run = {name: getattr(row, name) for name in names} | {"published": row.seconds}
+    return run | {name: seconds and float(f"{seconds:.5g}") for name, seconds in times.items()}
 
 
 def bare(found: Any, precision: str) -> float:

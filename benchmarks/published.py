@@ -204,13 +204,13 @@ def llama(row: Published) -> Callable[[], object]:
 @contextmanager
 def precision(row: Published) -> Iterator[None]:
     """Let float32 use TF32, or not, as the published run did; convolutions may by default, where the run was not older."""
-    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = row.precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = row.precision != "float32"
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=row.precision != "float32"):
+            yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def estimate(row: Published) -> Estimate:

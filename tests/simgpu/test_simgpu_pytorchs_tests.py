@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -82,6 +83,12 @@ def test_beside_a_tensor_without_values_a_cards_tensor_fares_as_the_cpus_does(na
 
 # --- out= on another device -------------------------------------------------------------------------------------------
 
+
+def of_a_matrix(call, x, out):
+    """Call a function of a matrix."""
+    return call(x.diag() + 1, out=out)
+
+
 SAME = "Expected the output and input tensors to be on the same device, but got the output tensor on cpu, "
 ELSEWHERE: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "quantile": (
@@ -104,6 +111,48 @@ ELSEWHERE: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
         lambda x, out: torch.vdot(x, x, out=out),
         f"vdot: {SAME}the 'input' tensor on cuda:0, and the 'other' tensor on cuda:0",
     ),
+    **{
+        name: (
+            partial(of_a_matrix, call),
+            f"{words}: Expected result and input tensors to be on the same device, but got result on cpu and input on cuda:0",
+        )
+        for name, words, call in [
+            ("linalg.cond", "linalg.cond", lambda a, out: torch.linalg.cond(a, out=out)),
+            (
+                "linalg.matrix_rank",
+                "torch.linalg.matrix_rank",
+                lambda a, out: torch.linalg.matrix_rank(a, out=out),
+            ),
+            ("linalg.matrix_power", "matrix_power", lambda a, out: torch.linalg.matrix_power(a, 3, out=out)),
+            ("linalg.pinv", "linalg.pinv", lambda a, out: torch.linalg.pinv(a, out=out)),
+            ("linalg.tensorinv", "tensorinv", lambda a, out: torch.linalg.tensorinv(a, ind=1, out=out)),
+            ("linalg.tensorsolve", "tensorsolve", lambda a, out: torch.linalg.tensorsolve(a, a[0], out=out)),
+            ("cholesky_solve", "cholesky_solve", lambda a, out: torch.cholesky_solve(a, a.tril(), out=out)),
+        ]
+    },
+    **{
+        name: (
+            partial(of_a_matrix, call),
+            f"{words}: Expected result and input tensors to be on the same device, but got result on cuda:0 and input on cpu",
+        )
+        for name, words, call in [
+            ("linalg.norm", "linalg.norm", lambda a, out: torch.linalg.norm(a, out=out)),
+            ("linalg.matrix_norm", "linalg.matrix_norm", lambda a, out: torch.linalg.matrix_norm(a, out=out)),
+            ("the nuclear norm", "linalg.matrix_norm", lambda a, out: torch.norm(a, "nuc", out=out)),
+        ]
+    },
+    "linalg.multi_dot": (
+        lambda x, out: torch.linalg.multi_dot([x, x], out=out),
+        "multi_dot(): expected out tensor to be on device cuda:0 but got cpu",
+    ),
+    "inner": (
+        lambda x, out: torch.inner(x, x, out=out),
+        "Expected tensor to have cuda DeviceType, but got tensor with cpu DeviceType (while checking arguments for inner())",
+    ),
+    "special.ndtr": (
+        lambda x, out: torch.special.ndtr(x, out=out),
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+    ),
     "mode": (
         lambda x, out: torch.mode(x, 0, out=(out, torch.empty((), dtype=torch.long, device=out.device))),
         "expected device 'cuda:0' but got 'cpu' for values output",
@@ -115,11 +164,29 @@ ELSEWHERE: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
 def test_an_output_on_the_cpu_is_refused_in_the_words_of_the_function_and_one_on_the_card_taken(card, name):
     call, words = ELSEWHERE[name]
     with pytest.raises(RuntimeError) as caught:
-        call(torch.rand(3, device="cuda"), torch.empty(()))
+        call(torch.rand(3, device="cuda"), torch.empty(0).to(dtype_of(name)))
     assert str(caught.value) == words
-    out = torch.empty((), device="cuda")
+    out = torch.empty(0, device="cuda", dtype=dtype_of(name))
     call(torch.rand(3, device="cuda"), out)
     assert out.is_cuda
+
+
+def dtype_of(name):
+    """Return the type of the function's result."""
+    return torch.int64 if name == "linalg.matrix_rank" else torch.float32
+
+
+def test_inner_asks_for_the_kind_of_device_alone(card):
+    words = "^Expected tensor to have cuda DeviceType, but got tensor with cpu DeviceType"
+    with pytest.raises(RuntimeError, match=words):
+        torch.inner(torch.rand(2, device="cuda"), torch.rand(2))
+
+
+def test_a_product_with_a_vector_into_the_cpu_is_refused(card):
+    with pytest.raises(
+        RuntimeError, match=r"mat is on cuda:0, different from other tensors on cpu .*addmv_out"
+    ):
+        torch.mv(torch.rand(2, 2, device="cuda"), torch.rand(2, device="cuda"), out=torch.empty(2))
 
 
 # --- older ways ---------------------------------------------------------------------------------------------------------
@@ -149,6 +216,39 @@ def test_they_warn_once(card):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         torch.cuda.FloatTensor([0])
+
+
+# --- autocast ---------------------------------------------------------------------------------------------------------
+
+
+def test_autocast_takes_a_card_by_its_number(card):
+    layer, x = torch.nn.Linear(2, 2).cuda(), torch.rand(2, 2, device="cuda")
+    with torch.autocast("cuda:0", dtype=torch.float16):
+        assert layer(x).dtype == torch.float16 and torch.is_autocast_enabled("cuda:0")
+        with torch.autocast("cuda", enabled=False):
+            assert layer(x).dtype == torch.float32 and not torch.is_autocast_enabled("cuda:0")
+    assert layer(x).dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert layer(x).dtype == torch.float32 and not torch.is_autocast_enabled("cuda:0")
+
+
+def outputs_under(device, dtype):
+    """Return which outputs have gradients: one made under no_grad first, then with gradients, under inference mode, and again."""
+    layer, x = torch.nn.Linear(2, 2).to(device), torch.rand(2, 2, device=device)
+    found = []
+    with torch.autocast(device, dtype=dtype):
+        for context in (torch.no_grad, torch.enable_grad, torch.no_grad, torch.enable_grad):
+            with context():
+                found.append(layer(x).requires_grad)
+        torch.clear_autocast_cache()
+        for context in (torch.inference_mode, torch.enable_grad):
+            with context():
+                found.append(layer(x).requires_grad)
+    return found
+
+
+def test_a_cast_that_was_kept_under_no_grad_has_gradients_where_pytorchs_own_has(card):
+    assert outputs_under("cuda", torch.float16) == outputs_under("cpu", torch.bfloat16)
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

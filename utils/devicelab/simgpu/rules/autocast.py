@@ -72,6 +72,22 @@ def eligible(value: object) -> bool:
     )
 
 
+@functools.cache
+def casts_keep_gradients() -> bool:
+    """Say whether a cast that is kept under no_grad has a gradient (pull request 165068), by trying it on the CPU."""
+    weight, before = torch.ones(1, 1, requires_grad=True), torch._C.is_autocast_enabled("cpu")
+    torch._C.set_autocast_enabled("cpu", True)
+    try:
+        with torch._C._DisableTorchDispatch():
+            with torch.no_grad():
+                torch.mm(weight, weight)
+            with torch.enable_grad():
+                return torch.mm(weight, weight).requires_grad
+    finally:
+        torch._C.clear_autocast_cache()
+        torch._C.set_autocast_enabled("cpu", before)
+
+
 def _is_weight(tensor: Tensor, dtype: torch.dtype) -> bool:
     """Return whether PyTorch keeps this cast for the next use: a float32 leaf to the autocast type."""
     return (
@@ -81,6 +97,7 @@ def _is_weight(tensor: Tensor, dtype: torch.dtype) -> bool:
         and dtype is torch.get_autocast_dtype("cuda")
         and not tensor._is_view()
         and torch.is_autocast_cache_enabled()
+        and not (torch.is_inference_mode_enabled() and casts_keep_gradients())
     )
 
 
@@ -93,7 +110,10 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     if not _is_weight(value, dtype):
         return torch.ops.aten.to.dtype(value, dtype)
     kept = cache.get(value)
-    return cache.put(value, torch.ops.aten.to.dtype(value, dtype)) if kept is None else kept
+    if kept is None:
+        with torch.set_grad_enabled(torch.is_grad_enabled() or casts_keep_gradients()):
+            kept = cache.put(value, torch.ops.aten.to.dtype(value, dtype))
+    return kept
 
 
 def _call_in(dtype: torch.dtype, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

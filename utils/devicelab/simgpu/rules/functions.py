@@ -129,6 +129,9 @@ def multi_dot(given: dict[str, Any]) -> None:
                 "multi_dot(): all tensors must be on the same device but tensor 0 is on "
                 f"{devices[0]} and tensor {number} on {device}"
             )
+    out = given.get("out")
+    if isinstance(out, Tensor) and place(out) != devices[0]:
+        refuse(f"multi_dot(): expected out tensor to be on device {devices[0]} but got {place(out)}")
 
 
 @before("tensors", "torch._VF.meshgrid", "torch._VF.cartesian_prod")

@@ -11,8 +11,12 @@ rules = Rules()
 
 @rules.of("mv")
 def mv(call: Call) -> torch.device:
-    """Blas.cpp: the result is made where `vec` is, then `addmv_(result, self, vec)`."""
+    """Blas.cpp: the result is made where `vec` is, then `addmv_(result, self, vec)`, or `addmv_out` with out= as both."""
     [(_, result)] = call.of("vec")
+    if out := call.of("out"):
+        wrapper = published.kernel(torch.ops.aten.addmv.out, "CUDA").wrapper
+        checked = [("out", out[0][1]), ("self", out[0][1]), *call.renamed(self="mat", vec="vec")]
+        return generated(wrapper, checked) or CPU
     checked = [("self", result), *call.renamed(self="mat", vec="vec")]
     return generated("wrapper_CUDA_addmv_", checked) or CPU
 
@@ -64,6 +68,12 @@ def block_diag(call: Call) -> torch.device:
 def cholesky_solve(call: Call) -> torch.device:
     """LinearAlgebraUtils.h, linearSolveCheckInputs."""
     [(_, b)], [(_, a)] = call.of("self"), call.of("input2", "A")
+    for _, out in call.of("out"):
+        if out != b:
+            refuse(
+                "cholesky_solve: Expected result and input tensors to be on the same device, but got result on "
+                f"{out} and input on {b}"
+            )
     if a != b:
         refuse(f"Expected b and A to be on the same device, but found b on {b} and A on {a} instead.")
     return b

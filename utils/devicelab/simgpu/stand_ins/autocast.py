@@ -14,7 +14,15 @@ import torch
 
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.marks import marks
-from devicelab.simgpu.rules.autocast import Rule, cache, operator, registered, rule_of, tensors
+from devicelab.simgpu.rules.autocast import (
+    Rule,
+    cache,
+    casts_keep_gradients,
+    operator,
+    registered,
+    rule_of,
+    tensors,
+)
 
 _Kernel = Callable[..., Any]
 
@@ -101,6 +109,8 @@ class _Kernels:
 
     def provide(self, device_type: str) -> None:
         """Register, once, the kernels that autocast on this type of device needs."""
+        with torch.inference_mode(False):
+            casts_keep_gradients()  # tried before the first region: inside a kernel it could not be
         with self._lock:
             if not self._libraries:
                 self._libraries.append(_register(_casting_kernels()))
@@ -116,7 +126,7 @@ def _set_autocast_enabled(*args: Any, **kwargs: Any) -> None:
     if len(args) == 1 and not kwargs:
         args = ("cuda", *args)
     given = dict(zip(("device_type", "enabled"), args, strict=False)) | kwargs
-    device_type, enabled = given["device_type"], given["enabled"]
+    device_type, enabled = kind_of(given["device_type"]), given["enabled"]
     if enabled and device_type in ("cuda", "cpu"):
         _kernels.provide(device_type)
     on_card = enabled if device_type == "cuda" else _is_autocast_enabled("cuda")
@@ -134,7 +144,14 @@ def _switch(enabled: bool, shield: bool) -> None:
 
 def _is_autocast_enabled(device_type: str = "cuda") -> bool:
     """Stand for torch.is_autocast_enabled, which would count the shield."""
-    return torch._C.is_autocast_enabled(device_type) and not (device_type == "cuda" and _state.only_shield)
+    return torch._C.is_autocast_enabled(device_type) and not (
+        kind_of(device_type) == "cuda" and _state.only_shield
+    )
+
+
+def kind_of(device_type: str) -> str:
+    """Return the kind of device that a name means to C++: it takes "cuda:0" as well."""
+    return device_type.partition(":")[0]
 
 
 def _clear_autocast_cache() -> None:

@@ -15,7 +15,8 @@ from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import owner_of
 from devicelab.simgpu.marks import marks
 from devicelab.simgpu.rules import attention, fourier
-from devicelab.simgpu.rules.functions import CHECKS, place, places
+from devicelab.simgpu.rules.functions import place, places
+from devicelab.simgpu.rules.outputs import CHECKS
 from devicelab.simgpu.rules.refusals import CPU
 
 Tensor = torch.Tensor

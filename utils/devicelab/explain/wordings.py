@@ -130,6 +130,7 @@ _DTYPES = (
     ),
     (NOW, r"(?:to|must) have the same dtype"),
     (NOW, r"expected target dtype to be {other word}(?: or \w+)?, but got {at word}"),
+    ("2.8", r"input must have the type {other word}, got type {at word}"),
     (NOW, r"RNN input dtype \({at word}\) does not match weight dtype \({other word}\)"),
     (NOW, r"Found dtype {at word} but expected {other word}"),
     (NOW, r"expected both vectors to have same dtype, but found {at word} and {other word}"),

@@ -55,6 +55,10 @@ FROM_META = {
     "cuda": lambda: torch.ones(2, device="meta").cuda(),
     "copy_": lambda: torch.ones(2, device="cuda").copy_(torch.ones(2, device="meta")),
     "module": lambda: nn.Linear(2, 2, device="meta").to("cuda"),
+    "cpu": lambda: torch.ones(2, device="meta").cpu(),
+    "to the cpu": lambda: torch.ones(2, device="meta").to("cpu"),
+    "tensor": lambda: torch.tensor(torch.ones(2, device="meta"), device="cpu"),
+    "tolist": lambda: torch.ones(2, device="meta").tolist(),
 }
 
 

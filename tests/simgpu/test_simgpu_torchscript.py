@@ -150,6 +150,14 @@ def test_a_traced_convolution_follows_its_input():
     assert model[0].weight.grad.device == CUDA
 
 
+def test_a_tracing_check_compares_constants_that_torch_hands_on_as_numbers():
+    torch.jit.trace(nn.BatchNorm2d(2).cuda(), torch.ones(2, 2, 4, 4, device="cuda"))
+    layer = nn.TransformerEncoderLayer(4, 2, batch_first=True).cuda().eval()
+    x = torch.rand(1, 2, 4, device="cuda")
+    traced = torch.jit.trace(layer, x, check_trace=False)
+    torch.testing.assert_close(traced(x), layer(x))
+
+
 def test_after_the_simulation_a_function_that_ran_in_it_runs_as_ever(card):
     f = scripted("x + torch.ones(3)")
     f(torch.ones(3))

@@ -42,9 +42,7 @@ class Calls(TorchDispatchMode):
         """Run an operator whose operands are not all plain CPU tensors."""
         if seen is MIXED and beside_meta(func, args, kwargs):
             return self.without_values(func, args, kwargs)
-        # In a forked child views work.
-        alone = seen.__class__ is SimCard and (seen.running or (is_view and seen.known))
-        card = seen if alone else self.settle(func, args, kwargs, seen)
+        card = seen if seen.__class__ is SimCard and seen.running else self.settle(func, args, kwargs, seen)
         out = func(*args, **kwargs) if kwargs else func(*args)
         self.finish(func, args, out, card, is_view)
         return out

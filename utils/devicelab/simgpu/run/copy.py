@@ -21,6 +21,8 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     source = home(args[0])
     if device is not None and device.type not in ("cpu", "cuda"):
         return func(*args, device=device, **kwargs)
+    if device is not None and args[0].is_meta:  # has no values to copy, as PyTorch says of a copy to the CPU
+        return func(*args, **kwargs, device=CPU)
     target = source
     if device is not None and device.type == "cuda":
         target = mode.machine.card(device)
@@ -32,8 +34,6 @@ def to_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         out = func(*args, **kwargs)
         mode.finish(func, args, out, source if source else inherit(args[0]))
         return out
-    if args[0].is_meta:  # has no values to copy, as PyTorch itself says of a copy to the CPU
-        return func(*args, **kwargs, device=CPU)
     if target is not None:
         reserve(target, args[0].numel() * (kwargs.get("dtype") or args[0].dtype).itemsize)
     out = func(*args, **kwargs)

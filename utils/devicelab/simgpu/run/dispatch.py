@@ -1,5 +1,6 @@
 """The dispatch mode: looks where the operands of every operator are, refuses what CUDA refuses, and says where the result is."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import get_ident
@@ -18,6 +19,9 @@ from .call import Calls
 from .handlers import PLANS, plan_of
 
 PLAIN = torch.Tensor.__torch_dispatch__
+NUMBER = re.compile(
+    r"Expected a value of type 'Tensor' for argument|'(int|float|bool|complex)' object has no attribute"
+)
 SPARSE = torch.sparse_coo  # a view of one has storages of its own
 HIGHER_ORDER = (
     "This operator takes functions, and what they run would not be seen, so it is neither simulated nor estimated. "
@@ -68,7 +72,9 @@ class SimulatedDispatch(Calls):
             return self.failed(error, func, args, kwargs)
 
     def failed(self, error: Exception, func: Any, args: Any, kwargs: Any) -> Any:
-        """Try once more what failed for a type, or raise the error."""
+        """Try once more what failed for a type, or for a number in a tensor's place; or raise the error."""
+        if NUMBER.search(str(error)):
+            return self.treat(func, (), *with_tensors(func, args, kwargs or {}))
         if isinstance(error, NotImplementedError):
             try:
                 return dtypes.retry(self, func, args, kwargs or {}, error)
@@ -117,6 +123,17 @@ class SimulatedDispatch(Calls):
             return run()
         plan = PLANS.get(id(func)) or plan_of(func)
         return lost.treat(self, run, func, args, kwargs or {}, plan.launches)
+
+
+def with_tensors(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return a call's arguments with tensors for the numbers as which torch hands on its constants (in TorchScript's graphs)."""
+    places = [str(argument.real_type) == "Tensor" for argument in func._schema.arguments]
+    make = torch.ops.aten.scalar_tensor.default
+    numbers = (int, float, complex)
+    found = [
+        make(v) if is_one and isinstance(v, numbers) else v for v, is_one in zip(args, places, strict=False)
+    ]
+    return tuple(found), kwargs
 
 
 def told(

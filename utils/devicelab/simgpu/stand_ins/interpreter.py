@@ -168,8 +168,9 @@ def told(mode: Any) -> Iterator[None]:
 def rewritten(function: Any) -> Any:
     """Return a function that runs the rewritten graph, made at the first call."""
     if function not in _rewritten:
-        graph = rewrite(function.inlined_graph)
-        _rewritten[function] = torch._C._create_function_from_graph(function.name, graph)
+        with torch._C._DisableTorchDispatch():  # C++ compares a graph's constants
+            graph = rewrite(function.inlined_graph)
+            _rewritten[function] = torch._C._create_function_from_graph(function.name, graph)
     return _rewritten[function]
 
 

@@ -98,6 +98,7 @@ READS = {
     "storage": lambda x: x.untyped_storage().cpu(),
     "a byte": lambda x: x.untyped_storage()[0],
     "add": lambda x: x + 1,
+    "an element": lambda x: x[0],
 }
 
 
@@ -111,8 +112,6 @@ def test_a_forked_child_cannot_read_what_its_parent_put_on_the_card(read):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_in_a_forked_child_a_tensor_and_its_storage_say_that_they_are_on_the_card():
     x = tensor()
-    told = in_child(
-        lambda: (x.device, x.untyped_storage().device, x.storage().device, x[1:].device, x.is_cuda)
-    )
-    assert told.count("device(type='cuda', index=0)") == 4 and told.endswith("True)")
+    told = in_child(lambda: (x.device, x.untyped_storage().device, x.storage().device, x.is_cuda))
+    assert told.count("device(type='cuda', index=0)") == 3 and told.endswith("True)")
     assert in_child(lambda: torch.ones(2).sum().item()) == "2.0"

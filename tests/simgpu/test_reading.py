@@ -31,6 +31,20 @@ FURTHER = {
     "improved?  If so, please report an enhancement request to PyTorch.)": (MISMATCH, set()),
     "found_inf must be on the same GPU device as the params": (MISMATCH, set()),
     "params, grads, exp_avgs, and exp_avg_sqs must have same dtype, device, and layout": (MISMATCH, set()),
+    "cholesky_solve: Expected result and input tensors to be on the same device, but got result on cuda:0 and input on cpu": (
+        MISMATCH,
+        {"cuda:0", "cpu"},
+    ),
+    "linalg_solve: Expected the output and input tensors to be on the same device, but got the output tensor on cpu, the "
+    "'input' tensor on cuda:0, and the 'other' tensor on cuda:0": (MISMATCH, {"cuda:0", "cpu"}),
+    "tensordot: Expected the output and input tensors to be on the same device, but got the output tensor on cpu, input "
+    "tensor a on cuda:0, and input tensor b on cuda:0": (MISMATCH, {"cuda:0", "cpu"}),
+    "Expected tensor to have cuda DeviceType, but got tensor with cpu DeviceType (while checking arguments for inner())": (
+        MISMATCH,
+        {"cuda", "cpu"},
+    ),
+    "expected device 'cuda:0' but got 'cpu' for min output": (MISMATCH, {"cuda:0", "cpu"}),
+    "multi_dot(): expected out tensor to be on device cuda:0 but got cpu": (MISMATCH, {"cuda:0", "cpu"}),
     "Expected scalars to be on CPU, got cuda:0 instead.": ("scalars", {"cuda:0"}),
     "Expected a 'cpu' device type for generator but found 'cuda'": ("generator", {"cuda", "cpu"}),
     "Expected a 'cuda' device type for generator but found 'cpu'": ("generator", {"cuda", "cpu"}),
@@ -76,6 +90,9 @@ NOT_ABOUT_DEVICES = (
     "Unsupported device in DLTensor.",
     "No available kernel. Aborting execution.",
     "num_classes should be positive",
+    "cuFFT only supports dimensions whose sizes are powers of two when computing in half precision, but got a signal size of[3]",
+    "out_dtype must be the same as input dtype or fp32 for fp16/bf16 inputs",
+    "the shapes of a sparse tensor's parts depend on values",
     "Can't export tensors that require gradient, use tensor.detach()",
     "Can't export tensors with the conjugate bit set",
     "Unexpected floating ScalarType in at::autocast::prioritize",
@@ -127,7 +144,7 @@ RAISES = (
     "OutOfMemoryError",
 )
 # Words that are put together elsewhere: a parameter, a method or a table, whose sentences stand above or say nothing of devices.
-ELSEWHERE = {"message", "self._words(wanted)", "lists.BANNED[_name(op)]"}
+ELSEWHERE = {"message", "self._words(wanted)", "lists.BANNED[_name(op)]", "row['says'].format(name)"}
 
 
 def raised() -> list[tuple[str, str]]:

@@ -144,7 +144,13 @@ RAISES = (
     "OutOfMemoryError",
 )
 # Words that are put together elsewhere: a parameter, a method or a table, whose sentences stand above or say nothing of devices.
-ELSEWHERE = {"message", "self._words(wanted)", "lists.BANNED[_name(op)]", "row['says'].format(name)"}
+ELSEWHERE = {
+    "message",
+    "self._words(wanted)",
+    "lists.BANNED[_name(op)]",
+    "row['says'].format(name)",
+    "NONE.format(func._schema.name, found[1])",
+}
 
 
 def raised() -> list[tuple[str, str]]:

@@ -655,6 +655,32 @@ def test_what_hangs_on_the_function_s_own_numbers_and_on_those_of_its_data_diffe
         lab.estimate(lambda x: bool((torch.zeros(4) + x).sum() > 0), torch.ones(4))
 
 
+def test_numbers_that_the_function_s_own_text_holds_may_be_decided_by():
+    layer, x = nn.Linear(16, 16), torch.zeros(8, 16)
+
+    def step():
+        weights = torch.tensor([0.2, 0.8]).softmax(0)
+        grid = torch.eye(3)
+        grid[0, 1] = 2.0
+        assert weights.max() > 0.5 and torch.linalg.det(grid) > 0.5
+        assert float(torch.linspace(0, 1, 3).numpy()[1]) == 0.5 and np.asarray(grid)[0, 1] == 2
+        torch.distributions.Beta(2.0, 2.0).sample()
+        return layer(x) if torch.multinomial(torch.tensor([0.0, 1.0]), 1).item() else None
+
+    assert lab.estimate(step).flops == 2 * 8 * 16 * 16
+
+
+def test_an_array_that_the_function_wraps_is_never_written():
+    given = np.zeros(4, dtype=np.float32)
+
+    def step():
+        torch.as_tensor(given).add_(1)
+        torch.from_numpy(given).add_(1)
+
+    lab.estimate(step)
+    assert given.tolist() == [0.0] * 4
+
+
 def test_a_data_loader_is_really_read_and_its_order_comes_again():
     data = torch.utils.data.TensorDataset(torch.arange(32.0).view(16, 2), torch.zeros(16, 1))
     loader = torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)

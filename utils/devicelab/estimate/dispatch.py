@@ -67,6 +67,10 @@ class Idle(Known):
         """Let the simulated card treat an operator, with this mode below it."""
         before, self.made, self.stays = (self.made, self.to_card, self.stays), [], False
         self.to_card = is_on_card(wanted(self.mode, kwargs or {}, NOTHING))
+        if (
+            func is _LIFT_FRESH
+        ):  # numbers that the function's own text holds, or a list or array that it reads
+            args[0].untyped_storage()._typed_by = self
         try:
             self.look(args)
             _push_mode(self)
@@ -195,7 +199,14 @@ class Idle(Known):
             return self.written(func, args, kwargs)
         if kind == INDEX:
             args = (args[0], [one for index in args[1] for one in self.positions(index)])
-        found = shapes.sketch(func, args, kwargs)
+        try:
+            found = shapes.sketch(func, args, kwargs)
+        except (
+            NotImplementedError
+        ):  # torch has no rule for its shapes: where its operands are known, they need none
+            found = ()
+            if not (self.may_know(found) and self.works_out(args, kwargs)):
+                raise
         if self.may_know(found) and self.works_out(args, kwargs):
             out = self.remember(func(*args, **kwargs), worked_out=True)
             self.chance.follow(func, tensors_in((*args, *kwargs.values())), tensors_in((out,)))

@@ -62,7 +62,8 @@ class Known(devices.Listener):
         """Say whether a tensor is the host's; where everything counts as moved, whether the function made it from nothing."""
         if marks.tag_of(tensor).__class__ is not SimCard:
             return True
-        return self.everything_moved and getattr(tensor.untyped_storage(), "_made_by", None) is self
+        held = vars(tensor.untyped_storage())
+        return self.everything_moved and self in (held.get("_made_by"), held.get("_typed_by"))
 
 
 def is_lone_number(tensor: Tensor) -> bool:

@@ -10,6 +10,7 @@ from torch.utils import data
 from devicelab import devices
 from devicelab.errors import InputError
 from devicelab.simgpu.machine.patches import Patches
+from devicelab.simgpu.marks import marks
 
 from .dispatch import Idle
 from .unknown import Unknown, asked_by_torch, asking_frame, decides, refusal
@@ -33,11 +34,12 @@ class Values:
             patches.replace(f"torch.Tensor.{name}", self.reading(name))
         patches.wrap("torch.Tensor.__bool__", self.deciding)
         patches.wrap("torch.Tensor.__index__", lambda original: self.refusing(original, AS_SIZE))
-        for name in ("tolist", "numpy", "__array__"):
-            words = (
-                "hands the values of a tensor to Python" if name == "tolist" else "hands a tensor to NumPy"
+        to_python, to_numpy = "hands the values of a tensor to Python", "hands a tensor to NumPy"
+        patches.replace("torch.Tensor.tolist", self.refusing(Tensor.tolist, to_python))
+        for name in ("numpy", "__array__"):
+            patches.replace(
+                f"torch.Tensor.{name}", self.refusing(self.array(getattr(Tensor, name)), to_numpy)
             )
-            patches.replace(f"torch.Tensor.{name}", self.refusing(getattr(Tensor, name), words))
         patches.wrap("torch.Tensor.__repr__", self.printing)
         patches.wrap("torch.nn.functional.scaled_dot_product_attention", attending)
         if self.idle.everything_moved:
@@ -94,6 +96,15 @@ class Values:
 
         return refuse
 
+    def array(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a stand-in for .numpy() that hands out a known tensor which counts as moved, as the host's would be."""
+
+        def array(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
+            moved = self.idle.everything_moved and marks.tag_of(tensor) is self.idle.card
+            return (as_array if moved else original)(tensor, *args, **kwargs)
+
+        return array
+
     def printing(self, original: Callable[..., str]) -> Callable[..., str]:
         """Return a stand-in for repr() that shows no values."""
 
@@ -128,6 +139,12 @@ class Values:
                 return original(iterator)
 
         return fetch
+
+
+def as_array(tensor: Tensor, *args: Any, **_: Any) -> Any:
+    """Return the values of a tensor as NumPy's, in the dtype that __array__ is asked for."""
+    array = torch._C.TensorBase.numpy(tensor.detach())
+    return array.astype(args[0]) if args and args[0] is not None and args[0].__class__ is not bool else array
 
 
 def attending(original: Callable[..., Tensor]) -> Callable[..., Tensor]:

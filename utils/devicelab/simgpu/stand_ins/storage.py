@@ -40,6 +40,8 @@ def _new(cls: type, *args: Any, device: Any = None, **kwargs: Any) -> _Storage:
     where = None if device is None else torch.device(device)
     if where is None or where.type != "cuda":
         return _BASE.__new__(cls, *args, **kwargs, **({} if where is None else {"device": where}))
+    if state.current:  # C++ starts CUDA without asking whether this is a fork
+        state.current.mode.usable(state.current.cards[where.index or 0])  # type: ignore[attr-defined]
     storage: Any = _BASE.__new__(cls, *args, **kwargs)
     marks.tag(storage, where)
     return storage

@@ -102,6 +102,24 @@ REFUSED = {  # each with CUDA's words
         lambda: F.conv1d(ones(1, 1, 4, dtype=long), ones(1, 1, 2, dtype=long)),
         "getCudnnDataTypeFromScalarType() not supported for Long",
     ),
+    "a product of truths": (
+        lambda: ones(2, 2, dtype=boolean) @ ones(2, 2, dtype=boolean),
+        lacks("addmm_cuda", "Bool"),
+    ),
+    "softmax": (lambda: F.softmax(ones(3, dtype=long), 0), lacks("host_softmax", "Long")),
+    "cross_entropy": (
+        lambda: F.cross_entropy(ones(2, 3, dtype=long), ones(2, dtype=long)),
+        lacks("host_softmax", "Long"),
+    ),
+    "gelu": (lambda: F.gelu(ones(3, dtype=long)), lacks("GeluCUDAKernelImpl", "Long")),
+    "cdist": (
+        lambda: torch.cdist(ones(1, 2, 3, dtype=half), ones(1, 2, 3, dtype=half)),
+        lacks("cdist_cuda", "Half"),
+    ),
+    "conv of truths": (
+        lambda: F.conv2d(ones(1, 1, 4, 4, dtype=boolean), ones(1, 1, 2, 2, dtype=boolean)),
+        "getCudnnDataTypeFromScalarType() not supported for Bool",
+    ),
     "conv of bytes": (
         lambda: F.conv2d(ones(1, 1, 4, 4, dtype=byte), ones(1, 1, 2, 2, dtype=byte)),
         dtypes.UNKNOWN.format("convolution", "Byte"),

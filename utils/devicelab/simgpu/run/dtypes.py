@@ -11,11 +11,13 @@ from devicelab.simgpu.machine.texts import SCALAR_TYPES
 from devicelab.simgpu.marks.marks import Tensor
 from devicelab.simgpu.marks.place import home, is_on_card
 from devicelab.simgpu.rules import dtypes
+from devicelab.simgpu.rules.refusals import lacking
 
-from . import only
+from . import integers, only
 from .call import Calls
 
 ALIEN = re.compile(r"\"\w+\" not implemented for '(\w+)'")  # AT_DISPATCH, ATen/Dispatch.h
+TYPES = {name: dtype for dtype, name in SCALAR_TYPES.items()}
 NONE = (
     "{} is not implemented for '{}' on the simulated GPU: the CPU, which computes its values, has no kernel for this type. "
     "Whether CUDA has one is not known here."
@@ -80,6 +82,12 @@ def retry(mode: Calls, func: Any, args: Any, kwargs: Any, error: NotImplementedE
         raise only.translated(error, func)
     wide = dtypes.wider(func, found[1])
     if wide is None:
+        kernel = dtypes.table()["neither"].get(
+            dtypes.name_of(func), integers.KERNELS.get(dtypes.name_of(func))
+        )
+        if kernel is not None:
+            raise lacking(kernel, found[1]) from None
+        dtypes.check(func, args, kwargs, TYPES[found[1]])
         raise NotImplementedError(NONE.format(func._schema.name, found[1])) from None
     return widened(mode, func, args, kwargs, wide)
 

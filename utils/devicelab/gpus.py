@@ -32,7 +32,6 @@ class Card:
     bandwidth: float
     fp32: float
     fp64: float | None = None
-    fp64_tensor: float | None = None
     tf32: float | None = None
     fp16: float | None = None
     bf16: float | None = None
@@ -44,6 +43,7 @@ class Card:
     reached_memory: float | None = None
     reached_half: float | None = None
     evidence: str | None = None
+    fp64_tensor: float | None = None
 
     @property
     def threads(self) -> int | None:

@@ -22,7 +22,6 @@ from .functions import builtin
 
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
-FOLLOW = ("matrix_rank",)  # of torch.linalg: of an empty matrix they make the result from nothing
 SPARSE = ("coo", "compressed", "csr", "csc", "bsr", "bsc")
 
 
@@ -156,23 +155,6 @@ def owned(tensor: Any) -> Any:
     return tensor
 
 
-def following(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a stand-in for a function whose result belongs where its first tensor is, whatever C++ does inside."""
-
-    @functools.wraps(original)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        card = card_of(args[0]) if args and isinstance(args[0], Tensor) else None
-        if card is None:
-            return original(*args, **kwargs)
-        before, request.target = request.target, card
-        try:
-            return original(*args, **kwargs)
-        finally:
-            request.target = before
-
-    return function
-
-
 def new_tensor(
     tensor: Tensor,
     data: Any,
@@ -219,9 +201,7 @@ def replacements() -> dict[Any, Any]:
         for function in _device._device_constructors() | {torch.normal}
         if function not in functions
     }
-    return functions | {
-        getattr(torch.linalg, name): following(getattr(torch.linalg, name)) for name in FOLLOW
-    }
+    return functions
 
 
 def device_context(original: Any) -> Callable[..., Any]:

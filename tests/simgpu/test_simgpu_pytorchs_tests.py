@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import _prims, _refs
 
 from devicelab import simulate_gpu
+from devicelab.errors import SimulationError
 
 
 @pytest.fixture
@@ -257,3 +258,47 @@ def test_a_cast_that_was_kept_under_no_grad_has_gradients_where_pytorchs_own_has
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_the_exponential_distribution_never_gives_zero_on_the_card(card, dtype):
     assert torch.empty(2_000_000, dtype=dtype, device="cuda").exponential_().min() > 0
+
+
+# --- storages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["_share_fd_cpu_", "_share_filename_cpu_"])
+def test_a_cards_storage_is_not_shared_as_the_hosts_memory_is(card, name):
+    with pytest.raises(RuntimeError, match=rf"^{name.removesuffix('cpu_')}: only available on CPU$"):
+        getattr(torch.ones(2, device="cuda").untyped_storage(), name)()
+    assert getattr(torch.ones(2).untyped_storage(), name)()
+
+
+def test_a_capsule_of_dlpack_is_refused_and_the_tensor_itself_taken(card):
+    x = torch.ones(2, device="cuda")
+    with pytest.raises(SimulationError, match="makes no DLPack capsules"):
+        torch.utils.dlpack.to_dlpack(x)
+    assert torch.from_dlpack(x).is_cuda
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_another_devices_storage_is_not_shared_as_a_cards_is(card, device):
+    with pytest.raises(RuntimeError, match=r"^_share_cuda_: only available on CUDA$"):
+        torch.ones(2, device=device).untyped_storage()._share_cuda_()
+
+
+def test_narrow_copy_speaks_as_narrow_does_on_a_card(card):
+    x = torch.ones(4, device="cuda")
+    with pytest.raises(RuntimeError, match=r"narrow\(\): length must be non-negative\."):
+        torch.narrow_copy(x, 0, 0, -1)
+    assert (
+        torch.narrow_copy(x, 0, 1, 2).is_cuda
+        and torch.narrow_copy(torch.ones(4), 0, 1, 2).device.type == "cpu"
+    )
+
+
+def test_cuda_selects_in_at_most_25_dimensions(card):
+    x = torch.ones([1] * 26, device="cuda")
+    for call in (lambda x: x.median(0), lambda x: x.nanmedian(dim=0)):
+        with pytest.raises(RuntimeError, match=r"^median\(\) cannot operate on more than 25 dimensions$"):
+            call(x)
+        call(x[0]), call(x.cpu())
+    with pytest.raises(RuntimeError, match=r"^cannot operate on more than 25 dimensions$"):
+        x.kthvalue(1)
+    assert x.median().is_cuda

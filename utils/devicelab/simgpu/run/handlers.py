@@ -112,6 +112,23 @@ KINDS: dict[str, Callable[[torch.Tensor], bool]] = {
 }
 
 
+def narrow_copy(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Copy a slice; on a card by way of `narrow`, which has other words for what cannot be (TensorShape.cpp)."""
+    if not is_on_card(seen) or kwargs:
+        return mode.run(func, args, kwargs, seen) if seen is not None else mode.host(func, args, kwargs)
+    with mode:
+        return torch.ops.aten.narrow(*args).clone(memory_format=torch.contiguous_format)
+
+
+def select(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Find a median or k-th value along a dimension, which CUDA does in at most 25 of them (cuda/Sorting.cpp)."""
+    along = len(args) > 1 or "dim" in kwargs
+    if is_on_card(seen) and along and args[0].dim() > MOST_DIMENSIONS:
+        who = "" if func._schema.name == "aten::kthvalue" else "median() "
+        raise RuntimeError(f"{who}cannot operate on more than {MOST_DIMENSIONS} dimensions")
+    return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+
+
 def alerting(handler: Callable[..., Any] | None) -> Callable[..., Any]:
     """Have an operator without a deterministic kernel on CUDA looked at first."""
 
@@ -137,6 +154,7 @@ def note(mode: Any, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
 
 
 BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+MOST_DIMENSIONS = 25  # MAX_TENSORINFO_DIMS
 TRACER = torch._C._dispatch_key_parse("Tracer")
 BY_NAME = {
     "aten::convolution": convolution,
@@ -149,6 +167,10 @@ BY_NAME = {
     "aten::_index_put_impl_": wait.index,
     "aten::_efficientzerotensor": create.zeros,
     "aten::exponential_": draw.exponential,
+    "aten::kthvalue": select,
+    "aten::median": select,
+    "aten::nanmedian": select,
+    "aten::narrow_copy": narrow_copy,
     "aten::record_stream": record_stream,
     "aten::resize_": resize,
     "aten::resize_as_": resize,

@@ -133,9 +133,24 @@ def _share_cuda(storage: _Storage, *args: Any, **kwargs: Any) -> tuple[Any, ...]
 
     A queue pickles on a thread of its own, where an error would be lost and the reader wait for ever: there the reader gets it.
     """
+    if device_of(storage).type != "cuda":
+        raise RuntimeError(
+            "_share_cuda_: only available on CUDA"
+        )  # torch/csrc/StorageSharing.cpp, as the next two
     if threading.current_thread().name.startswith("QueueFeederThread"):
         return (Refused(),) * HANDLE
     return refuse_sharing()
+
+
+def _share_on_host(name: str) -> Any:
+    """Return the stand-in for a way to share memory of the host, which a card's storage is not."""
+
+    def share(storage: _Storage, *args: Any, **kwargs: Any) -> Any:
+        if _card(storage) is not None:
+            raise RuntimeError(f"{name.removesuffix('cpu_')}: only available on CPU")
+        return getattr(_BASE, name)(storage, *args, **kwargs)
+
+    return share
 
 
 class Refused:
@@ -166,6 +181,8 @@ def install(machine: Machine) -> None:
         "new": _new_like,
         "_write_file": _write_file,
         "_share_cuda_": _share_cuda,
+        "_share_fd_cpu_": _share_on_host("_share_fd_cpu_"),
+        "_share_filename_cpu_": _share_on_host("_share_filename_cpu_"),
     }
     for name, value in replacements.items():
         machine.patches.replace(f"torch.UntypedStorage.{name}", value)

@@ -16,6 +16,7 @@ from devicelab import versions
 from devicelab.simgpu.marks.marks import card_of
 
 from . import attention_checks as checks
+from . import attention_cudnn as for_cudnn
 from .attention_checks import Check, Params, header
 from .refusals import refuse
 
@@ -72,20 +73,20 @@ EFFICIENT_DENSE: list[Check] = [
 ]
 CUDNN_CHECKS: list[Check] = [
     enabled("cuDNN", torch._C._get_cudnn_sdp_enabled),
-    checks.nested_to_cudnn,
+    for_cudnn.nested_to_cudnn,
     checks.on_card,
     checks.four_dimensions,
-    checks.deterministic,
+    for_cudnn.deterministic,
     partial(checks.dtypes, (torch.float16,), HALVES),
-    checks.mask_shape,
+    for_cudnn.mask_shape,
     partial(checks.capable, "cuDNN MHA", AMPERE),
-    checks.cudnn_dropout,
+    for_cudnn.cudnn_dropout,
 ]
 CUDNN_DENSE: list[Check] = [
     checks.nonzero_lengths,
     partial(checks.last_stride, True),
     partial(checks.batch_and_heads, True),
-    checks.cudnn_heads,
+    for_cudnn.cudnn_heads,
 ]
 
 

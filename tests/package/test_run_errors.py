@@ -78,13 +78,13 @@ def test_two_dtypes_are_no_mismatch(run_here):
     assert "x is float16 and model is float32: this is about dtypes" in err and "x = x.float()" in err
 
 
-WORDS = {  # one list for the verdict and the explanation
+WORDS = (  # one list for the verdict and the explanation
     "grid_sampler(): expected input and grid to be on same device, but input is on cuda:0 and grid is on cpu",
     "Expected B and A to be on the same device, but found B on cuda:0 and A on cpu instead.",
     "all tensors must be on devices[0]",
     "Placeholder storage has not been allocated on MPS device!",
     "Expected a 'cuda' device type for generator but found 'cpu'",
-}
+)
 
 
 @pytest.mark.parametrize("words", WORDS)

@@ -4,8 +4,9 @@
     python -m benchmarks whole_models                # the mean errors beside their bounds
 
 Nothing is computed: the models lie on meta. NeuSight's runs and the Llamas need the `transformers` library (the extra
-`interop`); without it their rows are left out, and said to be. `estimates.json` beside the published times keeps what was
-printed last: the tables of docs/estimates.md and of lesson 05 are made from it (`python -m tools.notebooks.published`).
+`interop`); without it their rows are left out: the first command says so, the second prints no mean for them. What the first
+printed last is kept by `--keep` in `estimates.json` beside the published times: the tables of docs/estimates.md and of lesson 05
+are made from it (`python -m tools.notebooks.published`).
 """
 
 import argparse
@@ -57,7 +58,11 @@ def ratios() -> Iterator[tuple[str, float, float]]:
         rows = graded(name)
         if rows and not (rows[0].library and find_spec("transformers") is None):
             found = [line(row) for row in rows]
-            yield f"whole models, {name}: mean error", mean(abs(error(one)) for one in found), bound
+            yield (
+                f"whole models, estimated beside {name}'s times: mean error",
+                mean(abs(error(one)) for one in found),
+                bound,
+            )
 
 
 def error(one: dict[str, Any]) -> float:

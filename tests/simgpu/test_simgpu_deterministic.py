@@ -137,6 +137,10 @@ AGAIN = {  # other operators of the same kernels
         "scatter_reduce_cuda_kernel",
         lambda: torch.rand(3, **CUDA).scatter(0, torch.zeros(3, **ONES), torch.ones(3, **CUDA), reduce="add"),
     ),
+    "put": (
+        "put_",
+        lambda: torch.rand(3, **CUDA).put(torch.zeros(1, **ONES), torch.ones(1, **CUDA), accumulate=True),
+    ),
     "put_ without accumulate": ("put_", lambda: put(False)),
 }
 PRODUCTS = {

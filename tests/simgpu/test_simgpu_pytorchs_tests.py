@@ -270,6 +270,15 @@ def test_a_cards_storage_is_not_shared_as_the_hosts_memory_is(card, name):
     assert getattr(torch.ones(2).untyped_storage(), name)()
 
 
+@pytest.mark.parametrize(
+    "make",
+    [lambda: torch.ones(2, device="meta").untyped_storage(), lambda: torch.UntypedStorage(2, device="meta")],
+)
+def test_a_storage_without_values_is_not_read(card, make):
+    with pytest.raises(NotImplementedError, match=r"^Not available for 'meta' device type$"):
+        make()[0]
+
+
 def test_a_capsule_of_dlpack_is_refused_and_the_tensor_itself_taken(card):
     x = torch.ones(2, device="cuda")
     with pytest.raises(SimulationError, match="makes no DLPack capsules"):

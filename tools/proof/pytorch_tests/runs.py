@@ -14,6 +14,7 @@ from tools.setup.say import ROOT
 from .plugin import ASKED
 
 PLUGIN = f"{__package__}.plugin"
+COLLECTING = 900  # seconds before the first test: some files make tens of thousands
 PATIENCE = 90  # seconds beyond a test's limit in which pytest should have ended it
 LOOK = 1.0  # seconds
 MOST_STARTS = 200
@@ -74,6 +75,7 @@ def run_once(test: Path, results: Path, asked: Asked) -> tuple[int, dict[str, st
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
     }
     results.touch()
+    began = results.stat().st_mtime
     with log.open("a", encoding="utf-8") as words:
         process = subprocess.Popen(
             command, cwd=test.parent, env=variables, stdout=words, stderr=subprocess.STDOUT
@@ -84,7 +86,9 @@ def run_once(test: Path, results: Path, asked: Asked) -> tuple[int, dict[str, st
                 code = process.wait(LOOK)
                 break
             except subprocess.TimeoutExpired:
-                if time.time() - results.stat().st_mtime > asked.timeout + PATIENCE:
+                collecting = results.stat().st_mtime <= began
+                limit = COLLECTING if collecting else asked.timeout + PATIENCE
+                if time.time() - max(began, results.stat().st_mtime) > limit:
                     process.kill()
                     hung = True
     if hung:

@@ -79,6 +79,8 @@ def _write_file(storage: _Storage, *args: Any) -> Any:
 
 def _getitem(storage: _Storage, key: Any) -> Any:
     """Stand for UntypedStorage[...]: a part lies where the whole lies; the host reads one byte by a copy."""
+    if device_of(storage).type == "meta":
+        raise NotImplementedError("Not available for 'meta' device type")  # torch/storage.py
     card = _readable(storage)
     found = _BASE.__getitem__(storage, key)  # type: ignore[attr-defined, misc]
     if card and isinstance(found, _Storage):

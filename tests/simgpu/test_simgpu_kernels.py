@@ -363,3 +363,16 @@ def test_a_dynamically_quantized_model_does_not_run_on_the_card():
 def test_a_sparse_tensor_that_an_operator_lacks_is_called_by_cudas_name():
     with pytest.raises(NotImplementedError, match="with arguments from the 'SparseCUDA' backend"):
         torch.eye(3).to_sparse().cuda().cos()
+
+
+def test_an_operator_of_somebody_that_fails_is_run_once():
+    calls = []
+
+    @torch.library.custom_op("devicelab_test::fails", mutates_args=())
+    def fails(x: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return (1).shape  # type: ignore[attr-defined]
+
+    with pytest.raises(AttributeError, match="'int' object has no attribute 'shape'"):
+        fails(ones(2))
+    assert calls == [1]

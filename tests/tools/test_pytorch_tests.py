@@ -93,6 +93,14 @@ def test_what_has_a_result_is_not_run_again(ran, monkeypatch, capsys):
     assert re.search(r"^test_made_up +1 +5 +1 ", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_what_failed_is_run_again_on_request(tmp_path, monkeypatch):
+    results = tmp_path / "test_x.jsonl"
+    for line in ({"test": "a", "outcome": "passed"}, {"test": "b", "outcome": "failed"}, {"complete": True}):
+        runs.append(results, line)
+    runs.forget_failures(results)
+    assert [result["test"] for result in runs.read(results)] == ["a"] and not runs.complete(results)
+
+
 def test_device_names_are_put_back_and_an_entry_does_not_take_cudas_place():
     text = 'names = {"cuda": "of_cuda",\n "xpu": ("of_xpu", "α"), "cpu": 1}\nx = torch.ones(1, device="xpu:1")\nexpu = 1'
     wanted = 'names = {"cuda": "of_cuda",\n  "cpu": 1}\nx = torch.ones(1, device="cuda:1")\nexpu = 1'

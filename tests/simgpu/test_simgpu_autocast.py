@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch.testing._internal.autocast_test_lists import AutocastTestLists
 
+import devicelab as lab
 from devicelab.simgpu import simulate_gpu
+from devicelab.simgpu.rules import autocast as autocast_rules
 from devicelab.simgpu.rules import autocast_lists
 
 HEADER = Path(torch.__file__).parent / "include/ATen/autocast_mode.h"
@@ -546,3 +548,12 @@ def test_function_transforms_and_inference_mode():
             inferred = torch.mm(w, w)
     assert (gradient.dtype, gradient.device.type) == (torch.float32, "cuda")
     assert (inferred.dtype, inferred.device.type) == (torch.float16, "cuda")
+
+
+def test_a_trace_hears_nothing_of_what_autocast_tries_on_the_cpu():
+    autocast_rules.casts_keep_gradients.cache_clear()
+    with simulate_gpu("T4"), lab.trace() as t:
+        layer = torch.nn.Linear(2, 2, device="cuda")
+        with torch.inference_mode(), torch.autocast("cuda"):
+            layer(torch.ones(1, 2, device="cuda"))
+    assert {one.device for one in t.operators} == {"cuda:0"}

@@ -23,11 +23,8 @@ from devicelab.versions import release
 from .host import DISPATCH, Span
 
 VARIABLE = "DEVICELAB_HOST"
-WARM, BLOCK, BLOCKS = (
-    5,
-    3,
-    40,
-)  # steps before, steps in a block, blocks: short, so that few are interrupted by other programs
+WARM = 5  # steps before
+BLOCK, BLOCKS = 3, 40  # steps in a block, and blocks: short, so that other programs interrupt few
 LONGEST = 0.08  # seconds: a busy machine measures fewer blocks
 FEWEST = 5
 MARKS_ARE_HEARD = release(torch.__version__) >= (2, 11)  # as in simgpu/stand_ins/profiler.py

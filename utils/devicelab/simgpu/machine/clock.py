@@ -21,7 +21,7 @@ from .faults import Fault
 QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
 DEFAULT_STREAM = 0
 # Bytes to the card that the driver takes over at once: "memory copies from host to device of a memory block of 64 KB or less"
-# are asynchronous, CUDA C++ Programming Guide, section "Asynchronous Concurrent Execution".
+# are asynchronous, CUDA C++ Programming Guide, section "Asynchronous Concurrent Execution"; quoted from memory.
 STAGED = 64 * 1024
 CYCLES = 1.5e9  # per second, for torch.cuda._sleep
 KERNEL_LOW, KERNEL, KERNEL_HIGH = costs.KERNEL

@@ -55,7 +55,7 @@ def test_reset_is_one_call(folder):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"version": 2, "passed": []}', '{"version": 1, "passed": [1]}', "\xff"]
+    "text", ["{", "[]", '{"version": 2, "passed": []}', '{"version": 1, "passed": [1]}', "\xff", "[" * 100_000]
 )
 def test_a_damaged_file_is_reported_and_kept(folder, text):
     folder.mkdir()
@@ -67,6 +67,15 @@ def test_a_damaged_file_is_reported_and_kept(folder, text):
         "It was kept as progress.damaged-1.json."
     )
     assert (folder / "progress.damaged-1.json").read_text(encoding="latin-1") == text
+    assert lab.progress(1).passed == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_in_its_place_is_not_waited_for(folder):
+    folder.mkdir()
+    os.mkfifo(folder / "progress.json")
+    assert "progress.json is a pipe" in str(lab.progress(1))
+    assert home.note_passed("01.q1").endswith("It was kept as progress.damaged-1.json.")
     assert lab.progress(1).passed == 1
 
 

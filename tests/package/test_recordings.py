@@ -148,6 +148,13 @@ BAD = {
     "no name": (("card", "name"), "", r"at \['card'\]\['name'\]"),
     "unknown field": (("extra",), 1, r"'extra' was unexpected"),
     "date": (("date",), "yesterday", r"at \['date'\]"),
+    "a day that no month has": (("date",), "2026-99-99", r"at \['date'\]"),
+    "longer than a machine lives": (
+        ("times", 0, "samples"),
+        [1e300],
+        r"at \['times'\]\[0\]\['samples'\]\[0\]",
+    ),
+    "more bytes than there are": (("card", "memory"), 10**400, r"at \['card'\]\['memory'\]"),
     "memory": (("context", "memory"), 0, r"at \['context'\]\['memory'\]"),
 }
 
@@ -165,7 +172,7 @@ def test_another_version_is_refused(version, tmp_path):
         recordings.load(write(tmp_path, changed(("version",), version)))
 
 
-@pytest.mark.parametrize("text", ["{", "", "[1, 2]", '"text"', '{"version": NaN}', "\ufeff{}"])
+@pytest.mark.parametrize("text", ["{", "", "[1, 2]", '"text"', '{"version": NaN}', "\ufeff{}", "[" * 100_000])
 def test_a_file_that_is_no_recording_is_refused_by_its_name(text, tmp_path):
     path = tmp_path / "broken.json"
     path.write_text(text, encoding="utf-8")

@@ -119,6 +119,10 @@ class Catalogue(Shown):
             raise InputError(
                 "Give either a Card, or keywords such as name=..., memory=..., fp32=..., bandwidth=...."
             )
+        if card is not None and not isinstance(card, Card):
+            raise InputError(
+                f"A card to add is a Card, or keywords as its datasheet has them, but this is {card!r}."
+            )
         card = card or from_sheet(**sheet)
         if card.name in self._cards and not replace:
             raise InputError(
@@ -129,6 +133,8 @@ class Catalogue(Shown):
 
     def find(self, name: str) -> Card:
         """Return the card called `name`; a short name ("T4", "rtx 4090") will do where it fits one card only."""
+        if not isinstance(name, str):
+            raise InputError(f'A card is given by its name, such as "Tesla T4", but this is {name!r}.')
         if name in self._cards:
             return self._cards[name]
         fits = [card for card in self if _words(name) and _words(name) <= _words(card.name)]

@@ -1,6 +1,6 @@
 """Why is there no GPU here, or why the wrong one? Evidence first, then a judgement, then one command to try."""
 
-from pathlib import Path
+from devicelab.errors import path_of
 
 from .diagnoses import diagnose
 from .evidence import gather
@@ -19,8 +19,9 @@ def doctor(script: str | None = None) -> Report:
     Python file to be read, not run: does it set CUDA_VISIBLE_DEVICES too late, name a card that is not here, is a file in its
     way?
     """
-    if script:
-        check(Path(script))
+    path = path_of("script", script) if script is not None else None
+    if path:
+        check(path)
     machine = gather()
-    found = read_script(Path(script), machine) if script else []
+    found = read_script(path, machine) if path else []
     return Report(machine, (*found, *diagnose(machine)))

@@ -11,7 +11,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from devicelab.errors import InputError, listed
+from devicelab.errors import InputError, listed, path_of
 from devicelab.picture import Shown
 from devicelab.results import Timing
 
@@ -80,10 +80,14 @@ class Recordings(Shown, tuple[Recording, ...]):
 
 def recordings(folder: str | Path | None = None) -> Recordings:
     """Return the recordings of the course and of ./recordings, or those of one folder."""
-    if folder is not None and not Path(folder).is_dir():
-        raise InputError(f"There is no folder {str(folder)!r} to read recordings from.")
-    files = sorted(Path(folder).glob("*.json")) if folder is not None else list(_files())
+    files = list(_files()) if folder is None else sorted(_existing(path_of("folder", folder)).glob("*.json"))
     return Recordings(sorted((load(path) for path in files), key=lambda recording: recording.card))
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {str(folder)!r} to read recordings from.")
+    return folder
 
 
 def _files() -> Iterator[Path]:
@@ -120,7 +124,7 @@ def load(path: str | Path) -> Recording:
     path = Path(path)
     try:
         data = json.loads(path.read_text("utf-8"), parse_constant=_no_number)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as a recording: {error}.") from None
     check(data, str(path))
     card, context = data["card"], data["context"]
@@ -170,7 +174,8 @@ def check(data: object, where: str) -> None:
         from jsonschema.exceptions import best_match
     except ImportError:
         raise InputError("Recordings are checked by jsonschema: python -m pip install jsonschema.") from None
-    error = best_match(Draft202012Validator(schema()).iter_errors(data))
+    dates = Draft202012Validator.FORMAT_CHECKER
+    error = best_match(Draft202012Validator(schema(), format_checker=dates).iter_errors(data))
     if error is not None:
         place = "".join(f"[{part!r}]" for part in error.absolute_path) or "the file"
         raise InputError(f"{where} does not keep to the schema of recordings: at {place}, {error.message}.")

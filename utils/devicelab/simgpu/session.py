@@ -87,7 +87,9 @@ class Simulation(Machine):
         )
 
     def start(self) -> "Simulation":
-        """Replace what a simulated card needs of torch; undo all of it if one step fails, or at Ctrl-C."""
+        """Replace what a simulated card needs of torch; undo all of it if one step fails, or at Ctrl-C. Twice is once."""
+        if self in stack:
+            return self
         try:
             with versions.known_names(torch.__version__), undivided():
                 if stack:

@@ -63,7 +63,7 @@ class _Progress:
 
     def __call__(self, exercise: int | None = None) -> Standing:
         questions = answers.keys()
-        if exercise is not None and exercise not in questions:
+        if exercise is not None and exercise not in list(questions):  # a list asks for no hash
             raise InputError(f"There is no exercise {exercise!r}; there is {listed(sorted(questions))}.")
         try:
             passed, note = _read(), ""
@@ -129,11 +129,13 @@ def _lock() -> FileLock:
 
 def _read() -> set[str]:
     """Return the keys that were passed; raise Unreadable for a file that we did not write."""
+    if path().is_fifo():
+        raise Unreadable(f"{path().name} is a pipe, which would be waited for without an end.")
     try:
         data = json.loads(path().read_text(encoding="utf-8"))
     except FileNotFoundError:
         return set()
-    except ValueError:  # no JSON, or no text at all
+    except (ValueError, RecursionError):  # no JSON, or no text at all
         raise Unreadable(f"{path().name} is damaged.") from None
     passed = data.get("passed") if isinstance(data, dict) and data.get("version") == VERSION else None
     if not (isinstance(passed, list) and all(isinstance(key, str) for key in passed)):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import tempfile
 
 import numpy as np
 import pytest
@@ -54,6 +55,7 @@ def modes():
             (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")
         ],
         "variables": dict(os.environ),
+        "folder": os.getcwd(),
         "functions": (torch.cuda.is_available, torch.Tensor.to, nn.Module.to, torch.cuda.device_count),
         "simulation": current(),
     }
@@ -80,6 +82,7 @@ def switches():
         torch.set_autocast_enabled(kind, True)
         torch.set_autocast_dtype(kind, torch.bfloat16 if kind == "cuda" else torch.float16)
     os.environ["OMP_NUM_THREADS"] = "7"
+    os.chdir(tempfile.gettempdir())
     return 4
 
 

@@ -55,7 +55,8 @@ def test_reset_is_one_call(folder):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"version": 2, "passed": []}', '{"version": 1, "passed": [1]}', "\xff", "[" * 100_000]
+    "text",
+    ["{", "[]", '{"version": 2, "passed": []}', '{"version": 1, "passed": [1]}', "\xff", "[" * 100_000],
 )
 def test_a_damaged_file_is_reported_and_kept(folder, text):
     folder.mkdir()

@@ -1,5 +1,6 @@
-"""Seeds, modes and defaults of torch: those of a fresh kernel for the learner's code, and their way back."""
+"""Seeds, modes, defaults of torch and the folder: those of a fresh kernel for the learner's code, and their way back."""
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -31,6 +32,15 @@ def restores() -> Iterator[Restore]:
     """Yield what puts back seeds, modes and defaults as they are now."""
     yield from _random_states()
     yield from _modes()
+    yield from _folder()
+
+
+def _folder() -> Iterator[Restore]:
+    try:
+        here = os.getcwd()
+    except FileNotFoundError:  # deleted under the kernel: there is nothing to go back to
+        return
+    yield lambda: os.chdir(here)
 
 
 def _random_states() -> Iterator[Restore]:

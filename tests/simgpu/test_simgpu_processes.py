@@ -1,6 +1,7 @@
-"""Children of a process that simulates: spawned ones have its cards from their first line; others are told that they do not."""
+"""Children of a process that simulates have its cards, however they are started, before a line of theirs asks for one."""
 
 import multiprocessing.spawn
+import os
 import pickle
 import subprocess
 import sys
@@ -8,8 +9,8 @@ import sys
 import pytest
 import torch
 
-from devicelab.errors import SimulationError
-from devicelab.simgpu import simulate_gpu
+from devicelab import children
+from devicelab.simgpu import session, simulate_gpu
 from tools.notebooks import warm
 
 SPAWNED = """
@@ -63,35 +64,101 @@ def test_without_a_simulation_a_child_is_told_nothing():
     assert preparation() is None
 
 
-def test_torchrun_under_a_simulation_is_refused_in_words():
-    """Its workers are started as here: by subprocess.Popen, in a module of torch.distributed.elastic."""
-    names = {
-        "__name__": "torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler",
-        "subprocess": subprocess,
+def card(code, **options):
+    """Return what a child by subprocess says of its cards."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import torch; {code}"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+ASKED = (
+    "print(torch.cuda.device_count(), torch.ones(1, device='cuda:1').device, torch.ones(1).to('cuda').device)"
+)
+
+
+def test_a_child_by_subprocess_has_the_cards():
+    with simulate_gpu(count=2):
+        assert card(ASKED) == ["2", "cuda:1", "cuda:0"]
+    assert card("print(torch.cuda.is_available())") == [str(torch.cuda.is_available())]
+
+
+def test_a_child_with_an_environment_of_its_own_has_the_cards(tmp_path):
+    own = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]),
     }
-    with (
-        simulate_gpu(),
-        pytest.raises(
-            SimulationError, match=r"devicelab\.simulate_gpu\(\.\.\.\) first in the training script"
-        ),
-    ):
-        exec("subprocess.Popen(['true'])", names)
+    with simulate_gpu(count=2):
+        assert card(ASKED, env=own) == ["2", "cuda:1", "cuda:0"]
 
 
-def test_torchrun_starts_its_workers_by_that_name():
-    from torch.distributed.elastic.multiprocessing.subprocess_handler import SubprocessHandler
+@pytest.mark.parametrize(
+    ("numbers", "count"),
+    [("0", 1), ("1", 1), ("1,0", 2), ("0, 1", 2), ("", 0), ("-1", 0), ("0,2,1", 1), ("GPU-8932f937", 0)],
+)
+def test_a_child_sees_the_cards_that_its_variable_names(monkeypatch, numbers, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", numbers)
+    before = session.current()
+    session.start_in_child("Tesla T4", 2, "run", None)
+    try:
+        assert (len(session.current().cards) if session.current() else 0) == count
+    finally:
+        if session.current() is not before:
+            session.current().stop()
 
-    handler = object.__new__(SubprocessHandler)
-    handler._stdout = handler._stderr = None
-    with simulate_gpu(), pytest.raises(SimulationError, match="torchrun starts each worker"):
-        handler._popen((sys.executable, "-c", "0"), {})
+
+def test_what_hid_real_cards_before_hides_none_of_these(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with simulate_gpu(count=2):
+        started = children.told()["devicelab.simgpu.session:start_in_child"]
+    session.start_in_child(*started)
+    assert len(session.current().cards) == 2
+    session.current().stop()
 
 
-def test_a_child_by_subprocess_is_a_python_of_its_own():
-    with simulate_gpu():
-        done = warm.run("-c", "import torch; print(torch.cuda.is_available())")
-        own = subprocess.run(
-            [sys.executable, "-S", "-c", "print(1)"], capture_output=True, text=True, check=True
-        )
-    assert done.stdout == f"{torch.cuda.is_available()}\n"
-    assert own.stdout == "1\n"
+@pytest.mark.parametrize("mode", ["off", "real"])
+def test_a_child_that_wants_no_simulated_card_has_none(monkeypatch, mode):
+    monkeypatch.setenv("DEVICELAB_GPU", mode)
+    session.start_in_child("Tesla T4", 1, "run", os.environ.get("CUDA_VISIBLE_DEVICES"))
+    assert session.current() is None
+
+
+def test_children_are_told_of_the_running_simulation_only():
+    def told():
+        return [given[0] for given in children.told().values()]
+
+    before = dict(os.environ)
+    with simulate_gpu("T4"):
+        with simulate_gpu("NVIDIA L4"):
+            assert told() == ["NVIDIA L4"]
+        assert told() == ["Tesla T4"]
+        with simulate_gpu("NVIDIA L4", children=False):
+            assert told() == []
+    assert dict(os.environ) == before
+
+
+WORKER = """
+import os, torch, torch.distributed as dist
+from torch.distributed import init_process_group
+torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+init_process_group("gloo")
+x = torch.ones(1, device="cuda")
+dist.all_reduce(x)
+os.write(1, f"rank {dist.get_rank()} {x.device} {x.item()}\\n".encode())
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_workers_of_torchrun_have_the_cards(tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    with simulate_gpu(count=2):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert sorted(done.stdout.splitlines()) == ["rank 0 cuda:0 2.0", "rank 1 cuda:1 2.0"], done.stderr

@@ -28,7 +28,10 @@ from tools.setup.say import ROOT
 
 # Every optimizer imports torch._dynamo; a kernel, the last.
 PRELOADED = ("torch", "torch._dynamo", "ipykernel.ipkernel")
-READ_AT_START = ("PYTHON", "LD_", "OMP_", "KMP_", "MKL_", "TORCH", "PYTORCH", "MALLOC")
+CHILDREN = (
+    "DEVICELAB_CHILDREN"  # what devicelab tells a Python as it starts: a fork would be told before it began
+)
+READ_AT_START = ("PYTHON", CHILDREN, "LD_", "OMP_", "KMP_", "MKL_", "TORCH", "PYTORCH", "MALLOC")
 CARDS = ("/dev/nvidiactl", "/dev/dxg")  # CUDA does not survive a fork
 LAUNCHER = ["-m", "ipykernel_launcher"]
 MESSAGE = 1 << 20  # bytes of a request, at most
@@ -42,7 +45,7 @@ def read_at_start(variables: Mapping[str, str]) -> frozenset[tuple[str, str]]:
 @functools.cache
 def server(read: frozenset[tuple[str, str]]) -> socket.socket | None:
     """Return the way to the process that forks, started when it is first asked for with what it reads at its start."""
-    if sys.platform != "linux" or any(map(os.path.exists, CARDS)):
+    if sys.platform != "linux" or any(map(os.path.exists, CARDS)) or CHILDREN in dict(read):
         return None
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:

@@ -83,7 +83,7 @@ def _simulate(card: str | None, *, quiet: bool) -> str:
     if not devices.simulated():
         for warning in [] if quiet else obstacles():
             print(warning, file=sys.stderr)
-        simulate_gpu(card or CARD)
+        simulate_gpu(card or CARD, children=False)  # "in this kernel only"
     name = devices.present().name
     said = f"cuda:0 is a simulated {name}, in this kernel only: values are real, times are estimates."
     return f"{said}\n{versions.untried(torch.__version__)}" if versions.is_newer(torch.__version__) else said

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from importlib import import_module
+from itertools import takewhile
 from types import TracebackType
 from typing import Any
 
@@ -66,9 +67,9 @@ class Simulation(Machine):
     They may be stopped in any order.
     """
 
-    def __init__(self, spec: Card, count: int, compiled: str = "run"):
+    def __init__(self, spec: Card, count: int, compiled: str = "run", children: bool = True):
         super().__init__(spec, count)
-        self.compiled = compiled
+        self.compiled, self.children = compiled, children
         self.mode = SimulatedDispatch(self)
         self.revive = revive
         self.registered = devices.Device(
@@ -188,24 +189,41 @@ def current() -> Simulation | None:
     return stack[-1] if state.current is not None else None
 
 
-def revive(cards: tuple[str, int, str], make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+def revive(cards: processes.Cards, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Start the simulation in a spawned child that has none yet, and make its process object."""
-    start_in_child(cards)
+    start_in_child(*cards)
     return make(*arguments)
 
 
-def start_in_child(cards: tuple[str, int, str]) -> None:
-    """Start the parent's cards in a spawned child: their name, how many, and what becomes of compiled functions."""
-    if state.current is None:
-        simulate_gpu(cards[0], cards[1], compiled=cards[2])
+def start_in_child(name: str, count: int, compiled: str, visible: str | None) -> None:
+    """Start the parent's cards in a child, unless it has them already, or DEVICELAB_GPU says that it wants none.
+
+    Where the child's CUDA_VISIBLE_DEVICES is no more what it was (`visible`), it says which of the cards are seen.
+    """
+    now = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = count if now in (None, visible) else _visible(now, count)
+    cards = (name, count, compiled, now)
+    if count == 0 or os.environ.get("DEVICELAB_GPU") in ("off", "real"):
+        return
+    if state.current is None or processes.cards_of(state.current) != cards:
+        simulate_gpu(name, count, compiled=compiled)
 
 
-def simulate_gpu(name: str | None = None, count: int = 1, *, compiled: str = "run") -> Simulation:
+def _visible(numbers: str, count: int) -> int:
+    """Return how many cards CUDA_VISIBLE_DEVICES names: those before the first that is not there (CUDA's programming guide)."""
+    there = {str(number) for number in range(count)}
+    return len(list(takewhile(there.__contains__, map(str.strip, numbers.split(",")))))
+
+
+def simulate_gpu(
+    name: str | None = None, count: int = 1, *, compiled: str = "run", children: bool = True
+) -> Simulation:
     """Start a simulated GPU: `count` cards of one kind (a Tesla T4, if no name is given) answer as cuda:0, cuda:1, ...
 
     Values are real, computed on the CPU; errors are CUDA's own; times are estimates. Stop it by `.stop()` or use it in a
     `with` statement. On a machine with a real NVIDIA GPU it starts only when a card is named. What torch.compile made runs
-    as it is written, which is said once; `compiled="refuse"` makes it an error.
+    as it is written, which is said once; `compiled="refuse"` makes it an error. Pythons that this one starts have the same
+    cards, unless `children` is False.
     """
     _check(name, count, compiled)
     spec = find(DEFAULT if name is None else name)
@@ -213,7 +231,7 @@ def simulate_gpu(name: str | None = None, count: int = 1, *, compiled: str = "ru
         if not stack and torch.cuda.is_available():
             _beside_real_gpu(name, spec)
         import_module("torch._dynamo")  # before anything is replaced, because it keeps what it finds
-        simulation = Simulation(spec, count, compiled)
+        simulation = Simulation(spec, count, compiled, children)
     return simulation.start()
 
 

@@ -40,9 +40,11 @@ class Machine:
 
     `initialized` is torch.cuda.is_initialized(): asking a card for its name sets it, and makes no context (`SimCard.awake`).
     `mode` sees every operator; `revive` starts the same cards in a spawned child; `compiled` is "run", or "refuse" for
-    programs that must not call compiled functions.
+    programs that must not call compiled functions. `children` says whether Pythons that this one starts have the cards as
+    well; `visible` is CUDA_VISIBLE_DEVICES as it was at the start, when all of the cards were to be seen.
     """
 
+    children: bool
     compiled: str
     mode: TorchDispatchMode
     revive: Callable[..., Any]
@@ -51,6 +53,7 @@ class Machine:
         self.cards = [SimCard(spec, index) for index in range(count)]
         self.clock = Clock([spec] * count)
         self.current = 0
+        self.visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         self.active = False
         self.initialized = False
         self.cublas_is_reproducible: bool | None = None  # asked at the first product

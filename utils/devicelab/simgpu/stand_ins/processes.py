@@ -1,7 +1,6 @@
-"""Spawned processes have the same cards, as on a machine with real ones; a DataLoader's workers must not return what is there."""
+"""Children have the same cards, as on a machine with real ones; a DataLoader's workers must not return what is there."""
 
 import functools
-import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch.utils._pytree import tree_iter
 from torch.utils.data import get_worker_info
 
+from devicelab import children
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
@@ -18,29 +18,28 @@ WORKER = (
     "A DataLoader worker made a batch on {}, which the simulated GPU cannot share with the process that trains. Let the dataset "
     "and collate_fn return CPU tensors, and move each batch to the GPU in the training loop."
 )
-TORCHRUN = (
-    "torchrun starts each worker as a Python of its own, which does not have the simulated GPU of this one. Call "
-    "devicelab.simulate_gpu(...) first in the training script, and start torchrun where no simulation runs."
-)
+Cards = tuple[
+    str, int, str, str | None
+]  # the name, how many, what becomes of compiled functions, CUDA_VISIBLE_DEVICES
 START = """
 try:
     from devicelab.simgpu.session import start_in_child
 except ModuleNotFoundError:
     pass  # the path is not set yet: the process object brings the cards
 else:
-    start_in_child({!r})
+    start_in_child(*{!r})
 """
 
 
-def cards_of(machine: Machine) -> tuple[str, int, str]:
+def cards_of(machine: Machine) -> Cards:
     """Return what starts the same simulation in another process."""
-    return machine.cards[0].spec.name, len(machine.cards), machine.compiled
+    return machine.cards[0].spec.name, len(machine.cards), machine.compiled, machine.visible
 
 
-class Cards:
+class Told:
     """What starts the same cards where a spawned child reads it: before its main module, whose imports bind what they find."""
 
-    def __init__(self, cards: tuple[str, int, str]):
+    def __init__(self, cards: Cards):
         self.cards = cards
 
     def __reduce__(self) -> Any:
@@ -53,7 +52,7 @@ def preparing(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str
     @functools.wraps(original)
     def get_preparation_data(*args: Any, **kwargs: Any) -> dict[str, Any]:
         data = original(*args, **kwargs)
-        return data if state.current is None else data | {"devicelab": Cards(cards_of(state.current))}
+        return data if state.current is None else data | {"devicelab": Told(cards_of(state.current))}
 
     return get_preparation_data
 
@@ -68,13 +67,11 @@ def reduce_process(process: BaseProcess, protocol: Any) -> Any:
 
 
 def launching(original: Callable[..., None]) -> Callable[..., None]:
-    """Return subprocess.Popen's __init__, which torchrun calls for its workers: Pythons without a card."""
+    """Return subprocess.Popen's __init__, which hands the cards on to a child with an environment of its own."""
 
     @functools.wraps(original)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        if sys._getframe(1).f_globals.get("__name__", "").startswith("torch.distributed.elastic"):
-            raise SimulationError(TORCHRUN)
-        original(self, *args, **kwargs)
+    def __init__(self: Any, *args: Any, env: Any = None, **kwargs: Any) -> None:
+        original(self, *args, env=env if env is None else children.extended(env), **kwargs)
 
     return __init__
 
@@ -95,7 +92,9 @@ def fetching(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def install(machine: Machine) -> None:
-    """Replace how a process object is pickled on its way to the child, and how a worker makes its batches."""
+    """Tell children of the cards, on every way to them, and look at the batches that workers make."""
+    if machine.children:
+        machine.on_stop(children.tell("devicelab.simgpu.session:start_in_child", *cards_of(machine)))
     machine.patches.wrap("multiprocessing.spawn.get_preparation_data", preparing)
     machine.patches.wrap("subprocess.Popen.__init__", launching)
     machine.patches.replace("multiprocessing.process.BaseProcess.__reduce_ex__", reduce_process)

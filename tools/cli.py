@@ -17,6 +17,7 @@ from tools.setup.torches import TRIED, target
 TEST_EXTRAS = ("lab", "test")
 ALL_EXTRAS = (*TEST_EXTRAS, "browser", "interop")
 EXTRAS = {"lab": ("lab",), "test-all": ALL_EXTRAS, "constraints": ALL_EXTRAS}  # of others: TEST_EXTRAS
+_MEND = "Look at what lies there and whom it belongs to, then give the same command again."
 EPILOG = f"""First time here? {this_command("lab")}"""
 
 
@@ -88,6 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run(chosen)
     except Stop as reason:
         print(f"\n{reason}", file=sys.stderr)
+        return 1
+    except OSError as error:  # another user's folder, a file in a folder's place, a disk that is full
+        if error.filename is None:
+            raise
+        print(f"\n{error.filename} could not be used: {error.strerror}.\n    {_MEND}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped; the same command goes on from here.", file=sys.stderr)

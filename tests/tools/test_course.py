@@ -158,7 +158,7 @@ def test_without_network_and_again_on_what_that_left(sandbox):
     assert code == 1
     assert "the package index does not answer" in words and "Then give the same command again" in words
     assert "Traceback" not in words
-    assert environment.STAMP not in os.listdir(sandbox / ".venv")
+    assert venv.STAMP not in os.listdir(sandbox / ".venv")
     python = sandbox / ".venv" / venv.venv_python().relative_to(venv.VENV)
     python.unlink()
     code, words = course(sandbox, "lab", **OFFLINE)
@@ -305,7 +305,7 @@ def test_a_stamp_ends_with_what_it_was_written_for(stamped, changed):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}'])
 def test_a_broken_stamp_counts_as_none(stamped, text):
-    (venv.VENV / environment.STAMP).write_text(text)
+    (venv.VENV / venv.STAMP).write_text(text)
     assert not environment.stamped(["lab"])
 
 

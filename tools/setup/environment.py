@@ -6,6 +6,7 @@ A stamp is written last, so that an interrupted installation is noticed and a se
 import hashlib
 import importlib.metadata
 import json
+import re
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,9 +14,7 @@ from pathlib import Path
 
 from tools.setup import requirements, torch_choice, venv
 from tools.setup.pip import pip
-from tools.setup.say import ROOT, STATE, say
-
-STAMP = "course-stamp.json"
+from tools.setup.say import ROOT, STATE, Stop, folder_at, say
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,21 @@ def ready(extras: Collection[str], options: Options) -> Path:
     if options.here or installed_in_this_python():
         return _ready_here(extras, options)
     if not stamped(extras):
+        check_name(ROOT)
         venv.make()
         wanted = {*extras, *_stamped_extras()}
         _install(venv.venv_python(), wanted, options, pin_all=True)
         write_stamp(wanted)
     return venv.venv_python()
+
+
+def check_name(root: Path) -> None:
+    """Raise Stop for a folder with `$` in its name: setuptools takes what follows for a variable, and finds none."""
+    if re.search(r"\$[\w{]", str(root)):
+        raise Stop(
+            f"The course lies in {root}, and a $ in a folder's name keeps Python's setuptools from installing it.",
+            "Rename the folder, or move the course elsewhere. Then give the same command again.",
+        )
 
 
 def installed_in_this_python() -> bool:
@@ -74,8 +83,7 @@ def _install(python: Path, extras: Collection[str], options: Options, pin_all: b
     further: list[str] = []
     if torch != (present or "").partition("+")[0]:
         torch, further = torch_choice.choose(python, torch, options.torch, options.command)
-    STATE.mkdir(exist_ok=True)
-    constraints = STATE / "constraints.txt"
+    constraints = folder_at(STATE) / "constraints.txt"
     constraints.write_text(requirements.pins(torch, torch_only=not pin_all), encoding="utf-8")
     target = f".[{','.join(sorted(extras))}]"
     say(f"Installing devicelab{target[1:]} and what it needs: once, and for a few minutes ...")
@@ -89,12 +97,14 @@ def stamped(extras: Collection[str]) -> bool:
 
 def write_stamp(extras: Collection[str]) -> None:
     """Note that `.venv` is complete."""
-    (venv.VENV / STAMP).write_text(json.dumps({"key": _key(), "extras": sorted(extras)}), encoding="utf-8")
+    (venv.VENV / venv.STAMP).write_text(
+        json.dumps({"key": _key(), "extras": sorted(extras)}), encoding="utf-8"
+    )
 
 
 def _stamped_extras() -> set[str]:
     try:
-        stamp = json.loads((venv.VENV / STAMP).read_text(encoding="utf-8"))
+        stamp = json.loads((venv.VENV / venv.STAMP).read_text(encoding="utf-8"))
         return set(stamp["extras"]) if stamp["key"] == _key() else set()
     except (OSError, ValueError, TypeError, KeyError):
         return set()  # never written, or not by us

@@ -6,21 +6,27 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from tools.setup.say import ROOT, STATE, Stop, say
+from tools.setup.say import ROOT, STATE, Stop, folder_at, say
 
 EXERCISES = ROOT / "exercises"
 MY_EXERCISES = ROOT / "my_exercises"
 CONFIG = Path(__file__).parent / "jupyter"
+PORTS = range(8888, 8988)
+STARTING = 60.0  # seconds that a server may take until it listens
 LAB_VARIABLES = ("SSH_CONNECTION", "SSH_TTY")
 
 
 def open_lab(python: Path, port: int | None, browser: bool) -> int:
     """Show the table and become the JupyterLab server; on Windows, wait for it."""
     page = first_lesson()
-    if port is not None:
+    if port is None:
+        port = free_port()
+    else:
         check_port_is_free(port)
     copy_exercises(EXERCISES, MY_EXERCISES)
     show_table(python)
@@ -39,18 +45,44 @@ def first_lesson(root: Path = ROOT) -> str:
 
 def check_port_is_free(port: int) -> None:
     """Raise Stop when something answers on this port already."""
+    if _answers(port):
+        raise Stop(
+            f"Port {port} is taken: another program answers there.",
+            "Choose another --port, or give none.",
+        )
+
+
+def _answers(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise Stop(
-                f"Port {port} is taken: another program answers there.",
-                "Choose another --port, or give none.",
-            )
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    """Return the first port from 8888 on that no program answers on and no other `lab` took in the last minute.
+
+    A server listens seconds after it chose: two that start together would choose the same, and the later one would die.
+    """
+    for port in PORTS:
+        if not _answers(port) and _reserve(folder_at(STATE) / f"port-{port}"):
+            return port
+    raise Stop(f"The ports {PORTS[0]} to {PORTS[-1]} are all taken.", "Choose another --port.")
+
+
+def _reserve(mark: Path) -> bool:
+    with suppress(FileNotFoundError):
+        if time.time() - mark.stat().st_mtime > STARTING:
+            mark.unlink()
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def copy_exercises(source: Path, target: Path) -> list[str]:
     """Copy the exercises that the learner has no copy of; what is there is never overwritten."""
-    target.mkdir(exist_ok=True)
+    folder_at(target)
     new = [path for path in sorted(source.glob("*.ipynb")) if not (target / path.name).exists()]
     for path in new:
         shutil.copyfile(path, target / path.name)
@@ -68,16 +100,16 @@ def show_table(python: Path) -> None:
     say()
 
 
-def server_options(page: str, port: int | None, browser: bool) -> list[str]:
+def server_options(page: str, port: int, browser: bool) -> list[str]:
     """Return JupyterLab's options, and say which of them depend on this machine."""
     options = [
         f"--ServerApp.root_dir={ROOT}",
         f"--LabApp.default_url=/lab/tree/{page}",
         "--ServerApp.answer_yes=True",
         "--Application.log_level=WARN",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
     ]
-    if port is not None:
-        options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         say("You are root, so JupyterLab is started with --allow-root.")
         options.append("--allow-root")

@@ -17,6 +17,18 @@ class Stop(Exception):
         super().__init__("\n".join([sentence, *(f"    {step}" for step in steps)]))
 
 
+def folder_at(path: Path) -> Path:
+    """Return a folder, made where it is missing; raise Stop where something else has its place, or another user owns it."""
+    try:
+        path.mkdir(exist_ok=True)
+    except FileExistsError:
+        what = "a link to nothing" if path.is_symlink() else "no folder"
+        raise Stop(
+            f"{path} is in the way: it is {what}.", "Move it elsewhere, then give the same command again."
+        ) from None
+    return path
+
+
 def say(text: str = "") -> None:
     """Print a line at once, so that it keeps its place among the lines of child processes."""
     print(text, flush=True)

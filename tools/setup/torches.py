@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools.setup import environment, requirements, uv, venv
-from tools.setup.say import ROOT, STATE, Stop, say
+from tools.setup.say import ROOT, STATE, Stop, folder_at, say
 from tools.setup.torch_choice import CPU_INDEX
 
 PYTHON = "3.12"  # where none is named
@@ -71,7 +71,7 @@ def make(home: Path, wanted: Target, interpreter: Path, cpu: bool) -> Path:
     """Make the target's environment with the uv of `home`, unless a complete one is there; return its interpreter."""
     python = venv.python_in(wanted.folder)
     key = environment.key(str(wanted), str(interpreter), str(cpu))
-    stamp = wanted.folder / environment.STAMP
+    stamp = wanted.folder / venv.STAMP
     if python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == key:
         return python
     say(f"Installing torch {wanted.torch} and the course in {FOLDER.name}/{wanted} ...")
@@ -87,8 +87,7 @@ def make(home: Path, wanted: Target, interpreter: Path, cpu: bool) -> Path:
 
 def packages(wanted: Target, cpu: bool) -> list[str]:
     """Return what uv is asked for: the course with the tested pins, but for torch; `cpu` from PyTorch's own index."""
-    STATE.mkdir(exist_ok=True)
-    pins = STATE / f"constraints-{wanted}.txt"
+    pins = folder_at(STATE) / f"constraints-{wanted}.txt"
     pins.write_text(requirements.pins(wanted.torch, torch_only=False), encoding="utf-8")
     index = ["--index", CPU_INDEX, "--index-strategy", "unsafe-best-match"] if cpu else []
     return ["--editable", ".[lab,test]", "--constraint", str(pins), *index]

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 from tools.setup.pip import NO_SPACE, no_space
 from tools.setup.requirements import new_enough
-from tools.setup.say import ROOT, Stop, say
+from tools.setup.say import ROOT, STATE, Stop, folder_at, say, this_command
 
 VENV = ROOT / ".venv"
-# Ours: 1.5 GB were measured with the CPU version of torch, and unpacking takes some.
+STAMP = "course-stamp.json"  # in `.venv`, once it is complete
+BEGUN = "venv-begun"  # in STATE, from when it is begun
+# 1.5 GB were measured with the CPU version of torch, and unpacking takes some.
 FRESH_BYTES = 2_500_000_000
 MORE_BYTES = 500_000_000
 
@@ -30,17 +33,21 @@ def python_in(folder: Path) -> Path:
 
 
 def make() -> None:
-    """Make `.venv` unless a working one is there; what an interrupted start left half-made is made again."""
-    if _works(venv_python()):
+    """Make `.venv` unless a working one is there; what an interrupted start of ours left half-made is made again."""
+    if _runs("import sys; sys.exit(sys.version_info < (3, 11))"):
+        if not _runs("import pip"):
+            _add_pip()
         check_space(MORE_BYTES)
         return
-    if VENV.exists():
+    if os.path.lexists(VENV):
         check_is_venv()
+        check_is_ours()
         say(
             ".venv is not complete: an earlier start was interrupted, or its Python is gone. It is made again."
         )
     check_space(FRESH_BYTES)
     check_modules()
+    (folder_at(STATE) / BEGUN).touch()
     say(f"Making .venv with Python {sys.version.split()[0]} ...")
     command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
     torch = inheritable_torch()
@@ -54,7 +61,7 @@ def make() -> None:
 
 def clean() -> None:
     """Delete `.venv`; only a folder that is a virtual environment is deleted."""
-    if VENV.exists():
+    if os.path.lexists(VENV):
         check_is_venv()
         shutil.rmtree(VENV)
     say(".venv is gone; the next command makes it again.")
@@ -80,12 +87,28 @@ def inheritable_torch() -> str | None:
 
 
 def check_is_venv() -> None:
-    """Raise Stop when `.venv` is something else than a virtual environment."""
+    """Raise Stop when `.venv` is something else than a virtual environment of its own: a link leads to what may be another's."""
+    if VENV.is_symlink():
+        raise Stop(
+            f"{VENV} is a link to {os.readlink(VENV)}, and no Python that the course can use runs there.",
+            "What lies there is left alone. Remove the link, then give the same command again.",
+        )
     if VENV.is_dir() and ((VENV / "pyvenv.cfg").exists() or not any(VENV.iterdir())):
         return
     raise Stop(
         f"{VENV} is in the way: it is no virtual environment, so it is left alone.",
         "Move it elsewhere, then give the same command again.",
+    )
+
+
+def check_is_ours() -> None:
+    """Raise Stop when `.venv` holds something that course.py did not make: only a person may delete that."""
+    if (STATE / BEGUN).exists() or (VENV / STAMP).exists() or not any(VENV.iterdir()):
+        return
+    raise Stop(
+        ".venv was not made by the course, and its Python does not run, or is older than 3.11. It is left alone.",
+        f"To delete it: {this_command('clean-venv')}",
+        "Or move it elsewhere. Then give the same command again.",
     )
 
 
@@ -112,15 +135,25 @@ def check_space(need: int) -> None:
             )
 
 
-def _works(python: Path) -> bool:
-    code = "import sys, pip; sys.exit(sys.version_info < (3, 11))"
+def _runs(code: str) -> bool:
     try:
-        return subprocess.run([python, "-c", code], capture_output=True).returncode == 0
+        return subprocess.run([venv_python(), "-c", code], capture_output=True).returncode == 0
     except OSError:
         return False
+
+
+def _add_pip() -> None:
+    """Add pip to a `.venv` that works and has none, as those that uv makes."""
+    say(".venv has no pip, so it is added.")
+    done = subprocess.run([venv_python(), "-m", "ensurepip"], capture_output=True, text=True)
+    if done.returncode:
+        raise _failure(done.stdout + done.stderr)
 
 
 def _failure(words: str) -> Stop:
     if NO_SPACE.search(words):
         return no_space()
-    return Stop(f".venv could not be made: {words.strip()}", "Mend that, then give the same command again.")
+    return Stop(
+        f".venv could not be made or completed: {words.strip()}",
+        "Mend that, then give the same command again.",
+    )

@@ -96,10 +96,22 @@ def test_the_simulated_build_has_kernels_for_its_card():
     for name in gpus().names:
         with simulate_gpu(name):
             major, minor = torch.cuda.get_device_capability()
-            architectures = torch.cuda.get_arch_list()
+            architectures = [arch for arch in torch.cuda.get_arch_list() if arch.startswith("sm_")]
             assert any(
                 int(arch[3:]) // 10 == major and int(arch[3:]) % 10 <= minor for arch in architectures
             ), name
+
+
+def test_no_wheel_holds_kernels_for_volta_and_for_blackwell():
+    """PyTorch 2.11 and later: only the wheel for CUDA 12.6 has sm_70, and that one ends at Hopper."""
+    with simulate_gpu("Tesla V100-PCIE-32GB"):
+        assert {"sm_70", "sm_90"} <= set(
+            torch.cuda.get_arch_list()
+        ) and "sm_120" not in torch.cuda.get_arch_list()
+    with simulate_gpu("Tesla T4"):
+        assert {"sm_75", "compute_120"} <= set(
+            torch.cuda.get_arch_list()
+        ) and "sm_70" not in torch.cuda.get_arch_list()
 
 
 def test_the_current_card_can_be_chosen(cards):

@@ -1,12 +1,14 @@
-"""The tables of published times beside our estimates, in docs/estimates.md and in lesson 05.
+"""The tables of published times: beside our estimates in docs/estimates.md and lesson 05, and single moments in 02 and 04.
 
 `python -m benchmarks.bench_whole_models --keep` makes the file that they are read from; this module writes the pages anew:
 
     python -m tools.notebooks.published
 """
 
+import csv
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -15,6 +17,7 @@ from tools.setup.say import ROOT, say
 
 FOLDER = ROOT / "recordings" / "published"
 PAGE, LESSON, CELL = ROOT / "docs" / "estimates.md", ROOT / "notebooks" / "05_is_it_faster.ipynb", "published"
+MOMENTS = {"02": "published-speed", "04": "published-waking"}  # the cell in each lesson
 MODELS = {
     "bert_large": "BERT large",
     "gpt2_large": "GPT-2 large",
@@ -150,19 +153,44 @@ def page(text: str, lines: list[Line]) -> str:
     return text
 
 
-def notebook(text: str, lines: list[Line]) -> str:
-    """Return lesson 05 with its table."""
+def moments(number: str) -> str:
+    """Return the table of what a lesson shows of single moments: a wake-up, a launch, a training."""
+    with (FOLDER / "moments.csv").open(encoding="utf-8", newline="") as file:
+        mine = [row for row in csv.DictReader(file) if row["lesson"] == number]
+    return table(("card", "what", "published", "", "source"), map(moment, mine))
+
+
+def moment(row: dict[str, str]) -> tuple[str, ...]:
+    """Return one row of it."""
+    name = "/".join(row["address"].removeprefix("https://github.com/").split("/")[:2])
+    source = f"[{name}]({row['address']}), {row['software']}, {row['date'][:7]}"
+    card = row["card"].removeprefix("NVIDIA ").removeprefix("GeForce ")
+    return (card, row["what"], f"{float(row['value']):,g} {row['unit']}", row["beside"], source)
+
+
+def notebook(text: str, cell_id: str, block: str) -> str:
+    """Return a lesson with the table of one cell."""
     book = json.loads(text)
-    cell = next(cell for cell in book["cells"] if cell["id"] == CELL)
-    cell["source"] = filled("".join(cell["source"]), "published", lesson(lines)).splitlines(keepends=True)
+    cell = next(cell for cell in book["cells"] if cell["id"] == cell_id)
+    cell["source"] = filled("".join(cell["source"]), "published", block).splitlines(keepends=True)
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Return the text that each page and lesson must have, by its path."""
+    lines = read()
+    cells = {LESSON: (CELL, lesson(lines))}
+    for number, cell in MOMENTS.items():
+        (path,) = LESSON.parent.glob(f"{number}_*.ipynb")
+        cells[path] = (cell, moments(number))
+    texts = {path: notebook(path.read_text(encoding="utf-8"), *cell) for path, cell in cells.items()}
+    return {PAGE: page(PAGE.read_text(encoding="utf-8"), lines)} | texts
 
 
 def main() -> None:
     """Write the pages."""
-    lines = read()
-    for path, write in ((PAGE, page), (LESSON, notebook)):
-        path.write_text(write(path.read_text(encoding="utf-8"), lines), encoding="utf-8", newline="\n")
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8", newline="\n")
         say(f"{path.relative_to(ROOT).as_posix()}: written")
 
 

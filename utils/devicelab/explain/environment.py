@@ -141,7 +141,10 @@ def _device_string(reading: Reading, subject: str, own: list[AnyFrame]) -> Answe
 
 
 def _mps_operator(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
-    why = "with this variable set before Python starts, the missing operators run on the CPU, silently and slowly"
+    why = (
+        "with this variable set before Python starts, the missing operators run on the CPU: slowly, and with one warning "
+        "for all of them"
+    )
     what = f"mps does not have the operator {reading.operator} yet."
     return Answer(what, reading.operator, why, "export PYTORCH_ENABLE_MPS_FALLBACK=1")
 

@@ -16,6 +16,10 @@ from .calls import Call, Fn, check_function, once, quiet, where
 from .timer import FEWEST, timeit
 
 NEAR = 0.1  # a clock closer than this share to the right one does not lie
+_NOTHING_FIRST = (
+    "no lie here: all was started before (restart the kernel, time it first)",
+    "no lie here: what a real card loads in it is not simulated",
+)
 
 
 class Clock(NamedTuple):
@@ -108,7 +112,7 @@ def _reading(fn: Fn, device: devices.Device, used: list[str]) -> Callable[[], No
 
 def _first_words(first: float, right: float, device: devices.Device, started: bool) -> str:
     if first <= (1 + NEAR) * right:
-        return "no lie here: all was started before (restart the kernel, time it first)"
+        return _NOTHING_FIRST[device.origin == "simulated"]
     if device.type == "cuda" and not started:
         return "starting CUDA and loading, which happen once"
     return "loading and taking memory, which happen once"

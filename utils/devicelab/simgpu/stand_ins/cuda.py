@@ -22,7 +22,11 @@ from .cudart import Runtime
 from .tensor import touched
 
 CUDA = 1  # the number of the CUDA device type in C++
-ARCHITECTURES = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90 sm_100 sm_120"  # what PyTorch's CUDA builds hold, taken together
+# What a wheel of PyTorch 2.11 and later holds, and the one for CUDA 12.6, the last with code for cards before Turing (7.5):
+# RELEASE.md, "PyTorch CUDA Support Matrix"; pytorch/pytorch pull request 175253.
+ARCHITECTURES = "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120 compute_120"
+OLDER_ARCHITECTURES = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90"
+TURING = (7, 5)
 MOST_PRINTED = 1000  # values: larger tensors are summarized
 NO_UUID = "00000000-0000-0000-0000-{:012d}"
 
@@ -151,7 +155,8 @@ class Bindings:
         return False
 
     def _cuda_getArchFlags(self) -> str:
-        return ARCHITECTURES
+        oldest = min(card.ledger.card.capability for card in self.machine.cards)
+        return OLDER_ARCHITECTURES if oldest < TURING else ARCHITECTURES
 
     def _cuda_get_sync_debug_mode(self) -> int:
         return self.machine.clock.complain

@@ -244,7 +244,7 @@ class Ledger:
 
     def limit(self, fraction: float) -> None:
         """Let PyTorch have no more than this fraction of the card."""
-        check_range("fraction", fraction, 0, 1)
+        check_range("fraction", fraction, 0.0, 1.0)
         self.allowed = int(self.card.total_memory * fraction)
 
     def info(self) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def test_the_text_of_another_thread_leads_to_the_entry(name):
 @pytest.mark.parametrize("name", TEXTS)
 def test_what_explain_says_of_it(name):
     found, one = explain(TEXTS[name]["text"]), ENTRIES[name]
-    assert found.known and found.kind == one.kind and not found.seen
+    assert found.helps and found.kind == one.kind and not found.seen
     if one.kind == one.id and read(TEXTS[name]["text"]) is None:
         assert found.what == one.means and found.sure == one.confidence and found.source == one.source[0]
         assert found.fix == one.do["any"] and found.tell == one.tell

@@ -24,14 +24,18 @@ def told(reading: Reading, code: str) -> Explanation:
     """Explain a dtype error from its words, and the line of code where that is known."""
     at, other = (*reading.dtypes, None, None)[:2]
     where = f", both on {reading.argument_device}" if reading.argument_device else ""
-    types = f": {at} and {other}{where}" if at and other else where
-    name = _named(code, other) or (reading.argument if reading.argument in ("indices", "target") else "")
+    types = f": {at} and {other}" if at and other else f": {other} is needed" if other else ""
+    name = _named(code, other) or (
+        reading.argument if reading.argument in ("index", "indices", "target") else ""
+    )
     return Explanation(
         DTYPE,
-        f"This is about dtypes, not about devices{types}.",
+        f"This is about dtypes, not about devices{types}{where}.",
         name or None,
         WHY,
-        _fix(name or "x", other) if other else f"{name or 'x'} = {name or 'x'}.to(model.dtype)",
+        _fix(name or "x", other)
+        if other
+        else f"{name or 'x'} = {name or 'x'}.to(next(model.parameters()).dtype)",
         seen=False,
     )
 

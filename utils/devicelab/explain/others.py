@@ -42,9 +42,9 @@ def other_family(frames: Sequence[AnyFrame], reading: Reading) -> Explanation:
     )
 
 
-def from_catalogue(message: str, exception: str | None = None) -> Explanation | None:
+def from_catalogue(message: str, exception: str | None = None, code: str = "") -> Explanation | None:
     """Explain what is no matter of tensors by the catalogue of what goes wrong on the way to a GPU, if it is there."""
-    found = catalogue.find(message, exception)
+    found = catalogue.find(message, exception, code)
     if found is None:
         return None
     return Explanation(

@@ -16,6 +16,7 @@ from .wordings import DTYPE, MISMATCH
 LATE = (
     "this line is where the host found out, and not to blame: the kernel that failed was launched before it"
 )
+BREAKS_OFF = "the traceback breaks off before its last line; where is the last line of yours that it shows"
 MOST_EARLIER = 20  # exceptions before the last one that are looked at
 _SPEAKS_OF_DEVICES = (
     "cuda",
@@ -85,14 +86,16 @@ def about(told: Told, frames: Sequence[AnyFrame] = (), printed: str = "") -> Exp
     place = told.own or next((frame for frame in reversed(frames) if frame.is_learners), None)
     if reading is None:
         above = printed if "CUDA error" in told.message or "CUDNN" in told.message else ""
-        known = from_catalogue(above + told.message, told.name if not above else None)
+        raised = told.frames[-1].code if told.frames else ""
+        known = from_catalogue(above + told.message, told.name if not above else None, raised)
         if known is not None and "device-side assert" in told.message and place is not None:
             known = replace(known, blames=LATE)
         return _placed(known, place) if known is not None else None
+    named = place if told.name else None  # of a traceback without an end nobody knows which line failed
     if reading.family == DTYPE:
-        return _placed(dtypes.told(reading, place.code if place else ""), place)
+        return _placed(dtypes.told(reading, named.code if named else ""), place)
     if reading.family in (MISMATCH, "gradient"):
-        return _placed(mismatch_told(reading, told, place), place)
+        return _placed(mismatch_told(reading, told, named), place)
     shown = told.frames if told.own is not None else frames
     return replace(_placed(other_family(shown, reading), place), seen=False)
 
@@ -133,7 +136,7 @@ def _without_an_error(text: str, cut: Told | None, frames: list[Frame]) -> Expla
     """Explain a text in which no exception is named: by all its words, where they are known."""
     found = about(Told("", text.strip(), cut.frames if cut else ()), frames)
     if found is not None:
-        return found
+        return replace(found, note=BREAKS_OFF) if cut and cut.own and found.line else found
     if _is_no_text(text):
         return Explanation("unknown", "This is no text that could hold an error.", seen=False, note="")
     what = "This text is not an error about devices that devicelab knows."

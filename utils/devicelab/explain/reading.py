@@ -56,12 +56,19 @@ def _reading(family: Family, message: str, found: re.Match[str]) -> Reading:
     if family == MISMATCH and _are_types(at, other) and device_word(at) == device_word(other):
         family = DTYPE
     if family == DTYPE:
-        types = (dtype_word(at), dtype_word(other))
+        types = (dtype_word(at), dtype_word(other) or _taken(operator, dtype_word(at)))
         device = device_word(at) if _are_types(at) and "Tensor" in (at or "") else None
         return Reading(family, message, argument, device, device, plain_operator(operator), types)
-    if at is None and other == "MPS":
-        at = "cpu"  # a tensor without storage on a Mac's GPU lies in the CPU's memory
+    if at is None and other in ("MPS", "CUDA", "cuda"):
+        at = "cpu"  # what is not on the card that is named lies in the CPU's memory
     return Reading(family, message, argument, device_word(at), device_word(other), plain_operator(operator))
+
+
+def _taken(operator: str | None, refused: str | None) -> str | None:
+    """Return the dtype that is needed where a message names only the refused one: int64 for labels, floats else."""
+    if refused is None:
+        return None
+    return "int64" if plain_operator(operator) == "nll_loss" else "float32"
 
 
 def _are_types(*words: str | None) -> bool:
@@ -72,7 +79,8 @@ def _are_types(*words: str | None) -> bool:
 _DTYPE_NAMES = {
     "half": "float16", "float": "float32", "double": "float64", "bfloat16": "bfloat16", "bf16": "bfloat16", "long": "int64",
     "int": "int32", "short": "int16", "char": "int8", "byte": "uint8", "bool": "bool", "complexfloat": "complex64",
-    "complexdouble": "complex128",
+    "complexdouble": "complex128", "complex<float>": "complex64", "complex<double>": "complex128", "unsigned char": "uint8",
+    "signed char": "int8", "long int": "int64", "long long": "int64", "__int64": "int64",
 }  # fmt: skip
 
 
@@ -81,7 +89,7 @@ def dtype_word(word: str | None) -> str | None:
     if word is None:
         return None
     bare = _bare(word).rpartition("::")[2].removeprefix("struct ")
-    bare = re.sub(r"^torch\.(?:\w+\.)?|^CUDA|^CPU|(?:Tensor|Type)$", "", bare).lower()
+    bare = re.sub(r"^torch\.(?:\w+\.)?|^CUDA|^CPU|^MPS|^XPU|(?:Tensor|Type)$", "", bare).lower()
     return _DTYPE_NAMES.get(bare, bare or None)
 
 
@@ -117,7 +125,8 @@ _OPERATORS = (
     ("convolution", r"conv"),
     ("batch_norm", r"batch_norm"),
     ("layer_norm", r"layer_norm"),
-    ("matrix product", r"^(addmm|mm|bmm|baddbmm|addmv|mv|dot|matmul)(_|$)"),
+    ("batched product", r"^(bmm|baddbmm)(_|$)"),
+    ("matrix product", r"^(addmm|mm|addmv|mv|dot|matmul)(_|$)"),
     ("nll_loss", r"nll_loss|ClassNLL"),
     ("optimizer step", r"fused_(adam|sgd|adagrad)"),
 )

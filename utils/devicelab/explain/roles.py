@@ -1,7 +1,7 @@
 """A mismatch told by a text: what the blamed argument is in the learner's terms, who the others are, and who stayed behind."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .reading import Reading
 from .result import Explanation, Met
@@ -33,6 +33,10 @@ _ROLES: dict[str, dict[str, tuple[Role, Role]]] = {
         "vec": (Role("the vector"), Role("the matrix on the left")),
         "tensor": (Role("the vector on the right"), Role("the vector on the left")),
     },
+    "batched product": {
+        "mat2": (Role("the tensor on the right of the product"), Role("the tensor on the left of the product")),
+        "self": (Role("the tensor on the left of the product"), Role("the tensor on the right of the product")),
+    },
     "nll_loss": {
         "target": (Role("the labels", "last"), Role("the output of the model", "first")),
         "weight": (Role("the class weights of the loss", "function"), Role("the output of the model", "first")),
@@ -54,6 +58,9 @@ _ROLES: dict[str, dict[str, tuple[Role, Role]]] = {
     },
 }  # fmt: skip
 
+# Where a message names no operator: arguments that only one has.
+_ONLY_IN = {"mat1": "matrix product", "mat2": "matrix product", "target": "nll_loss", "index": "index_select"}
+
 
 def mismatch_told(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation:
     """Say who stayed behind as far as the message and the line allow: whatever is on the CPU, the blamed one or the others."""
@@ -69,7 +76,7 @@ def mismatch_told(reading: Reading, told: Told, place: AnyFrame | None) -> Expla
         return _explained(reading, what)
     role, other = _sides(reading, wrong)
     name, beside = (_name(one, place) for one in (role, other))
-    verb = "are" if role.words.split(" of ")[0].endswith("s") else "is"
+    verb = "are" if role.words.split(" of ")[0].endswith(("labels", "indices", "weights")) else "is"
     who = f"{name}, {role.words}," if name else f"{role.words[0].upper()}{role.words[1:]}"
     device = f'"{target.partition(":")[0]}"'
     return _explained(
@@ -103,7 +110,8 @@ def _sides(reading: Reading, wrong: str) -> tuple[Role, Role]:
         Role(f"the argument {reading.argument}", blamed_place),
         Role(f"what meets {reading.argument}", rest_place),
     )
-    blamed, rest = _ROLES.get(reading.operator or "", {}).get(reading.argument, unknown)
+    operator = reading.operator or _ONLY_IN.get(reading.argument, "")
+    blamed, rest = _ROLES.get(operator, {}).get(reading.argument, unknown)
     return (blamed, rest) if reading.argument_device == wrong else (rest, blamed)
 
 
@@ -129,8 +137,7 @@ def _blames(reading: Reading, target: str, wrong: str) -> str:
 
 def _optimizer(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
     """The step of an optimizer whose state stayed behind."""
-    inner = told.frames[-1].path.replace("\\", "/") if told.frames else ""
-    if not re.search(r"(?:^|/)torch/optim/", inner) or len(reading.devices) < 2:
+    if not _is_in_step(told) or len(reading.devices) < 2:
         return None
     target, wrong = reading.devices[:2]
     found = re.search(r"([\w.\[\]]+)\.step\(", place.code if place else "")
@@ -146,25 +153,56 @@ def _optimizer(reading: Reading, told: Told, place: AnyFrame | None) -> Explanat
     )
 
 
+def _is_in_step(told: Told) -> bool:
+    """Whether the step of an optimizer failed, torch's or another's, and not what its closure computes."""
+    paths = [frame.path.replace("\\", "/") for frame in told.frames]
+    torchs = [number for number, path in enumerate(paths) if re.search(r"(?:^|/)torch/optim/", path)]
+    if not torchs or re.search(r"/torch/nn/", paths[-1]):
+        return False
+    below = told.frames[torchs[-1] + 1 :]
+    return not below or any(re.search(r"(?:^|\.)step(?:$|\()", frame.function) for frame in below)
+
+
 def _script(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
-    """A tensor that a traced function makes: tracing has written its device down."""
-    made = re.search(r"torch\.(\w+)\([^\n]{0,300}?device=torch\.device\(\"(\w+(?::\d+)?)\"\)", told.script)
-    if not made or made[2] not in reading.devices or len(reading.devices) < 2:
+    """A tensor in a traced function: tracing writes the device of each tensor down that the function makes."""
+    if not told.script or len(reading.devices) < 2:
         return None
-    target = next(one for one in reading.devices if one != made[2])
+    made = re.search(r"torch\.(\w+)\([^\n]{0,300}?device=torch\.device\(\"(\w+(?::\d+)?)\"\)", told.script)
+    answer = _made(reading, *made.groups()) if made and made[2] in reading.devices else _traced(reading)
     shown = next(
         (frame.code for frame in told.frames if frame.marked), ""
     )  # where only the serialized code is shown
-    return _explained(
-        reading,
-        f"A tensor that the traced function makes (torch.{made[1]}) is on {made[2]}, but {target} is needed here.",
-        f"torch.{made[1]}(...) in the traced function",
-        f"torch.jit.trace wrote the device {made[2]} down when it ran the function; another input does not change it",
-        f"torch.{made[1]}(..., device=x.device)",
-        fix_at="in the function, x being its input; then trace it again",
+    return replace(
+        answer,
         line=place.line if place else None,
         file=place.file if place else None,
         code=(place.code if place else "") or shown,
+    )
+
+
+def _made(reading: Reading, function: str, wrong: str) -> Explanation:
+    target = next(one for one in reading.devices if one != wrong)
+    return _explained(
+        reading,
+        f"A tensor that the traced function makes (torch.{function}) is on {wrong}, but {target} is needed here.",
+        f"torch.{function}(...) in the traced function",
+        f"torch.jit.trace wrote the device {wrong} down when it ran the function; another input does not change it",
+        f"torch.{function}(..., device=x.device)",
+        fix_at="in the function, x being its input; then trace it again",
+    )
+
+
+def _traced(reading: Reading) -> Explanation:
+    target, wrong = reading.devices[:2]
+    device = target.partition(":")[0]
+    return _explained(
+        reading,
+        f"A tensor in the traced function is on {wrong}, but {target} is needed here.",
+        "a tensor in the traced function",
+        f"torch.jit.trace writes the device down of each tensor that the function makes; or torch.jit.load, without map_location, "
+        f"left the weights on {wrong}",
+        f'traced = torch.jit.trace(model.to("{device}"), x.to("{device}"))',
+        fix_at="trace it on the device on which it will run",
     )
 
 

@@ -159,7 +159,7 @@ class _Parser:
             self._reset("inside", number, True)
         self._close_frame()
         self.headed = True
-        self.script = [] if "serialized" in text else self.script
+        self.script = self.script or [text.strip()]
 
     def _is_fresh(self) -> bool:
         return not (self.frames or self.open or self.in_message or self.headed)

@@ -9,6 +9,7 @@ An entry has these keys; `tests/explain/test_catalogue.py` holds them, and gives
 - `sure`: one of `SURE`
 - `source`: addresses of documentation or of threads in which this was found out
 - `special`: true where the words count before those of entries without it, however short they are
+- `general`: true where the words count only if those of no other entry stand there, however long they are
 - `kind`: what `explain` calls it, where another module answers these words; `id` otherwise
 """
 

@@ -40,6 +40,7 @@ class Entry:
     tell: tuple[str, ...] = ()
     kind: str = ""
     special: bool = False
+    general: bool = False
 
     @property
     def confidence(self) -> str:

@@ -37,9 +37,9 @@ def entry(name: str) -> Entry:
 
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], Entry], ...]:
-    """The words of all entries: those of special entries first, then the longest."""
+    """The words of all entries: those of special entries first, those of general ones last, else the longest first."""
     words = [(text, one) for one in entries() for text in one.words]
-    words.sort(key=lambda pair: (pair[1].special, len(pair[0])), reverse=True)
+    words.sort(key=lambda pair: (pair[1].special, not pair[1].general, len(pair[0])), reverse=True)
     return tuple((_compiled(text), one) for text, one in words)
 
 
@@ -47,10 +47,19 @@ def _compiled(text: str) -> re.Pattern[str]:
     return re.compile(f".{{0,{GAP}}}?".join(re.escape(part) for part in re.split(r" ?\.\.\. ?", text)))
 
 
-def find(message: str, exception: str | None = None) -> Entry | None:
+def find(message: str, exception: str | None = None, code: str = "") -> Entry | None:
     """Return the entry whose words stand in a message, or None; the longest words win.
 
-    `exception` is the name of the error's class, if it is known: words may begin with it.
+    `exception` is the name of the error's class, if it is known: words may begin with it, or in `code`, the line that raised
+    it; what stands in the code alone does not count.
     """
     text = " ".join(f"{exception}: {message}".split() if exception else message.split())
-    return next((one for pattern, one in _patterns() if pattern.search(text)), None)
+    line = " ".join(code.split()) + " " if code else ""
+    return next(
+        (
+            one
+            for pattern, one in _patterns()
+            if any(at.end() > len(line) for at in pattern.finditer(line + text))
+        ),
+        None,
+    )

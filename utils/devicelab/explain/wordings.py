@@ -104,7 +104,7 @@ _MISMATCHES = (
     ("0.4 to 1.2", r"expected (?P<other>CPU|CUDA) \(got (?P<at>CPU|CUDA)\)"),
     (
         "1.3 to 1.4",
-        r"expected (?:device|backend) (?P<other>[\w:]+) and dtype \w+ but got (?:device|backend) (?!(?P=other) )(?P<at>[\w:]+) and",
+        r"expected (?:device|backend) (?P<other>[\w:]+) and dtype \w+ but got (?:device|backend) (?!(?P=other) )(?P<at>[\w:]+) ",
     ),
     ("1.4 and newer", r"[Ee]xpected device {other} but got (?:device )?{at}"),
     ("0.4", r"expected '{arg}' to be a {other word} tensor, ?but got a {at word} tensor"),

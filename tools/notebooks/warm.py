@@ -8,6 +8,7 @@ one is started anew.
 import atexit
 import contextlib
 import functools
+import gc
 import importlib
 import json
 import os
@@ -265,4 +266,5 @@ def run_as_main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     for module in PRELOADED:
         importlib.import_module(module)
+    gc.freeze()  # else each fork walks all that was imported when it ends: 1.1 s of the processor instead of 0.3
     run_as_main(serve(socket.socket(fileno=os.dup(0))))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from devicelab import simulate_gpu
@@ -30,6 +31,7 @@ class Case:
     similar: bool = False  # fails in the way of the message, but with other names in it
     message: str = ""
     cards: int = 1
+    mib: int = 0  # of memory that PyTorch may have, 0 for all of the card's
 
 
 def cases(file: str) -> dict[str, Case]:
@@ -42,12 +44,15 @@ def shared_messages() -> dict[str, dict[str, str]]:
     return json.loads((DATA / "cuda_error_messages.json").read_text("utf-8"))["cases"]
 
 
-def run(code: str, folder: Path, cards: int = 1) -> tuple[Exception | None, Explanation | None]:
+def run(code: str, folder: Path, cards: int = 1, mib: int = 0) -> tuple[Exception | None, Explanation | None]:
     """Run a script as the file train.py and return its error, explained while the simulated card is there."""
     path = folder / "train.py"
     path.write_text(PRELUDE + code, "utf-8")
     variables: dict[str, Any] = {"__name__": "__main__", "__file__": str(path)}
     with simulate_gpu("Tesla T4", count=cards):
+        if mib:
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(mib * 2**20 / total)
         try:
             exec(compile(PRELUDE + code, str(path), "exec"), variables)
         except Exception as error:
@@ -57,7 +62,7 @@ def run(code: str, folder: Path, cards: int = 1) -> tuple[Exception | None, Expl
 
 def failing(case: Case, folder: Path) -> tuple[Exception, Explanation]:
     """Run a case that must fail."""
-    error, found = run(case.code, folder, case.cards)
+    error, found = run(case.code, folder, case.cards, case.mib)
     assert error is not None and found is not None, "the script ran"
     return error, found
 
@@ -65,13 +70,13 @@ def failing(case: Case, folder: Path) -> tuple[Exception, Explanation]:
 def mended(case: Case, folder: Path, rounds: int = 4) -> Exception | None:
     """Type the fix in where the explanation says and run again, as often as something else turns up; return what is left."""
     code = case.code
-    error, found = run(code, folder, case.cards)
+    error, found = run(code, folder, case.cards, case.mib)
     for _ in range(rounds):
         if error is None or found is None:
             return None
         lines = (PRELUDE + code).splitlines()
         code = "\n".join(typed_in(lines, found)).removeprefix(PRELUDE)
-        error, found = run(code, folder, case.cards)
+        error, found = run(code, folder, case.cards, case.mib)
     return error
 
 
@@ -82,6 +87,9 @@ def typed_in(lines: list[str], found: Explanation) -> list[str]:
         start = fix.partition("=")[0]
         at = next(number for number, line in enumerate(lines) if line.strip().startswith(start))
         return [*lines[: at + 1], re.match(r"\s*", lines[at])[0] + fix, *lines[at + 1 :]]  # type: ignore[index]
+    left_out = re.search(r"; leave out .* line (\d+)$", place)
+    if left_out:
+        lines = [*lines[: int(left_out[1]) - 1], "", *lines[int(left_out[1]) :]]
     number = re.search(r"line (\d+)", place)
     at = int(number[1]) - 1 if number else _calling_line(lines, found)
     indent = re.match(r"\s*", lines[at])[0]  # type: ignore[index]
@@ -89,6 +97,8 @@ def typed_in(lines: list[str], found: Explanation) -> list[str]:
     if part:
         text = part[1] if part[1] in lines[at] else part[1].replace("'", '"')
         return [*lines[:at], lines[at].replace(text, fix, 1), *lines[at + 1 :]]
+    if place.startswith("after line"):
+        return [*lines[: at + 1], indent + fix, *lines[at + 1 :]]
     rest = lines[at + 1 :] if place.startswith("in place of") else lines[at:]
     return [*lines[:at], indent + fix, *rest]
 

@@ -121,15 +121,6 @@ def _ordinal(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     return Answer(f"{name} does not exist on this machine.", name, why, fix if fix != code else '"cuda:0"')
 
 
-def _memory(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
-    device = (reading.argument_device or "cuda").upper()
-    name = next(
-        (word for frame in own for word in frame.names() if "batch_size" in word.lower()), "batch_size"
-    )
-    why = "weights, gradients, optimizer state and activations must fit together, beside what other processes hold"
-    return Answer(f"The {device} device has no memory left for this.", "memory", why, f"{name} = {name} // 2")
-
-
 def _device_string(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     given, code = reading.argument or "this word", own[0].code if own else ""
     meant = "cpu" if given.startswith("cpu") else "cuda"
@@ -172,7 +163,6 @@ ANSWERS: dict[str, Answering] = {
     "old driver": _old_driver,
     "fork": _fork,
     "ordinal": _ordinal,
-    "memory": _memory,
     "device string": _device_string,
     "mps operator": _mps_operator,
     "mps fallback": _mps_fallback,

@@ -58,7 +58,7 @@ class Frame:
     @cached_property
     def syntax(self) -> "Syntax":
         """The file's syntax."""
-        return _parsed("\n".join(self.source))
+        return parsed("\n".join(self.source))
 
     @property
     def tree(self) -> ast.AST | None:
@@ -110,7 +110,7 @@ class Syntax:
 
 
 @lru_cache(maxsize=32)
-def _parsed(text: str) -> Syntax:
+def parsed(text: str) -> Syntax:
     """Parse a file once, however many frames of a recursion or of nested layers stand in it."""
     try:
         tree = ast.parse(text) if text else None

@@ -11,13 +11,14 @@ from devicelab.source import chain
 from . import dtypes
 from .asserts import asserted
 from .frames import Frame, frames_of
+from .memory import out_of_memory
 from .mismatch import mismatch
 from .names import View
 from .others import from_catalogue, other_family
 from .pasted import from_text
 from .reading import Reading, read
 from .result import Explanation
-from .wordings import DTYPE, MISMATCH
+from .wordings import DTYPE, MEMORY, MISMATCH
 
 TENSOR_FAMILIES = (MISMATCH, "gradient")
 ELSEWHERE = (
@@ -72,6 +73,8 @@ def _known(error: BaseException, reading: Reading) -> Explanation:
         return replace(from_text(f"{type(error).__name__}: {error}", frames), note=OUT_OF_REACH)
     if reading.family == DTYPE:
         return dtypes.seen_in(frames, reading)
+    if reading.family == MEMORY:
+        return out_of_memory(frames, reading, error)
     if reading.family not in TENSOR_FAMILIES:
         return other_family(frames, reading)
     seen = mismatch(frames, reading)

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 from . import dtypes
 from .frames import Frame
+from .memory import out_of_memory
 from .others import from_catalogue, other_family
 from .reading import read
 from .result import Explanation
 from .roles import mismatch_told
 from .told import AnyFrame, Told
 from .tracebacks import judged, told_in
-from .wordings import DTYPE, MISMATCH
+from .wordings import DTYPE, MEMORY, MISMATCH
 
 LATE = (
     "this line is where the host found out, and not to blame: the kernel that failed was launched before it"
@@ -96,6 +97,8 @@ def about(told: Told, frames: Sequence[AnyFrame] = (), printed: str = "") -> Exp
         return _placed(dtypes.told(reading, named.code if named else ""), place)
     if reading.family in (MISMATCH, "gradient"):
         return _placed(mismatch_told(reading, told, named), place)
+    if reading.family == MEMORY:
+        return _placed(out_of_memory(told.frames, reading), place)
     shown = told.frames if told.own is not None else frames
     return replace(_placed(other_family(shown, reading), place), seen=False)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from devicelab import html
+from devicelab import html, units
 from devicelab.picture import Shown
 
 if TYPE_CHECKING:  # the doctor reads the catalogue where torch cannot be imported
@@ -25,6 +25,20 @@ class Met:
         return f"{self.name} ({self.device}{shape})"
 
 
+@dataclass(frozen=True)
+class Held:
+    """Memory of the card in one hand: what kind of it ("weights", "kept for backward", ...), whose, bytes, how many tensors."""
+
+    kind: str
+    name: str
+    nbytes: int
+    count: int = 0
+
+    def __str__(self) -> str:
+        what = f"{self.count:,} tensors" if self.kind == "tensors" and self.count > 1 else self.kind
+        return f"{self.name} ({what})"
+
+
 @dataclass(frozen=True, repr=False)
 class Explanation(Shown):
     """An error put in words; no tensor is kept.
@@ -34,7 +48,8 @@ class Explanation(Shown):
     there. `seen` says whether the tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown"
     included; `placement` tells where everything in the frame of an unknown error is. `tell` says how to tell several causes
     apart, `elsewhere` what to type on other machines, `sure` how sure the answer is, `source` where it was found out,
-    `earlier` what an error before the last one was.
+    `earlier` what an error before the last one was. Out of memory: `held` is who holds how much (bytes, counted from the
+    tensors), the largest first; `sums` how the card's memory was shared by the message, with the origin of these figures.
     """
 
     kind: str
@@ -58,6 +73,8 @@ class Explanation(Shown):
     sure: str = ""
     source: str = ""
     earlier: str = ""
+    held: tuple[Held, ...] = ()
+    sums: str = ""
 
     @property
     def known(self) -> bool:
@@ -83,6 +100,8 @@ class Explanation(Shown):
             ("where", ": ".join(word for word in (self.where, self.code) if word)),
             ("called", self.via),
             ("met", ", ".join(str(one) for one in self.met)),
+            ("holds", ", ".join(f"{units.size(one.nbytes)} {one}" for one in self.held)),
+            ("memory", self.sums),
             ("why", self.why),
             ("message", self.blames),
             ("earlier", self.earlier),
@@ -102,6 +121,7 @@ class Explanation(Shown):
         met = [{"name": one.name, "device": one.device, "shape": list(one.shape)} for one in self.met]
         return data | {
             "met": met,
+            "held": [vars(one) for one in self.held],
             **{name: list(getattr(self, name)) for name in ("others", "tell", "elsewhere")},
         }
 
@@ -118,7 +138,7 @@ class Explanation(Shown):
 
 _KEYS = (
     "kind", "what", "culprit", "why", "fix", "fix_at", "line", "file", "code", "via", "blames", "earlier", "sure", "source",
-    "seen",
+    "seen", "sums",
 )  # fmt: skip
 # As seen from a notebook of the course; HTML alone, since a path says nothing in a terminal elsewhere.
 _MORE = '<div style="opacity:0.7">more: <a href="../docs/symptoms.md">the list of symptoms</a></div>'

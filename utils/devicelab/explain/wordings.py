@@ -7,6 +7,7 @@ import re
 
 Family = str
 MISMATCH = "mismatch"
+MEMORY = "memory"
 DTYPE = "dtype"  # two types of numbers, whatever the devices
 CPU_ONLY = (
     "numpy",
@@ -224,7 +225,7 @@ _OTHERS = (
     ("no kernel image", r"is not compatible with the current PyTorch installation"),
     ("ordinal", r"invalid device ordinal|Invalid device id"),
     ("busy", r"all CUDA-capable devices are busy or unavailable"),
-    ("memory", r"(?P<at>CUDA|MPS|HIP|XPU)[\w ]{0,80} out of memory"),
+    (MEMORY, r"(?P<at>CUDA|MPS|HIP|XPU)[\w ]{0,80} out of memory"),
     ("no device", r"No CUDA GPUs are available|no CUDA-capable device is detected"),
     ("device string", r"device type at start of device string: '?(?P<arg>[\w:.-]*)"),
     ("device string", r"Invalid device string: '?(?P<arg>[\w:.-]*)"),

@@ -220,7 +220,9 @@ class Ledger:
         self._give_back()
         if wanted > self._room:
             self.ooms += 1
-            raise torch.OutOfMemoryError(self._words(wanted))
+            error = torch.OutOfMemoryError(self._words(wanted))
+            error.simulated = self.card.name  # type: ignore[attr-defined]  # the origin of its figures
+            raise error
 
     @property
     def _room(self) -> int:

@@ -1,0 +1,54 @@
+"""What a result keeps alive for its backward pass, as autograd noted it; nothing is unpacked: nobody's hook runs."""
+
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+import torch
+
+from devicelab.reach import is_a
+
+MOST_NODES = 200_000  # that one walk visits
+
+
+@cache
+def _raw(kind: Any) -> tuple[str, ...]:
+    """Return the attributes by which a kind of node holds tensors."""
+    return tuple(name for name in dir(kind) if name.startswith("_raw_saved_"))
+
+
+def saved_by(node: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors that one node keeps; none after a backward pass, nor of a checkpoint, which computes them again."""
+    for name in _raw(node.__class__):
+        try:
+            held = getattr(node, name)
+        except RuntimeError:  # a function of somebody's own, after its backward pass
+            continue
+        for one in held if is_a(held, (list, tuple)) else (held,):
+            tensor = getattr(one, "data", None)
+            if is_a(tensor, torch.Tensor):
+                yield tensor
+
+
+class Graphs:
+    """A walk over autograd's graphs that meets each node once, whichever result leads to it."""
+
+    def __init__(self) -> None:
+        self._seen: set[Any] = set()
+
+    def copy(self) -> "Graphs":
+        """Return a walk that has met the same nodes."""
+        other = Graphs()
+        other._seen = set(self._seen)
+        return other
+
+    def kept(self, results: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield what the graphs of some results keep, beyond what was met before."""
+        todo = [one.grad_fn for one in results]
+        while todo and len(self._seen) < MOST_NODES:
+            node = todo.pop()
+            if node is None or node in self._seen:
+                continue
+            self._seen.add(node)
+            yield from saved_by(node)
+            todo += [following for following, _ in node.next_functions]

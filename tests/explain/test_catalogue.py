@@ -12,6 +12,8 @@ from devicelab.explain.catalogue import MACHINES, SURE, entries, entry, find
 from devicelab.explain.catalogue.entry import FROM_TEXT
 from devicelab.explain.reading import read
 
+pytestmark = pytest.mark.text
+
 TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "catalogue_texts.yaml").read_text("utf-8"))
 ENTRIES = {one.id: one for one in entries()}
 ADDRESS = re.compile(r"https://[\w.-]+/\S+")

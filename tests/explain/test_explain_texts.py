@@ -11,6 +11,8 @@ from devicelab.explain.others import FAMILIES
 from devicelab.explain.reading import read
 from devicelab.explain.wordings import DTYPE
 
+pytestmark = pytest.mark.text
+
 TEXTS = yaml.safe_load((Path(__file__).parents[1] / "data" / "explain_texts.yaml").read_text("utf-8"))
 
 

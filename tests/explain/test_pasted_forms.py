@@ -12,6 +12,8 @@ from devicelab.explain import explain
 from devicelab.explain.lines import MOST
 from devicelab.explain.tracebacks import judged, told_in
 
+pytestmark = pytest.mark.text
+
 SHOWN = yaml.safe_load((Path(__file__).parents[1] / "data" / "pasted_forms.yaml").read_text("utf-8"))
 MESSAGE = (
     "Expected all tensors to be on the same device, but got mat1 is on cpu, different from other tensors on cuda:0 "

@@ -7,6 +7,8 @@ import yaml
 
 from devicelab.explain import explain
 
+pytestmark = pytest.mark.text
+
 CASES = yaml.safe_load((Path(__file__).parents[1] / "data" / "public_errors.yaml").read_text("utf-8"))
 
 

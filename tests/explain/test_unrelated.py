@@ -6,6 +6,8 @@ import pytest
 
 from devicelab.explain import explain
 
+pytestmark = pytest.mark.text
+
 DATA = Path(__file__).parents[1] / "data" / "unrelated_errors.txt"
 ERRORS = [line.split(" | ", 1) for line in DATA.read_text("utf-8").splitlines() if not line.startswith("#")]
 LOG = """2025-01-02 10:00:00 WARNING CUDA out of memory on first try, batch size halved

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -36,22 +36,22 @@ OWNERS = (
 )
 
 
-def attributes() -> dict[tuple[str, str], int]:
-    """Return the identity of every attribute of every loaded module, of torch's classes that matter and of __builtins__."""
-    found: dict[tuple[str, str], int] = {}
+Attributes = dict[str | type, dict[str, int]]
+
+
+def attributes() -> Attributes:
+    """Return the identity of each attribute of every loaded module, of torch's classes and of the other OWNERS."""
+    found: dict[str | type, Mapping[str, Any]] = {owner: vars(owner) for owner in OWNERS}
     for name, module in list(sys.modules.items()):
         if isinstance(module, types.ModuleType) and not name.startswith(NOT_TORCH_S):
-            found |= {(name, key): id(value) for key, value in vars(module).items()}
-            for key, value in vars(module).items():
-                if isinstance(value, type) and name.startswith("torch"):
-                    found |= {(f"{name}.{key}", inner): id(held) for inner, held in vars(value).items()}
-    for owner in OWNERS:
-        found |= {(repr(owner), key): id(value) for key, value in vars(owner).items()}
-    return found
+            found[name] = vars(module)
+            if name.startswith("torch"):
+                found |= {one: vars(one) for one in vars(module).values() if issubclass(type(one), type)}
+    return {owner: dict(zip(held, map(id, held.values()), strict=True)) for owner, held in found.items()}
 
 
 @pytest.fixture(scope="module")
-def held() -> dict[tuple[str, str], int]:
+def held() -> Attributes:
     """Have done once what changes torch the first time it is done, on any machine: imports, and what optimizers set up."""
     simulate_gpu().stop()
     model = torch.nn.Linear(2, 2)
@@ -121,16 +121,20 @@ def use() -> torch.Tensor:
 
 
 @pytest.fixture
-def untouched(held: dict[tuple[str, str], int]) -> Any:
+def untouched(held: Attributes) -> Any:
     """Compare attributes, modes and behaviour before and after the test."""
     behaved = behaviour()
     yield
     gc.collect()
     now = attributes()
-    changed = {key for key, value in held.items() if now.get(key, value) != value}
-    missing = set(held) - set(now)
-    assert not changed, f"left behind: {sorted(changed)[:10]}"
-    assert not missing, f"taken away: {sorted(missing)[:10]}"
+    touched = [owner for owner, before in held.items() if now.get(owner) != before]
+    changed = [
+        (owner, name)
+        for owner in touched
+        for name, value in held[owner].items()
+        if now.get(owner, {}).get(name) != value
+    ]
+    assert not changed, f"changed or taken away: {changed[:10]}"
     assert behaviour() == behaved
     assert torch._C._len_torch_dispatch_stack() == 0
     assert current() is None
@@ -142,7 +146,7 @@ def untouched(held: dict[tuple[str, str], int]) -> Any:
 def test_the_comparison_can_fail() -> None:
     before = attributes()
     torch.Tensor.is_cuda_for_a_test = True  # type: ignore[attr-defined]
-    assert set(attributes()) - set(before)
+    assert attributes()[torch.Tensor].keys() - before[torch.Tensor].keys() == {"is_cuda_for_a_test"}
     del torch.Tensor.is_cuda_for_a_test  # type: ignore[attr-defined]
     with simulate_gpu():
         assert outcome(PROGRAMS["zeros"]) == ("value", "tensor([0., 0., 0.], device='cuda:0')")

@@ -210,6 +210,18 @@ def test_the_tests_of_every_instrument_are_among_them_and_this_one_is_not():
     assert Path(__file__).stem not in names
 
 
+def test_what_a_python_compiles_is_kept_for_the_next_one_wherever_it_may_not_be_written(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "module.py").write_text("")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import module; print(module.__cached__)"
+    for _ in range(2):
+        assert proof.counted([sys.executable, "-c", code], tmp_path / "tests.log") == Counts(0, 0, 0)
+    kept = Path((tmp_path / "tests.log").read_text(encoding="utf-8").strip())
+    assert kept.is_relative_to(tmp_path / "bytecode") and kept.exists()
+
+
 @pytest.mark.parametrize(
     ("line", "code", "counts"),
     [

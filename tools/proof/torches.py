@@ -91,8 +91,8 @@ def lessons(which: str) -> list[Path]:
 
 
 def run_tests(python: Path, log: Path, tests: list[Path]) -> Counts:
-    """Run these test files, two at a time."""
-    options = (*checks.UNITS, checks.QUICK, "-p", "no:cacheprovider", "--durations=15")
+    """Run these test files, two at a time, but for what is about pasted texts alone."""
+    options = (*checks.UNITS, f"{checks.QUICK} and not text", "-p", "no:cacheprovider", "--durations=15")
     return counted([str(python), *options, *map(str, tests)], log)
 
 
@@ -102,8 +102,13 @@ def run_lessons(python: Path, log: Path, notebooks: list[Path]) -> Counts:
 
 
 def counted(command: list[str], log: Path) -> Counts:
-    """Run pytest, show what it prints and keep it in `log`; return what its last line counts."""
-    code, words = run(command, lambda line: line.rstrip("\n"), os.environ | checks.ONE_THREAD)
+    """Run pytest, show what it prints and keep it in `log`; return what its last line counts.
+
+    uv compiles nothing: where Python may write no bytecode, each of the many Pythons would compile PyTorch anew (10.6
+    seconds of the processor to import it instead of 4.3). So bytecode is kept beside the log.
+    """
+    bytecode = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(log.parent / "bytecode")}
+    code, words = run(command, lambda line: line.rstrip("\n"), os.environ | checks.ONE_THREAD | bytecode)
     log.write_text(words, encoding="utf-8")
     return counts(next(filter(SUMMARY.search, reversed(words.splitlines())), ""), code)
 

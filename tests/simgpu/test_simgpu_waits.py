@@ -369,3 +369,11 @@ def test_a_copy_without_bytes_is_none(copy):
     with lab.trace() as t:
         copy()
     assert t.copies == ()
+
+
+def test_multinomial_reads_nothing_but_asserts():
+    """Distributions.cpp, multinomial_out, is one function for both devices; its assertions read on the CPU alone (pull request 134818)."""
+    with torch.profiler.profile() as profile:
+        torch.multinomial(torch.ones(3), 2)
+    names = [event.name for event in profile.events()]
+    assert names.count("aten::_assert_async") == names.count("aten::item") == 2

@@ -59,3 +59,16 @@ def ndtr(given: dict[str, Any]) -> None:
         refuse(
             f"Expected all tensors to be on the same device, but found at least two devices, {device} and {place(out)}!"
         )
+
+
+@before("input n", "torch.diff")
+def diff(given: dict[str, Any]) -> None:
+    """ReduceOps.cpp, diff_out_helper, by check_scalar_type_device_layout_equal: of the zeroth difference, which is a copy."""
+    device, out = place(given["input"]), given.get("out")
+    if given["n"] == 0 and isinstance(out, torch.Tensor) and place(out) != device:
+        refuse(f"expected device {device} but found {place(out)}")
+
+
+@before("input", *(f"torch.{name}" for name in ("combinations", "trapezoid", "trapz", "vander")))
+def from_nothing(given: dict[str, Any]) -> None:
+    """Nothing is checked: the stand-in says where a result lies that is made of nothing."""

@@ -109,8 +109,9 @@ def with_halves(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def where_the_first_is(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call `linalg_matrix_rank`, which of an empty matrix makes its result from nothing."""
-    card = marks.card_of(args[0]) if args and isinstance(args[0], Tensor) else None
+    """Call a function that makes its result from nothing where there is nothing to compute: of an empty matrix, or of no terms."""
+    first = args[0] if args else next(iter(kwargs.values()), None)
+    card = marks.card_of(first) if isinstance(first, Tensor) else None
     if card is None:
         return original(*args, **kwargs)
     before, request.target = request.target, card
@@ -121,12 +122,16 @@ def where_the_first_is(original: Callable[..., Any], args: Any, kwargs: Any) -> 
 
 
 PLAIN = (Tensor, torch.nn.Parameter)
+# Integration.cpp, TensorShape.cpp, LinearAlgebra.cpp, BatchLinearAlgebra.cpp: `at::zeros(...)`, `at::empty(...)`.
+FROM_NOTHING = (
+    "combinations", "linalg_cond", "linalg_matrix_norm", "linalg_matrix_rank", "linalg_norm", "trapezoid", "trapz", "vander",
+)  # fmt: skip
 CALLS = {
     **dict.fromkeys(fourier.NAMES, with_halves),
     "scaled_dot_product_attention": by_the_cards_kernel,
     "_pack_padded_sequence": with_batch_sizes_on_cpu,
     "ctc_loss": with_moved_targets,
-    "linalg_matrix_rank": where_the_first_is,
+    **dict.fromkeys(FROM_NOTHING, where_the_first_is),
     "quantile": unread,
     "nanquantile": unread,
 }

@@ -28,7 +28,7 @@ def wait_for(tensor: Any) -> None:
 
 def one_hot(original: Callable[..., Any], tensor: Tensor, num_classes: int = -1) -> Tensor:
     """Onehot.cpp: a card is asked for the largest label only where nobody says how many classes there are."""
-    if card_of(tensor) is None or tensor.dtype is not torch.int64 or not tensor.numel():
+    if card_of(tensor) is None or tensor.dtype is not torch.int64 or (not tensor.numel() and num_classes < 1):
         return original(tensor, num_classes)
     if num_classes == -1:
         num_classes = int(tensor.max()) + 1

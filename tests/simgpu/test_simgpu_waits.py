@@ -372,7 +372,7 @@ def test_a_copy_without_bytes_is_none(copy):
 
 
 def test_multinomial_reads_nothing_but_asserts():
-    """Distributions.cpp, multinomial_out, is one function for both devices; its assertions read on the CPU alone (pull request 134818)."""
+    """Distributions.cpp, multinomial_out, serves both devices; on the CPU its assertions read (pull request 134818)."""
     with torch.profiler.profile() as profile:
         torch.multinomial(torch.ones(3), 2)
     names = [event.name for event in profile.events()]

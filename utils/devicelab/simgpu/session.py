@@ -47,12 +47,13 @@ from .stand_ins import (
     torchscript,
     traceback,
     unsupported,
+    warned,
 )
 
 # In order; undone in reverse.
 STAND_INS = (
     default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, cuda, generators, streams,
-    accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled, unsupported, traceback,
+    accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled, unsupported, traceback, warned,
     profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"

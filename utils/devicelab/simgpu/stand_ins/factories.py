@@ -5,6 +5,7 @@ to a card itself, and for `zeros_like(x, device="cpu")` C++ hides whether the CP
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,10 @@ from .functions import builtin
 
 LIKE = ("empty_like", "full_like", "ones_like", "rand_like", "randint_like", "randn_like", "zeros_like")
 NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_zeros")
+COPY = (  # torch/csrc/utils/tensor_new.cpp
+    "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+    "sourceTensor.detach().clone().requires_grad_(True), rather than {}(sourceTensor)."
+)
 SPARSE = ("coo", "compressed", "csr", "csc", "bsr", "bsc")
 
 
@@ -102,6 +107,8 @@ def from_tensor(
         if target == device_of(source):
             return original(*args, **kwargs)
         refuse_alias(kwargs, device_of(source), target)
+    else:
+        warnings.warn(COPY.format("torch.tensor"), UserWarning, stacklevel=1)
     out = move.to(source.detach(), target, dtype, copy=True)
     return out.requires_grad_() if kwargs.get("requires_grad") else out
 
@@ -166,6 +173,7 @@ def new_tensor(
     """Do as Tensor.new_tensor: by default on the device of `tensor`."""
     target = device_of(tensor) if device is None else move.target_of(device)[0]
     if isinstance(data, Tensor):
+        warnings.warn(COPY.format("tensor.new_tensor"), UserWarning, stacklevel=1)
         out = move.to(data.detach(), target, dtype or data.dtype, copy=True)
     else:
         out = move.to(_new_tensor(tensor.detach(), data, dtype=dtype, device=CPU, **kwargs), target)

@@ -109,7 +109,7 @@ def with_halves(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 
 def where_the_first_is(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call a function that makes its result from nothing where there is nothing to compute: of an empty matrix, or of no terms."""
+    """Call a function that makes its result from nothing where there is nothing to compute: of an empty matrix, of no terms."""
     first = args[0] if args else next(iter(kwargs.values()), None)
     card = marks.card_of(first) if isinstance(first, Tensor) else None
     if card is None:

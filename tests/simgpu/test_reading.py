@@ -45,6 +45,7 @@ FURTHER = {
     ),
     "expected device 'cuda:0' but got 'cpu' for min output": (MISMATCH, {"cuda:0", "cpu"}),
     "multi_dot(): expected out tensor to be on device cuda:0 but got cpu": (MISMATCH, {"cuda:0", "cpu"}),
+    "expected device cuda:0 but found cpu": (MISMATCH, {"cuda:0", "cpu"}),
     "Expected scalars to be on CPU, got cuda:0 instead.": ("scalars", {"cuda:0"}),
     "Expected a 'cpu' device type for generator but found 'cuda'": ("generator", {"cuda", "cpu"}),
     "Expected a 'cuda' device type for generator but found 'cpu'": ("generator", {"cuda", "cpu"}),

@@ -73,6 +73,7 @@ _MISMATCHES = (
     (NOW, r"but got the output tensor on {at}, (?:the 'input' tensor|input tensor a) on {other}"),
     (NOW, r"Expected tensor to have {other} DeviceType, but got tensor with {at} DeviceType"),
     (NOW, r"expected device '{other}' but got '{at}' for \w+ output"),
+    (NOW, r"expected device {other} but found {at}"),
     (NOW, r"expected (?P<arg>out) tensor to be on device {other} but got {at}"),
     (NOW, r"Expected tensor to have {other} Device, but got tensor with {at} Device"),
     (NOW, r"device type {other} does not match device type of (?P<arg>out) parameter \({at}\)"),

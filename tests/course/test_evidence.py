@@ -148,7 +148,7 @@ def test_values_that_agree(got, wanted):
         (torch.ones(()), 1.0, r"v: a Python number was asked for, but it is a tensor"),
         (3, torch.ones(1), r"v: a tensor was asked for, but it is 3"),
         (torch.ones(2), torch.ones(1), r"v should have shape \[1\] of torch.float32, but it has \[2\]"),
-        (torch.zeros(1), torch.ones(1), r"v lies on cpu, but it holds other values"),
+        (torch.zeros(1), torch.ones(1), r"v lies on cpu and has the right shape, but not the right values"),
         ([1.0], [1.0, 2.0], r"v: 2 values were asked for, but it is \[1\.0\]"),
         ([1.0, 3.0], [1.0, 2.0], r"v\[1\] should be about 2"),
         ({"a": 1.0}, {"b": 1.0}, r"v: a dict with the keys \['b'\] was asked for"),

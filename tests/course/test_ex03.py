@@ -118,4 +118,7 @@ def test_other_values_are_noticed():
         moved = run_answer(ex03.q4)(batch, device)
         return moved | {"image": moved["image"] + 1} if isinstance(moved, dict) else moved
 
-    assert "['image'] lies on cuda:0, but it holds other values" in ex03.q4.check(to_device).text
+    assert (
+        "['image'] lies on cuda:0 and has the right shape, but not the right values"
+        in ex03.q4.check(to_device).text
+    )

@@ -1,1 +1,1 @@
-"""What shows that the course holds: the stages of `test`, every way to run a lesson, mutants of answers."""
+"""What shows that the course holds: the stages of `test`, every way to run a lesson, answers broken and restyled."""

@@ -8,6 +8,15 @@ from devicelab.course.looking.predict import prediction
 from devicelab.course.question import NotYet, exercise
 
 
+class _Positioned(nn.Module):
+    """Its table is a buffer that no checkpoint holds."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 2)
+        self.register_buffer("table", torch.ones(3, device=device), persistent=False)
+
+
 class _Normalised(nn.Module):
     """Its layer stays on the CPU, its running statistics are buffers elsewhere."""
 
@@ -27,13 +36,15 @@ def _judge_devices_of(devices_of) -> None:
         "a plain nn.Linear(3, 2)": nn.Linear(3, 2),
         "a Sequential whose second layer was made on cuda": half_moved,
         "a model whose BatchNorm statistics (buffers) were made on cuda": _Normalised("cuda"),
+        "a model with a buffer on cuda that is kept out of checkpoints": _Positioned("cuda"),
         "nn.ReLU(), which holds no tensor at all": nn.ReLU(),
     }
     for name, module in cases.items():
         got, wanted = watch(devices_of, module).value, _devices_of(module)
         if not isinstance(got, set) or not all(isinstance(device, torch.device) for device in got):
             raise NotYet(
-                f"For {name} your function returned {short(got)}. A set of torch.device was asked for."
+                f"For {name} your function returned {short(got)}. A set of torch.device was asked for; "
+                "a tensor's own .device is one."
             )
         if got != wanted:
             missed, invented = _words(wanted - got), _words(got - wanted)

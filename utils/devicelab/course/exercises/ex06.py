@@ -1,6 +1,8 @@
 """The checks of exercise 06: what does moving data cost?"""
 
 import copy
+import gc
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -64,6 +66,7 @@ _judge_waits = prediction(
 # --- 2: hidden waits in a training epoch ----------------------------------------------------------------------------
 
 _AN_EPOCH = 2  # waits: two numbers are asked for
+_LAST = 2  # graphs: the last step's names may still hold it
 
 
 def _pinned_batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -89,12 +92,36 @@ def _reference_epoch(model: nn.Module, batches: list[tuple[torch.Tensor, torch.T
     return [sum(losses) / len(losses), float(sum(loss > 1.0 for loss in losses))]
 
 
+class _Canary:
+    """Lives as long as the graph to which it is tied, as a hook that does nothing."""
+
+    def __call__(self, gradient: torch.Tensor) -> None: ...
+
+
+def _graphs_alive(model: nn.Module) -> list[int]:
+    """Return a list that grows with each call of the model: how many of its earlier calls' graphs are still held."""
+    canaries: list[weakref.ref[_Canary]] = []
+    alive: list[int] = []
+
+    def note(_module: nn.Module, _given: Any, output: torch.Tensor) -> None:
+        gc.collect(0)  # what only a circle of references holds is not kept by the learner
+        alive.append(sum(canary() is not None for canary in canaries))
+        if output.requires_grad:
+            canary = _Canary()
+            output.register_hook(canary)
+            canaries.append(weakref.ref(canary))
+
+    model.register_forward_hook(note)
+    return alive
+
+
 def _judge_train_epoch(train_epoch) -> None:
     for device, count in (("cuda", 9), ("cpu", 5)):
         twin, batches = nn.Linear(10, 2), _pinned_batches(count)
         model = copy.deepcopy(twin).to(device)
         optimizer = optim.SGD(model.parameters(), lr=0.1)
         wanted = _reference_epoch(twin, batches)
+        alive = _graphs_alive(model)
         seen = watch(train_epoch, model, optimizer, batches, device)
         seen.trained_on(device)
         seen.at_most(
@@ -104,6 +131,11 @@ def _judge_train_epoch(train_epoch) -> None:
             "The busiest line is named; what does it want to know, and when is it needed?",
         )
         _expect_two_numbers(seen.value, wanted, device)
+        if max(alive) > _LAST:
+            raise NotYet(
+                f"The numbers are right. But at batch {len(alive)} the graphs of {alive[-1]} earlier batches were still held, so "
+                "memory grows with every step. What does your sum of losses hold besides a number?"
+            )
         same_values(dict(model.state_dict()), dict(twin.state_dict()), "The trained model")
 
 

@@ -114,7 +114,7 @@ def _says_what_it_keeps(reader: nn.Module) -> None:
     if not isinstance(getattr(reader, "mix", None), nn.Linear):
         raise NotYet("The Reader has lost its layer, reader.mix, which was right as it was.")
     wanted = {"mix.weight", "mix.bias"}
-    trained = {name for name, _ in reader.named_parameters()} - wanted
+    trained = {name for name, one in reader.named_parameters() if one.requires_grad} - wanted
     if trained:
         raise NotYet(
             f"An optimizer over reader.parameters() would train {', '.join(sorted(trained))}, which is computed."

@@ -11,7 +11,13 @@ from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
 from devicelab.course.looking import short, watch, without_gpu
-from devicelab.course.looking.played import NVIDIA, OLDER_NVIDIA, OTHERS, Machine
+from devicelab.course.looking.played import (
+    NVIDIA,
+    OLDER_NVIDIA,
+    OTHERS,
+    Machine,
+    asked_of_autocast_on_a_mac,
+)
 from devicelab.course.looking.predict import device_prediction
 from devicelab.course.question import NotAttempted, NotYet, exercise
 
@@ -138,6 +144,18 @@ def _judge_train(train) -> None:
         _nothing_disabled(case, [str(one.message) for one in said])
         if not isinstance(seen.value, float):
             raise NotYet(f"{case} the loss should be a Python number, but it is {short(seen.value)}.")
+    _asks_for_the_macs_own(train)
+
+
+def _asks_for_the_macs_own(train) -> None:
+    model, device = _Noted(), torch.device("mps")
+    with asked_of_autocast_on_a_mac() as asked:
+        train(model, [(torch.randn(16, 6), torch.randn(16, 2))], _small_loss, device, _LR)
+    if asked - {"mps"}:
+        raise NotYet(
+            f"With device={device!r}, on a Mac, half precision was asked for on {' and '.join(sorted(asked))}. There that does "
+            "nothing, and says nothing. What is the third kind of device called, and who knows?"
+        )
 
 
 def _nothing_disabled(case: str, warned: list[str]) -> None:

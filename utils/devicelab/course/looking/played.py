@@ -61,10 +61,11 @@ class Machine:
 
 NVIDIA = Machine("with an NVIDIA card", "cuda")
 OLDER_NVIDIA = Machine("with an NVIDIA card and an older PyTorch", "cuda", new=False)
+MAC = Machine("that is a Mac", "mps")
 OTHERS = (
     Machine("without any GPU", "cpu"),
     Machine("with a wheel for CUDA and no driver", "cuda", ready=False),
-    Machine("that is a Mac", "mps"),
+    MAC,
     Machine("with an Intel GPU", "xpu"),
     Machine("that is a Mac with an older PyTorch", "mps", new=False),
     Machine("without any GPU and with an older PyTorch", "cpu", new=False),
@@ -93,6 +94,40 @@ def without_gpu() -> Iterator[None]:
             setattr(owner, name, value)
         if simulation is not None:
             simulation.start()
+
+
+@contextmanager
+def asked_of_autocast_on_a_mac() -> Iterator[set[str]]:
+    """Run the block as on a Mac: yield the kinds of device for which it enters autocast.
+
+    Tensors that are sent to `mps` stay where they are, and every tensor says that it is there: what autocast was asked can be
+    seen so, what it would do cannot.
+    """
+    asked: set[str] = set()
+    enter = torch.autocast.__enter__
+
+    def noted(self: torch.autocast) -> object:
+        if self._enabled:
+            asked.add(self.device)
+        return enter(self)
+
+    with without_gpu(), MAC.played(), ExitStack() as stack:
+        stack.enter_context(patch.object(torch.backends.mps, "is_macos_or_newer", lambda *_: True))
+        stack.enter_context(patch.object(torch.autocast, "__enter__", noted))
+        stack.enter_context(_SaysMac())
+        yield asked
+
+
+class _SaysMac(TorchFunctionMode):
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if func == torch.Tensor.device.__get__:  # type: ignore[attr-defined]
+            return torch.device("mps")
+        if func is torch.Tensor.to and any(
+            device_kind(value) == "mps" for value in (*args[1:], *named.values())
+        ):
+            return args[0]
+        return func(*args, **named)
 
 
 class _NoCard(TorchFunctionMode):

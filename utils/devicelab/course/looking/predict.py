@@ -25,8 +25,11 @@ def prediction(
         if not isinstance(answer, dict) or set(answer) != set(found):
             names = ", ".join(map(_name, found))
             raise NotYet(f"The answer is a dict with the {len(found)} keys of the cell: {names}.")
-        if all(said is ... for said in answer.values()):
+        empty = [_name(name) for name in found if answer[name] is ...]
+        if len(empty) == len(found):
             raise NotAttempted
+        if empty:
+            raise NotYet(f"Nothing stands yet for {', '.join(empty)}. A guess will do: the check tells more.")
         for name, right in found.items():
             said = _plain(answer[name])
             if words and not (isinstance(said, type(words[0])) and said in words):

@@ -52,9 +52,14 @@ def _same_tensor(got: object, wanted: torch.Tensor, what: str) -> None:
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         shapes = f"{list(wanted.shape)} of {wanted.dtype}"
         raise NotYet(f"{what} should have shape {shapes}, but it has {list(got.shape)} of {got.dtype}.")
-    if not torch.allclose(got.detach().cpu(), wanted.detach().cpu(), rtol=CLOSE, atol=CLOSE, equal_nan=True):
+    mine, right = got.detach().cpu(), wanted.detach().cpu()
+    close = torch.isclose(mine, right, rtol=CLOSE, atol=CLOSE, equal_nan=True)
+    if not close.all():
+        place = (~close).nonzero()[0].tolist()
+        found, due = (tensor[tuple(place)].item() for tensor in (mine, right))
         raise NotYet(
-            f"{what} lies on {got.device}, but it holds other values than a run on the CPU alone gives."
+            f"{what} lies on {got.device} and has the right shape, but not the right values: at {place} it is {found:.4g}, "
+            f"and {due:.4g} is right."
         )
 
 

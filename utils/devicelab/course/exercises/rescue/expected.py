@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from devicelab import devices
 from devicelab.course.looking import Seen, short
 from devicelab.course.question import NotAttempted, NotYet
@@ -19,6 +21,7 @@ from .running import Endless, Ran, run_script, text_of
 
 EPOCHS, ROWS, BATCH = 2, 256, 32  # of a run in a check: it has to answer within two seconds
 DUE = ROWS // BATCH  # optimizer steps in an epoch
+HALF = {torch.float16, torch.bfloat16}
 CLOSE, LOOSE = 0.02, 0.1  # relative: mixed precision keeps three digits; on the CPU there is none of it
 
 
@@ -102,6 +105,11 @@ def expect_same(ran: Ran, wanted: Ran) -> None:
     if wanted.saved["scaler"] and not ran.saved["scaler"]:
         raise NotYet(
             "The training ran on the GPU, but without mixed precision: its GradScaler is switched off."
+        )
+    if wanted.dtypes & HALF and ran.dtypes and not ran.dtypes & HALF:
+        raise NotYet(
+            "The training ran on the GPU and its scaler is on, but its layers computed in float32: nothing is mixed. What made "
+            "them compute in half precision, in the script as it was?"
         )
 
 

@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 
 from devicelab import devices
 from devicelab.errors import InputError
@@ -82,13 +83,15 @@ class Endless(BaseException):
 class Ran:
     """One run of a script: the trace, what ended it, the checkpoint that it left (on the CPU), and seconds a step.
 
-    `step` is the median time from one optimizer step to the next, on the host clock of the present device.
+    `step` is the median time from one optimizer step to the next, on the host clock of the present device. `dtypes` are
+    those of what linear layers gave while they trained.
     """
 
     trace: Trace
     error: BaseException | None
     saved: Any
     step: float
+    dtypes: frozenset[torch.dtype] = frozenset()
 
 
 def run_script(text: str, checkpoint: Path, *words: str, due: int) -> Ran:
@@ -100,10 +103,25 @@ def run_script(text: str, checkpoint: Path, *words: str, due: int) -> Ran:
         if len(ends) > PATIENCE * due:
             raise Endless(f"after {len(ends)} optimizer steps")
 
-    with trace(on_step=stepped) as seen:
+    with trace(on_step=stepped) as seen, _noting_dtypes() as dtypes:
         error = _execute(text, [NAME, "--checkpoint", str(checkpoint), *words])
     gaps = [later - earlier for earlier, later in itertools.pairwise(ends)]
-    return Ran(seen, error, _opened(checkpoint), median(gaps) if gaps else 0.0)
+    return Ran(seen, error, _opened(checkpoint), median(gaps) if gaps else 0.0, frozenset(dtypes))
+
+
+@contextlib.contextmanager
+def _noting_dtypes() -> Iterator[set[torch.dtype]]:
+    found: set[torch.dtype] = set()
+
+    def note(module: nn.Module, _given: Any, output: Any) -> None:
+        if isinstance(module, nn.Linear) and module.training:
+            found.add(output.dtype)
+
+    hook = nn.modules.module.register_module_forward_hook(note)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def _execute(text: str, words: list[str]) -> BaseException | None:

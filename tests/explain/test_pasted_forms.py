@@ -89,15 +89,43 @@ MADE = {
     "a long log before it": "epoch 1: loss 0.1 in 3 s\n" * 20_000 + PLAIN,
     "a long log after it": PLAIN + "epoch 1: loss 0.1 in 3 s\n" * 20_000,
 }  # fmt: skip
+MADE |= {
+    "slurm": prefixed("0: "),
+    "mpirun": prefixed("[1,0]<stderr>:"),
+    "kubectl": prefixed("[pod/worker-0/trainer] "),
+    "a rank of a node": prefixed("node-0: [rank3]: "),
+    "airflow": clocked("[2025-01-02, 10:00:0{} UTC] {{subprocess.py:{}}} INFO - "),
+    "vllm": prefixed("(EngineCore_0 pid=77) ERROR 04-07 00:57:46 [core.py:390] "),
+    "powershell": "python : Traceback (most recent call last):\n+ CategoryInfo : NotSpecified: (Traceback "
+    "(most recent call last)::String) [], RemoteException\n" + "".join(LINES[1:]),
+    "comfyui": f"!!! Exception during processing !!! {MESSAGE}\n{PLAIN}\nPrompt executed in 3.2 seconds\n",
+    "comfyui's report": f"- **Exception Type:** RuntimeError\n- **Exception Message:** {MESSAGE}\n## Stack Trace\n"
+    + "".join(LINES[1:-1]),
+    "comfyui's report of 2023": f"Error occurred when executing KSampler:\n\n{MESSAGE}\n\n"
+    + "".join(LINES[1:-1]),
+    "the web interface": f"*** Error completing request\n*** Arguments: ('task', 1) {{}}\n{prefixed('    ')}\n---\n",
+    "hydra": f"Error executing job with overrides: ['a=b']\n{PLAIN}\nSet the environment variable HYDRA_FULL_ERROR=1\n",
+    "russian": f"Здравствуйте, при запуске выдаёт ошибку:\n{PLAIN}Что делать?\n",
+    "japanese": f"エラーが出ます。\n{PLAIN}どうすればいいですか？\n",
+    "a progress bar before it": f"Epoch 1:   0%|          | 0/10 [00:00<?, ?it/s]{PLAIN}",
+}
 FORMS = MADE | SHOWN
-RUNNING_ON = ("json", "arabic", "a long log after it")  # nothing shows where the message ends
+RUNNING_ON = (
+    "json",
+    "arabic",
+    "russian",
+    "japanese",
+    "a long log after it",
+)  # nothing shows where the message ends
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_error_its_message_and_its_line_are_found(name):
     found = judged(told_in(FORMS[name]))
     said = " ".join(found.message.split())
-    if name == "compiled":
+    if name.startswith("comfyui's report"):  # the name stands above, where the parser sees no exception
+        assert not found.name
+    elif name == "compiled":
         assert found.name.endswith("TorchRuntimeError") and "found two different devices" in said
     else:
         assert found.name.endswith("RuntimeError")
@@ -142,6 +170,38 @@ def test_an_arrow_of_letters_that_every_terminal_has():
     box = "\n".join((*lines, "╰───────────╯\n"))
     found = explain(f"{box}RuntimeError: {MESSAGE}")
     assert (found.culprit, found.line, found.file) == ("x", 34, "f.py")
+
+
+def test_a_cell_as_ipython_8_and_vs_code_call_it():
+    arrow = "\n      2 import torch\n----> 4 y = model(x)\n\n"
+    for cell in ("Input In [10], in <cell line: 4>()", "a.ipynb Cell 10' in <cell line: 4>()"):
+        found = explain(f"{cell}{arrow}RuntimeError: {MESSAGE}")
+        assert (found.line, found.file, found.culprit) == (4, "cell [10]", "x")
+
+
+def test_a_line_that_only_asks_for_a_card_is_known_by_its_code():
+    text = PLAIN.replace("y = model(x)", "assert(torch.cuda.is_available())").partition('  File "/opt')[0]
+    assert explain(f"{text}AssertionError\n").kind == "program finds no gpu"
+
+
+def test_a_build_that_fails_is_explained_by_what_the_compiler_said():
+    text = PLAIN.replace(f"RuntimeError: {MESSAGE}", "RuntimeError: Error compiling objects for extension")
+    said = "nvcc fatal   : Unsupported gpu architecture 'compute_89'\n"
+    found = explain(said + text)
+    assert (found.kind, found.earlier) == (
+        "nvcc older than the card",
+        "the RuntimeError that ended it reports this",
+    )
+    assert (
+        explain(text).kind == "unknown"
+        and explain(said + text.replace("compiling", "drawing")).kind == "unknown"
+    )
+
+
+def test_of_a_traceback_without_an_end_no_name_is_blamed():
+    cut = "".join(LINES[:-1]).partition('  File "/opt')[0]
+    found = explain(f"!!! Exception during processing !!! {MESSAGE}\n{cut}")
+    assert (found.culprit, found.line) == ("the input of the layer", 2) and "breaks off" in str(found)
 
 
 CHAINED = f"""{PLAIN}

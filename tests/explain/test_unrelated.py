@@ -1,8 +1,9 @@
-"""Two hundred errors that have nothing to do with devices get no device fix, whatever stands around them."""
+"""Three hundred errors that have nothing to do with devices get no device fix, whatever stands around them."""
 
 from pathlib import Path
 
 import pytest
+import yaml
 
 from devicelab.explain import explain
 
@@ -10,6 +11,7 @@ pytestmark = pytest.mark.text
 
 DATA = Path(__file__).parents[1] / "data" / "unrelated_errors.txt"
 ERRORS = [line.split(" | ", 1) for line in DATA.read_text("utf-8").splitlines() if not line.startswith("#")]
+TEXTS = yaml.safe_load(DATA.with_name("unrelated_texts.yaml").read_text("utf-8"))
 LOG = """2025-01-02 10:00:00 WARNING CUDA out of memory on first try, batch size halved
 /opt/py/lib/python3.11/site-packages/torch/cuda/__init__.py:235: UserWarning: NVIDIA GeForce RTX 5090 with CUDA capability \
 sm_120 is not compatible with the current PyTorch installation.
@@ -67,8 +69,8 @@ FORMS = {
 }
 
 
-def test_there_are_two_hundred_of_many_libraries():
-    assert len(ERRORS) >= 200 and len({place.partition("/")[0] for place, _ in ERRORS}) > 80
+def test_there_are_three_hundred_of_many_libraries():
+    assert len(ERRORS) + len(TEXTS) >= 300 and len({place.partition("/")[0] for place, _ in ERRORS}) > 80
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -83,3 +85,9 @@ def test_none_gets_a_device_fix_and_each_is_called_by_its_name(form):
             wrong.append((last, found.kind, found.what))
         assert bool(found.earlier) is (form == "after a mismatch")
     assert wrong == []
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_other_programs_say_gets_no_device_fix(text):
+    found = explain(text)
+    assert (found.kind, found.fix) == ("unknown", None)

@@ -1,5 +1,6 @@
 """Explain the text of an error: what can be told from the words and the lines alone."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -33,13 +34,24 @@ _SPEAKS_OF_DEVICES = (
     "triton",
 )
 _MOST_ASSERTION = 300  # letters
+# ComfyUI's reports, which name the exception above its frames.
+_REPORT = re.compile(
+    r"Exception Type:(?:\*\*)? (?P<name>[\w.]{1,100})\s{1,4}(?:- )?(?:\*\*)?"
+    r"Exception Message:(?:\*\*)? (?P<message>[^\n]{1,2000})"
+    r"|Error occurred when executing [^\n]{1,100}:\s{1,4}(?P<said>[^\n]{1,2000})\n"
+)
+# What only says that a compiler failed; the compiler's own words stand above.
+_BUILD = re.compile(
+    r"Error (?:compiling objects for|building) extension|'(?:ninja|nvcc|cmake)'|setup\.py|subprocess-exited"
+)
+_MOST_SAID = 20_000  # letters
 _SAMPLE = 4_096  # letters by which a text is told from other data
 
 
 def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
     """Explain a pasted traceback or a message alone; `frames` are given where the error itself was there."""
     every = told_in(text)
-    one = judged(every)
+    one = _reported(text, judged(every))
     if one is None or not (one.name or one.message):
         return _without_an_error(text, one, frames or [])
     printed = _printed_by_kernels(text)
@@ -47,7 +59,26 @@ def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
         found = about(candidate, frames or [], printed)
         if found is not None:
             return found if candidate is one else replace(found, earlier=_led_to(one, candidate))
-    return _something_else(one, every)
+    return _built(text, one) or _something_else(one, every)
+
+
+def _reported(text: str, one: Told | None) -> Told | None:
+    """Return the exception with its name and message, where a report has them above the frames."""
+    if one is None or one.name:
+        return one
+    found = _REPORT.search(text)
+    if found is None:
+        return one
+    return replace(one, name=found["name"] or "Exception", message=found["message"] or found["said"])
+
+
+def _built(text: str, one: Told) -> Explanation | None:
+    """Explain what a compiler said above an error that only reports its failure."""
+    if not _BUILD.search(one.message):
+        return None
+    said = [line for line in text.splitlines() if "nvcc fatal" in line or "error" in line]
+    known = from_catalogue("\n".join(said)[:_MOST_SAID])
+    return replace(known, earlier=f"the {one.name} that ended it reports this") if known else None
 
 
 def _candidates(every: list[Told], one: Told) -> list[Told]:

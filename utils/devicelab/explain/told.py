@@ -11,7 +11,7 @@ from .frames import Frame
 from .sources import statement_of
 
 Link = Literal["", "cause", "context", "inside", "member"]
-_CELL = re.compile(r"Cell In\s*\[(\d+)\]|\.ipynb Cell (\d+)$")
+_CELL = re.compile(r"(?:Cell|Input) In\s*\[(\d+)\]|\.ipynb Cell (\d+)$")
 # What only reports that something else went wrong: a parent of the process that did, or a rank that missed another.
 _REPORTERS = re.compile(
     r"ChildFailedError|CalledProcessError|ProcessExitedException|DistBackendError|DistNetworkError|ProcessRaisedException"

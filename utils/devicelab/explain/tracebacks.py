@@ -20,7 +20,8 @@ _FRAMES = (
     re.compile(r"(?P<file>Cell In\s*\[\d+\]), line (?P<line>\d+)"),
     re.compile(r"(?P<file><ipython-input-[^\s<>]+>) in (?P<function>.+)"),
     re.compile(r"(?P<file>\S+\.py) in (?P<function>.+)"),
-    re.compile(r"(?P<file>\S+\.ipynb Cell \d+) (?:line \d+ )?in (?P<function>.+)"),
+    re.compile(r"(?P<file>Input In\s*\[\d+\]),? in (?P<function>.+)"),
+    re.compile(r"(?P<file>\S+\.ipynb Cell \d+)'? (?:line \d+ )?in (?P<function>.+)"),
     re.compile(r"(?P<file>\S+\.py):(?P<line>\d+) in (?P<function>\S+)$"),  # rich
     re.compile(r"(?P<file>in) (?P<function>[\w<>.]+):(?P<line>\d+)$"),  # rich in a notebook
     re.compile(r"(?P<file>\S+\.py)\((?P<line>\d+)\): (?P<function>[\w<>.]+)$"),  # TorchScript's original code

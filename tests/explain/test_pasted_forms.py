@@ -198,6 +198,12 @@ def test_a_build_that_fails_is_explained_by_what_the_compiler_said():
     )
 
 
+@pytest.mark.parametrize("at", [9, 60, 130])
+def test_a_message_that_a_terminal_broke_within_words(at):
+    broken = f"{MESSAGE[:at]}\n{MESSAGE[at:]}"
+    assert explain(PLAIN.replace(MESSAGE, broken)).culprit == "x"
+
+
 def test_of_a_traceback_without_an_end_no_name_is_blamed():
     cut = "".join(LINES[:-1]).partition('  File "/opt')[0]
     found = explain(f"!!! Exception during processing !!! {MESSAGE}\n{cut}")

@@ -83,6 +83,33 @@ def test_which_side_data_parallel_and_mps_speak_of():
     )
 
 
+def test_the_indices_of_an_embedding_that_names_no_device():
+    found = told("out = net(ids)", "Input, output and indices must be on the current device")
+    assert (found.culprit, found.fix) == ("ids", "ids = ids.to(next(net.parameters()).device)")
+
+
+def test_what_stayed_on_the_first_card_in_a_replica():
+    text = """RuntimeError: Caught RuntimeError in replica 1 on device 1.
+Original Traceback (most recent call last):
+  File "/usr/lib/python3.6/dist-packages/torch/nn/parallel/parallel_apply.py", line 61, in _worker
+    output = module(*input, **kwargs)
+  File "/mnt/models/net.py", line 17, in forward
+    out = F.relu(self.conv1(x))
+RuntimeError: Expected tensor for argument #1 'input' to have the same device as tensor for argument #2 'weight'; but device 1 \
+does not equal 0 (while checking arguments for cudnn_convolution)
+"""
+    found = explain(text)
+    assert found.what == "In DataParallel's replica on cuda:1 something stayed on cuda:0."
+    assert (found.line, found.file) == (17, "net.py") and "register_buffer" in found.fix
+
+
+def test_the_arrow_of_a_notebook_without_the_line_above_it():
+    found = explain(
+        f"    190 L = loss(x)\n--> 191 y = net(x)\n\nRuntimeError: {TWO.format('cuda:0 and cpu', 'mat1', 'addmm')}"
+    )
+    assert (found.line, found.file, found.culprit) == (191, "your code", "x")
+
+
 @pytest.mark.parametrize(
     ("code", "wanted", "fix"),
     [

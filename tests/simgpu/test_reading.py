@@ -55,7 +55,10 @@ FURTHER = {
     ),
     "Only dense CPU tensors can be pinned": ("pin", set()),
     "CPU Scalar support for tensor1 argument is not supported when calling addcmul on CUDA tensors. However, CPU Scalar "
-    "support for tensor2 is supported, please swap your tensor1 and tensor2 terms.": (MISMATCH, set()),
+    "support for tensor2 is supported, please swap your tensor1 and tensor2 terms.": (
+        MISMATCH,
+        {"cpu", "cuda"},
+    ),
     "can't alias tensor from device 'cpu' to 'cuda:0'.": ("alias", {"cpu", "cuda:0"}),
     'Attempted to set the storage of a tensor on device "cuda:0" to a storage on different device "cpu".  This is no '
     "longer allowed; the devices must match.": (MISMATCH, {"cpu", "cuda:0"}),

@@ -44,6 +44,7 @@ _REPORT = re.compile(
 _BUILD = re.compile(
     r"Error (?:compiling objects for|building) extension|'(?:ninja|nvcc|cmake)'|setup\.py|subprocess-exited"
 )
+_BROKEN_WORD = re.compile(r"(?<=[A-Za-z])\n(?=[a-z])")  # by a terminal that is too narrow
 _MOST_SAID = 20_000  # letters
 _SAMPLE = 4_096  # letters by which a text is told from other data
 
@@ -120,6 +121,9 @@ def about(told: Told, frames: Sequence[AnyFrame] = (), printed: str = "") -> Exp
         above = printed if "CUDA error" in told.message or "CUDNN" in told.message else ""
         raised = told.frames[-1].code if told.frames else ""
         known = from_catalogue(above + told.message, told.name if not above else None, raised)
+        whole = _BROKEN_WORD.sub("", told.message) if known is None else told.message
+        if whole != told.message:
+            return about(replace(told, message=whole), frames, printed)
         if known is not None and "device-side assert" in told.message and place is not None:
             known = replace(known, blames=LATE)
         return _placed(known, place) if known is not None else None

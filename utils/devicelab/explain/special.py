@@ -161,4 +161,54 @@ def _parallel(reading: Reading, told: Told, place: AnyFrame | None) -> Explanati
     )
 
 
-SPECIAL = (_optimizer, _script, _indexing, _metric, _parallel)
+def _embedding(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
+    """An embedding of torch 1.5 to 1.9, which names no device."""
+    if "indices must be on the current device" not in reading.message:
+        return None
+    call = call_in(place.code) if place else None
+    name = call.arguments[0] if call and call.arguments else "ids"
+    layer = call.function if call else "model"
+    return explained(
+        reading,
+        f"{name} and the embedding of {layer} are on two devices, or on a card that is not the current one.",
+        name,
+        "most often the indices stayed on the CPU; with several cards, torch.cuda.set_device was not called in this process",
+        f"{name} = {name}.to(next({layer}.parameters()).device)",
+    )
+
+
+def _replica(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
+    """A replica of DataParallel's on one card, in which something is on the first one."""
+    within = any(frame.path.endswith("parallel_apply.py") for frame in told.frames)
+    if not within or len(reading.devices) < 2 or "cpu" in reading.devices:
+        return None
+    first, own = sorted(reading.devices)
+    return explained(
+        reading,
+        f"In DataParallel's replica on {own} something stayed on {first}.",
+        "a part of the model that is not replicated",
+        "only parameters and buffers are copied to the other cards; a tensor kept as a plain attribute, modules in a list, and "
+        ".cuda() or torch.zeros(..., device=...) in forward stay on one",
+        "self.register_buffer(name, tensor)",
+        fix_at="for tensors; nn.ModuleList for modules in a list, device=x.device for what forward makes",
+    )
+
+
+def _graph(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
+    """DGL's graph, which has a device of its own, and a feature of its nodes or edges."""
+    if "to a graph on device" not in reading.message or len(reading.devices) < 2:
+        return None
+    target, wrong = reading.devices[:2]
+    feature = f"the feature {reading.argument}"
+    name, other = ("the graph", feature) if reading.other_device == wrong else (feature, "the graph")
+    device = f'"{target.partition(":")[0]}"'
+    return explained(
+        reading,
+        f"{name[0].upper()}{name[1:]} is on {wrong}, {other} on {target}.",
+        name,
+        "a graph of DGL is moved as a tensor is; features given to it must be where it is",
+        f"graph = graph.to({device})" if name == "the graph" else f"feature = feature.to({device})",
+    )
+
+
+SPECIAL = (_optimizer, _script, _indexing, _metric, _parallel, _embedding, _replica, _graph)

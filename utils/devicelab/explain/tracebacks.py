@@ -39,7 +39,7 @@ _IN_PROSE = re.compile(r"(?<![\w.])(?P<name>[A-Za-z_][\w.]{0,80}(?:Error|Excepti
 _NAME_ABOVE = re.compile(r"(?P<name>[A-Za-z_][\w.]{0,200})\s{2,}Traceback \(most")
 # What a line must hold to say anything, where no traceback is open.
 _TELLING = re.compile(
-    r"Traceback|above exception|Error|Exception|Interrupt|Warning|Exit|StopIter|Failure|\+-|\.py|line \d|\bin |^ *>|^E  "
+    r"Traceback|above exception|Error|Exception|Interrupt|Warning|Exit|StopIter|Failure|\+-|\.py|line \d|\bin |^ *-*>|^E  "
 )
 _CHAINED: tuple[tuple[str, Link], ...] = (
     ("The above exception was the direct cause of the following exception", "cause"),
@@ -251,6 +251,11 @@ class _Parser:
         self._note(stripped)
         if stripped.startswith("E  "):
             stripped = stripped[1:].strip()
+        if stripped.startswith("--") and (
+            shown := _ARROW.fullmatch(stripped)
+        ):  # of a notebook, without its first line
+            self._begin_frame(shown, text, number)
+            return
         typed = _ERROR.match(without_stamp(stripped)) or _in_prose(stripped)
         if typed is not None:
             self.number = self.number or number
@@ -284,7 +289,7 @@ def _in_prose(text: str) -> re.Match[str] | None:
 def _framed(match: re.Match[str], block: list[str]) -> TextFrame:
     """Return the frame, with the line that its arrow points to where there is one, else the first line below it."""
     groups = match.groupdict()
-    place, code, marked = groups.get("line"), block[0].strip() if block else "", False
+    place, code, marked = groups.get("line"), groups.get("code") or (block[0].strip() if block else ""), False
     here = next((number for number, text in enumerate(block) if "<--- HERE" in text), None)
     if here:
         code, marked = block[here - 1].strip(), True
@@ -293,7 +298,8 @@ def _framed(match: re.Match[str], block: list[str]) -> TextFrame:
             place, code, marked = arrow["line"], arrow["code"].replace("│", " ").strip(), True
             break
     number = int(place) if place and len(place) < 10 else None
-    path = match["file"] if match["file"] != "in" else "<cell>"
+    path = groups.get("file") or "<cell>"
+    path = "<cell>" if path == "in" else path
     return TextFrame(path, number, (groups.get("function") or "").strip(), code, marked)
 
 

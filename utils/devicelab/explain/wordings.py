@@ -55,7 +55,7 @@ _MISMATCHES = (
     ("1.2 to 1.9", r"iter\.device\({arg}\)\.is_(?P<other>cuda)\(\) INTERNAL ASSERT FAILED"),
     (
         NOW,
-        r"tensors are not at the same device, found (?P<arg>input) tensor at {at} and \w+ tensor at {other}",
+        r"tensors are not at (?:the )?same device, found (?P<arg>input) tensor at {at} and \w+ tensor at {other}",
     ),
     (NOW, r"indices should be either on {device} or on the same device as the indexed tensor \({at}\)"),
     (NOW, r"same device type, but got query\.device: {at} key\.device: (?P=at) and value\.device: {other}"),
@@ -76,6 +76,16 @@ _MISMATCHES = (
     (NOW, r"expected device {other} but found {at}"),
     (NOW, r"expected (?P<arg>out) tensor to be on device {other} but got {at}"),
     (NOW, r"Expected tensor to have {other} Device, but got tensor with {at} Device"),
+    (
+        "1.0 to 1.1",
+        r"Expected tensor to have (?P<other>CPU|CUDA) Backend, but got tensor with (?P<at>CPU|CUDA) Backend",
+    ),
+    (
+        "0.5 and newer",
+        r"Cannot assign \w+ feature \"(?P<arg>[^\"]{1,80})\" on device {at} to a graph on device {other}",
+    ),
+    (NOW, r"`variable` and `tensor` have incompatible tensor type"),
+    (NOW, r"need to be on the same GPU, but found"),
     (NOW, r"device type {other} does not match device type of (?P<arg>out) parameter \({at}\)"),
     (NOW, r'storage of a tensor on device "{at}" to a storage on different device "{other}"'),
     (
@@ -99,7 +109,8 @@ _MISMATCHES = (
     ),
     (
         "0.3",
-        r"invalid combination of arguments - got \((?=[^()]{0,600}torch\.cuda\.\w+Tensor)(?=[^()]{0,600}torch\.[A-Z]\w+Tensor)",
+        r"invalid combination of arguments - got \("
+        r"(?=[^()]{0,600}(?P<other>torch\.cuda\.\w+Tensor))(?=[^()]{0,600}(?P<at>torch\.[A-Z]\w+Tensor))",
     ),
     ("1.2", r"[Ee]xpected type {other type} but got {at type}"),
     ("0.4 to 1.2", r"expected {other type} \(got {at type}\)"),
@@ -125,7 +136,10 @@ _MISMATCHES = (
     ("0.3 to 1.9", r"are (?:located )?on different GPUs"),
     (NOW, r"must be on the (?:current|same)(?: GPU)? device"),
     (NOW, r"too many CPU scalars to non-CPU kernel"),
-    (NOW, r"CPU Scalar support for {arg} argument is not supported when calling {op} on CUDA tensors"),
+    (
+        NOW,
+        r"(?P<at>CPU) Scalar support for {arg} argument is not supported when calling {op} on (?P<other>CUDA) tensors",
+    ),
     (NOW, r"to (?:be on|have) the same device"),
 )
 # The same for dtypes: the tensors are on one device, or the message does not speak of devices.

@@ -8,12 +8,13 @@ from torch import nn
 
 from devicelab.reach import is_a
 
+from .came_back import came_back
 from .culprit import Scene
 from .data_fix import data, nameless
 from .frames import Frame
 from .names import Named, View
 from .operands import ENDED, device_of, has_ended
-from .verdict import Verdict, beside, device_text, instead, line_of
+from .verdict import Verdict, before, beside, device_text, instead, line_of
 
 NO_VALUES = (
     "a tensor on the meta device has a shape but no values; it must be made, or loaded, on a real device"
@@ -48,11 +49,30 @@ def _module(scene: Scene) -> Verdict:
             name, NO_VALUES, f"{whole}.to_empty(device={device}); {whole}.load_state_dict(state)", "", others
         )
     why = f"its {kind} are on {_wrong(scene)}; moving the data does not move them"
-    if any(map(has_ended, (*module.parameters(), *module.buffers()))):
+    ended = any(map(has_ended, (*module.parameters(), *module.buffers())))
+    returned = None if ended else _returned(scene, name, whole, view)
+    if returned is not None:
+        return replace(returned, others=others)
+    if ended:
         why = ENDED
     return Verdict(
         name, why, f"{whole}.to({device})", "after the model is made, before the optimizer", others
     )
+
+
+def _returned(scene: Scene, name: str, whole: str, view: View) -> Verdict | None:
+    """A module that a line of the learner's brought back to the CPU."""
+    module, device = view.submodules.get(whole), device_text(view, scene.target)
+    back = came_back(name, module, view) if module is not None and _wrong(scene) == "cpu" else None
+    if back is None:
+        return None
+    at, text = back.spot.place(view.frame.path), ast.unparse(back.call)
+    if back.assigns:
+        why = f"{at}, {text}, puts the loaded tensors, which are on the CPU, in place of the module's own"
+        fix = re.sub(r",? ?assign=True", "", ast.unparse(back.spot.statement))
+        return Verdict(name, why, fix, f"in place of {at}")
+    why = f"{at}, {text}, moves it to the CPU: a module is moved itself, and stays there"
+    return Verdict(name, why, f"{whole}.to({device})", before(scene, view))
 
 
 def _outermost_module(view: View, name: str) -> str:
@@ -82,7 +102,7 @@ def _tensor(scene: Scene, named: Named) -> Verdict:
     if kind == "attribute":
         return _attribute(scene, named)
     if kind in ("parameter", "buffer"):
-        return _single(named, device, where)
+        return _single(scene, named, device, where)
     return data(scene, named, device, where)
 
 
@@ -90,12 +110,15 @@ def _optimizer_root(named: Named) -> str:
     return re.split(r"\.(?:state|param_groups)\[", named.text)[0]
 
 
-def _single(named: Named, device: str, where: str) -> Verdict:
+def _single(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     root = _outermost_module(named.view, named.text)
     if root == named.text:
         return Verdict(named.text, f"it is on {where}", f"{root} = {root}.to({device})")
     owner = named.view.variables.get(root)
     tensors = [*owner.parameters(), *owner.buffers()] if is_a(owner, nn.Module) else []
+    returned = _returned(scene, named.text, root, named.view)
+    if returned is not None:
+        return returned
     if tensors and all(str(device_of(tensor)) == where for tensor in tensors):
         never = f"{root} was never moved; a loss or a metric can hold tensors, as a model does"
         why = f"this {named.kind} of {root} is on {where}: {never}"

@@ -258,10 +258,16 @@ def _from_torch(name: str, node: ast.Call, names: Mapping[str, object]) -> Opera
 
 
 def named_device(node: ast.Call, names: Mapping[str, object]) -> torch.device | None:
-    """Return the device that a call such as `x.to(device)` names."""
+    """Return the device that a call such as `x.to(device)`, or `x.to(torch.device("cpu"))`, names."""
     words = [*node.args, *(word.value for word in node.keywords if word.arg == "device")]
-    found = (_as_device(look_up(word, names)) for word in words)
+    found = (_as_device(look_up(_plain_device(word), names)) for word in words)
     return next((device for device in found if device), None)
+
+
+def _plain_device(word: ast.expr) -> ast.expr:
+    """Return what `torch.device(...)` is called with, where a word is that call."""
+    is_call = isinstance(word, ast.Call) and ast.unparse(word.func) == "torch.device" and word.args
+    return word.args[0] if is_call else word  # type: ignore[attr-defined]
 
 
 def _as_device(value: object) -> torch.device | None:

@@ -10,6 +10,7 @@ from devicelab.explain.frames import Frame
 from devicelab.explain.names import View
 from devicelab.explain.reading import Reading
 from devicelab.explain.result import Explanation, Held
+from devicelab.explain.spots import spots
 from devicelab.explain.told import AnyFrame
 
 from . import causes, sums
@@ -17,7 +18,6 @@ from .figures import Figures, figures_in
 from .growth import growth
 from .held import BACKWARD, Stock
 from .remedies import Cause, against, without_learning
-from .spots import spots
 from .told import by_lines
 
 SHARE = 0.1  # of what is held: less is not to blame

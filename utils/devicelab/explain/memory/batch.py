@@ -10,10 +10,10 @@ from torch import nn
 
 from devicelab.explain.names import View
 from devicelab.explain.operands import look_up
+from devicelab.explain.spots import Spot, names, set_by
 from devicelab.reach import is_a
 
 from .remedies import Remedy
-from .spots import Spot, names, set_by
 
 WHY = "what backward needs of a step grows with its batch; weights, gradients and optimizer state do not"
 ACCUMULATION = (

@@ -9,13 +9,13 @@ from devicelab import units
 from devicelab.explain.frames import Frame
 from devicelab.explain.names import View
 from devicelab.explain.result import Held
+from devicelab.explain.spots import Spot
 from devicelab.reach import is_a
 
 from . import batch
 from .growth import Growth
 from .held import GRADIENTS, STATE, WEIGHTS
 from .remedies import Cause, Remedy
-from .spots import Spot
 
 
 def grown(growth: Growth, nbytes: int, remedy: Remedy) -> Cause:

@@ -4,8 +4,9 @@ import ast
 from dataclasses import dataclass
 from typing import Literal
 
+from devicelab.explain.spots import ASSIGNS, Spot, backwards, learned_from, names, set_by
+
 from .held import Keeper, container
-from .spots import ASSIGNS, Spot, backwards, learned_from, names, set_by
 
 ADDERS = ("append", "appendleft", "add", "extend", "insert")
 JOINERS = ("cat", "concat", "concatenate", "stack", "vstack", "hstack")

@@ -8,11 +8,11 @@ import torch
 
 from devicelab.explain.names import View
 from devicelab.explain.operands import MISSING, look_up
+from devicelab.explain.spots import Spot, backwards, learned_from, names, returned, set_by
 from devicelab.reach import is_a
 from devicelab.source import is_cell
 
 from .growth import Growth
-from .spots import Spot, backwards, learned_from, names, returned, set_by
 
 NO_GRAD = "nothing is learned in this loop: with torch.no_grad() around it no graph is kept at all"
 FAQ = "https://docs.pytorch.org/docs/stable/notes/faq.html"

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 
-from devicelab.explain.frames import parsed
-from devicelab.explain.names import View
 from devicelab.source import USER, lines_of, name_of, whose
+
+from .frames import parsed
+from .names import View
 
 MOST_FILES = 50
 LOOPS = (ast.For, ast.AsyncFor, ast.While)

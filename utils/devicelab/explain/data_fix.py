@@ -127,6 +127,10 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
     if operand is not scene.made_here and (other := _set_anew(scene, operand)):
         why = f"it was on {operand.device} when the error came; the name holds another tensor now"
         return Verdict(other, why, f"{other} = {other}.to({device})", before(scene, view))
+    made = _made_module(scene, view)
+    if made is not None:
+        why = "it is made in this line, and nothing moves it"
+        return Verdict(made, why, f"{made}.to({device})", instead(scene, made))
     call, text = operand.node, operand.text
     if isinstance(call, ast.Call) and _is_factory(call):
         why = "it is made in this line without a device, which means the CPU"
@@ -140,3 +144,11 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
         return Verdict(text, f"this line moves {inner} to {operand.device}", inner, instead(scene, text))
     fix = f"{text}.to({beside(scene, device, view)})"
     return Verdict(text, f"it is on {operand.device}", fix, instead(scene, text))
+
+
+def _made_module(scene: Scene, view: View) -> str | None:
+    """Return the expression that makes a module and calls it at once, where a library's line met its tensors."""
+    if scene.view is view or view.frame.statement is None:
+        return None
+    calls = (one.func for one in ast.walk(view.frame.statement) if isinstance(one, ast.Call))
+    return next((ast.unparse(one) for one in calls if isinstance(one, ast.Call)), None)

@@ -12,6 +12,7 @@ from .came_back import came_back
 from .culprit import Scene
 from .data_fix import data, nameless
 from .frames import Frame
+from .history import made_at
 from .names import Named, View
 from .operands import ENDED, device_of, has_ended
 from .verdict import Verdict, before, beside, device_text, instead, line_of
@@ -55,6 +56,14 @@ def _module(scene: Scene) -> Verdict:
         return replace(returned, others=others)
     if ended:
         why = ENDED
+    elif kind == "buffers":
+        return Verdict(
+            name,
+            f"its buffers are on {_wrong(scene)}: {_never(whole)}",
+            f"{whole}.to({device})",
+            _after_made(view, whole),
+            others,
+        )
     return Verdict(
         name, why, f"{whole}.to({device})", "after the model is made, before the optimizer", others
     )
@@ -114,21 +123,28 @@ def _single(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     root = _outermost_module(named.view, named.text)
     if root == named.text:
         return Verdict(named.text, f"it is on {where}", f"{root} = {root}.to({device})")
-    owner = named.view.variables.get(root)
-    tensors = [*owner.parameters(), *owner.buffers()] if is_a(owner, nn.Module) else []
+    owner = named.view.submodules.get(root)
     returned = _returned(scene, named.text, root, named.view)
     if returned is not None:
         return returned
+    tensors = [*owner.parameters(), *owner.buffers()] if owner is not None else []
     if tensors and all(str(device_of(tensor)) == where for tensor in tensors):
-        never = f"{root} was never moved; a loss or a metric can hold tensors, as a model does"
-        why = f"this {named.kind} of {root} is on {where}: {never}"
-        return Verdict(named.text, why, f"{root}.to({device})", f"after the line that made {root}")
+        why = f"this {named.kind} of {root} is on {where}: {_never(root)}"
+        return Verdict(named.text, why, f"{root}.to({device})", _after_made(named.view, root))
     why = (
         f"this {named.kind} is on {where}, the rest of {root} is not: it was made or replaced after the move"
     )
-    return Verdict(
-        named.text, why, f"{root}.to({device})", f"after the line that made or replaced {named.text}"
-    )
+    return Verdict(named.text, why, f"{root}.to({device})", _after_made(named.view, named.text))
+
+
+def _never(root: str) -> str:
+    return f"{root} was never moved; a loss or a metric can hold tensors, as a model does"
+
+
+def _after_made(view: View, name: str) -> str:
+    """Say behind which line to type what concerns a module: the last one that made it, or what it is a part of."""
+    line = made_at(view, name)
+    return f"after line {line}" if line else f"after the line that made {name}"
 
 
 def _attribute(scene: Scene, named: Named) -> Verdict:

@@ -26,6 +26,20 @@ def last_assignment(view: View, name: str) -> ast.expr | None:
     return plain.get(id(max(set_at, key=lambda node: node.lineno))) if set_at else None
 
 
+def made_at(view: View, name: str) -> int | None:
+    """Return the last line above the failing one that set `name`, a part of it, or what it is a part of; None where none did."""
+    assigned = (
+        one for one in own_nodes(view) if isinstance(one, ast.Assign) and one.lineno < view.frame.line
+    )
+    targets = (
+        (one.end_lineno or one.lineno, ast.unparse(target)) for one in assigned for target in one.targets
+    )
+    return max(
+        (line for line, text in targets if f"{name}.".startswith(f"{text}.") or text.startswith(f"{name}.")),
+        default=None,
+    )
+
+
 def dropped_move(view: View, name: str, target: torch.device) -> tuple[int, str] | None:
     """Find a line such as `x.to(device)` whose result nobody keeps."""
     for node in own_nodes(view):

@@ -164,6 +164,12 @@ def test_only_the_nominal_host_can_be_asked_for(monkeypatch):
         costs.host()
 
 
+def test_nobody_takes_the_measured_steps_for_the_learners(measuring):
+    with simulate_gpu(T4), lab.trace() as t:
+        torch.ones(2, device="cuda")
+    assert measuring and t.steps == 0
+
+
 def test_two_processes_with_the_nominal_host_agree():
     lines = (
         "import torch",

@@ -13,6 +13,7 @@ import torch
 
 from devicelab import runner
 from devicelab.errors import InputError
+from devicelab.runner import said
 from tools.notebooks import warm
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -243,7 +244,7 @@ def test_training_in_a_thread_is_said_to_be_unseen(run_here, tmp_path):
 
 
 def test_progress_goes_to_stderr(run_here, monkeypatch):
-    monkeypatch.setattr(runner, "PROGRESS", 0.0)
+    monkeypatch.setattr(said, "PROGRESS", 0.0)
     _, _, out, err = run_here(str(SCRIPTS / "article_example_1.py"))
     assert out == "" and "devicelab: 5 optimizer steps in" in err
 
@@ -294,11 +295,11 @@ def test_a_loader_with_workers_and_pinned_memory(options, tmp_path):
         assert all(copy["pinned"] and not copy["waits"] for copy in data["copies"] if copy["steps"] > 1)
 
 
-def test_processes_of_the_script_are_said_to_be_unseen():
+def test_processes_of_the_script_are_watched_as_well():
     result = command("spawns.py")
     assert result.returncode == 0, result.stderr
     assert sorted(result.stdout.splitlines()) == ["rank 0 trained", "rank 1 trained"]
-    assert "2 processes that the script started: what ran there was not seen" in result.stderr
+    assert "devicelab: Training ran on cpu, in 2 processes." in result.stderr
     assert result.stderr.count("devicelab: ") == 2, (
         "one line before, one verdict after: the children say nothing"
     )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from importlib import resources
 
@@ -9,6 +10,8 @@ import jsonschema
 import pytest
 
 from devicelab import runner
+from devicelab.runner import said
+from tools.notebooks import warm
 
 SCHEMA = json.loads(resources.files("devicelab").joinpath("schemas/run.json").read_text("utf-8"))
 MODEL = """import torch
@@ -32,7 +35,7 @@ except RuntimeError as error:
 @pytest.fixture
 def run_here(monkeypatch, tmp_path, capfd):
     """Return a function that runs code as a script on a simulated card; what it changes is put back."""
-    for name in ("argv", "path", "excepthook"):
+    for name in ("argv", "path", "excepthook", "stderr"):
         value = getattr(sys, name)
         monkeypatch.setattr(sys, name, list(value) if isinstance(value, list) else value)
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
@@ -100,6 +103,16 @@ ODD = {
     "after a broken excepthook": "import sys\ndef hook(*a): raise ValueError('hook')\nsys.excepthook = hook\nraise KeyError(1)",
     "after it closed its output": "import sys\nsys.stdout.close()\nraise KeyError(1)",
     "without an output": "import sys\nsys.stdout = None\nraise KeyError(1)",
+    "that nobody catches": "class Odd(BaseException): pass\nraise Odd",
+    "without room for attributes": "class Odd(Exception):\n    def __setattr__(*_): raise TypeError\nraise Odd",
+    "without an excepthook": "import sys\nsys.excepthook = None\nraise KeyError(1)",
+    "as an exit code": "class Odd:\n    def __str__(self): raise ValueError\nraise SystemExit(Odd())",
+    "that it told by itself": "import sys\ntry:\n    {}['lr']\nexcept KeyError:\n    sys.exit(1)",
+    "after it made its output odd": (
+        "import sys\nclass Odd:\n    def write(*_): raise RuntimeError\n    flush = write\nsys.stdout = sys.stderr = Odd()\n"
+        "raise KeyError(1)"
+    ),
+    "after it closed all outputs": "import sys\nsys.stdout.close()\nsys.stderr = open('/dev/null', 'w')\nraise KeyError(1)",
 }
 
 
@@ -110,6 +123,79 @@ def test_an_odd_error_loses_neither_the_verdict_nor_the_exit_code(run_here, name
     assert "devicelab: Training ran on cuda:0" in err
     if name == "with an empty first line":
         assert "ended with RuntimeError: -- Process 0 terminated" in err
+
+
+def test_an_excepthook_that_exits_gives_the_exit_code(run_here):
+    code, data, _ = run_here(
+        TRAINED + "import sys\nsys.excepthook = lambda *_: sys.exit(7)\nraise KeyError(1)"
+    )
+    assert (code, data["exit_code"], data["error"]["message"]) == (7, 7, "KeyError: 1")
+
+
+def test_an_error_that_the_script_told_before_it_gave_up_is_that_which_ended_it(run_here):
+    handled = "__import__('sys').exit(2)"
+    code, data, _ = run_here(TRAINED + MISMATCH.format(handled=handled), "--fail-on", "mismatch")
+    assert (code, data["exit_code"], data["verdict"]) == (3, 2, "mismatch") and "x stayed on cpu" in data[
+        "explanation"
+    ]
+    assert run_here(TRAINED + MISMATCH.format(handled="__import__('sys').exit(0)"))[1]["error"] is None
+
+
+ENDS = {
+    "os._exit": ("import os\nos._exit(9)", 9),
+    "a signal": ("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)", -15),
+    "another program": ("import os, sys\nos.execv(sys.executable, [sys.executable, '-c', 'raise SystemExit(6)'])", 6),
+    "a pool that waits for work": (
+        "from concurrent.futures import ThreadPoolExecutor\nThreadPoolExecutor(2).submit(print)", 0,
+    ),
+    "an exit handler": ("import atexit\natexit.register(step, torch.ones(4, 3, device='cuda'))", 0),
+    "an exit handler that fails": ("import atexit\natexit.register(lambda: 1 / 0)", 0),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("name", ENDS)
+def test_whatever_ends_a_script_its_verdict_comes_first(name, tmp_path):
+    ending, code = ENDS[name]
+    (tmp_path / "job.py").write_text(TRAINED + ending)
+    words = ("--simulate-gpu", "--json", str(tmp_path / "v.json"), str(tmp_path / "job.py"))
+    done = warm.run("-m", "devicelab", "run", *words)
+    assert done.returncode == code, done.stderr
+    assert "devicelab: Training ran on cuda:0" in done.stderr
+    data = json.loads((tmp_path / "v.json").read_text("utf-8"))
+    assert data["steps"] == (2 if name == "an exit handler" else 1)
+
+
+BARREN = """import copy
+other = copy.deepcopy(model)
+for _ in range(3):
+    other(torch.rand(4, 3, device="cuda")).sum().backward()
+    optimizer.step()
+"""
+
+
+def test_a_training_that_never_learns_is_said(run_here):
+    _, data, err = run_here(MODEL + BARREN)
+    assert "the optimizer found no gradients in 3 steps, at job.py:14 `optimizer.step()`" in err
+    assert any("another copy of the model" in note for note in data["notes"])
+    assert "no gradients" not in run_here(TRAINED + BARREN)[2], "it learned once"
+    by_hand = "for p in model.parameters():\n    p.data -= 0.1 * p.grad\n"
+    assert (
+        "no gradients"
+        not in run_here(MODEL + 'model(torch.rand(4, 3, device="cuda")).sum().backward()\n' + by_hand)[2]
+    )
+
+
+def test_a_report_that_can_no_longer_be_written_costs_neither_the_verdict_nor_the_exit_code(tmp_path, capfd):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = tmp_path / "job.py"
+    for ending, code in (("", 2), ("\nraise SystemExit(5)", 5)):
+        gone.mkdir(exist_ok=True)
+        script.write_text(f"import shutil; shutil.rmtree({str(gone)!r}){ending}")
+        assert runner.main(["--json", str(gone / "v.json"), str(script)]) == code
+        err = capfd.readouterr().err
+        assert "Nothing was computed here" in err and "could not be written: No such file or directory" in err
 
 
 def test_the_report_is_written_where_the_user_stood(run_here, tmp_path, monkeypatch):
@@ -133,5 +219,5 @@ def test_the_json_keeps_its_schema_and_names_nobody(run_here, monkeypatch):
 def test_a_terminal_without_letters_gets_the_verdict(run_here, monkeypatch, tmp_path):
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(out, encoding="ascii", errors="strict"))
-    runner.say("größe …")
+    said.say("größe …")
     assert out.getvalue().decode() == "gr\\xf6\\xdfe \\u2026\n"

@@ -20,7 +20,7 @@ from devicelab.estimate.unknown import asked_by_torch
 from devicelab.expect import trimmed
 from devicelab.explain.frames import frames_of
 from devicelab.explain.tracebacks import told_in
-from devicelab.runner import _is_own
+from devicelab.runner.script import is_own
 from devicelab.simgpu.stand_ins import traceback as simulated
 from devicelab.source import DEVICELAB, LIBRARY, PYTHON, TORCH, USER, Line, whose, whose_elsewhere
 from devicelab.trace.lines import Places
@@ -177,7 +177,7 @@ def shown(error: BaseException, hides) -> list[str]:
 
 def test_what_is_hidden_from_a_traceback_takes_torchs_passing_on_with_it_and_nothing_of_the_users():
     error = raised_by_way_of("train_ops.py", OPERATORS, f"{PACKAGE}/simgpu/x.py", OPERATORS, "my_ops.py")
-    assert shown(error, _is_own) == ["train_ops.py", OPERATORS, "my_ops.py"]
+    assert shown(error, is_own) == ["train_ops.py", OPERATORS, "my_ops.py"]
     assert shown(error, lambda filename: False) == [
         "train_ops.py", OPERATORS, f"{PACKAGE}/simgpu/x.py", OPERATORS, "my_ops.py"
     ]  # fmt: skip

@@ -1,5 +1,5 @@
-# without a GPU: no-training; with one: no-training
-# The training happens in processes of its own: run says that it did not see them.
+# without a GPU: cpu; with one: cpu
+# The training happens in processes of its own.
 import torch
 import torch.multiprocessing as mp
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .errors import DevicelabError
+from .private import private
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except DevicelabError as error:
-        print(f"devicelab: {error}", file=sys.stderr)
+        print(private(f"devicelab: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("devicelab: interrupted.", file=sys.stderr)
@@ -99,7 +100,7 @@ def _compare(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from . import runner
 
-    return runner.main(options.words)
+    return runner.main(options.words, whole=True)
 
 
 def _explain(options: argparse.Namespace) -> int:

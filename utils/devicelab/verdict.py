@@ -1,5 +1,6 @@
 """A run judged: on what a script trained, what it copied and waited for, and which device error stopped it."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,10 +42,15 @@ class Verdict:
             return f"Tensors on unlike devices met{at(self.line)}.{before}"
         return self.trace.verdict()
 
+    @property
+    def first_error(self) -> str:
+        """The first line of what ended the script."""
+        return first_line(self.error)
+
     def __str__(self) -> str:
         lines = [f"{self.sentence} {label(self.trace)}", *summary(self.trace, "--json FILE")[1:]]
         if self.error and not self.explanation:
-            lines.append(f"  the script ended with {first_line(self.error)}")
+            lines.append(f"  the script ended with {self.first_error}")
         lines += [f"  {text}" for text in self.explanation.splitlines()]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
@@ -80,9 +86,9 @@ def text_of(error: BaseException) -> str:
 
 
 def first_line(message: str) -> str:
-    """Return the first line of a message that says something; some begin with an empty one."""
+    """Return the first line of a message that says something; some begin with an empty one, or with one that is drawn."""
     lines = (line.strip() for line in message.splitlines())
-    said = [line for line in lines if line]
+    said = [line for line in lines if re.search(r"\w", line)]
     return " ".join(said[:2]) if said and said[0].endswith(":") else said[0] if said else ""
 
 

@@ -7,12 +7,14 @@ DEVICELAB_HOST=nominal the nominal host of host.py is taken instead, and a simul
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.optim import optimizer as torch_optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab import devices, units
@@ -60,7 +62,7 @@ def host() -> Host:
 @cache
 def measured() -> Host:
     """Measure this machine's host, the first time that it is asked for."""
-    with devices.present().undisturbed(), torch.inference_mode(False), torch.enable_grad():
+    with devices.present().undisturbed(), _unheard(), torch.inference_mode(False), torch.enable_grad():
         step = smallest_step()
         for _ in range(WARM):
             step()
@@ -69,6 +71,22 @@ def measured() -> Host:
         each = [seconds / counter.count for seconds in _blocks(step)]
     usual, slow = quartiles(each)  # what other programs interrupt takes longer, never shorter
     return Host(Span(min(each), usual, slow), is_measured=True, is_busy=slow - usual > WIDE * usual)
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Keep these steps from those who wait for the steps of every optimizer, as a trace does that counts them."""
+    hooks: list[dict[int, Any]] = [
+        torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks,
+    ]  # fmt: skip
+    kept = [dict(those) for those in hooks]
+    for those in hooks:
+        those.clear()
+    try:
+        yield
+    finally:
+        for those, before in zip(hooks, kept, strict=True):
+            those.update(before)
 
 
 def _blocks(step: Callable[[], None]) -> list[float]:

@@ -1,0 +1,78 @@
+"""What a script starts: threads, and processes with the exit codes by which they ended."""
+
+import re
+import subprocess
+import threading
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from devicelab import children
+
+_PYTHON = re.compile(r"(?i)(?:pypy|python|torchrun|accelerate|deepspeed|lightning|fabric)[\d.]*w?(?:\.exe)?$")
+MOST = 1000  # processes that are remembered
+
+
+class Started:
+    """Notes the Pythons and the threads that a script starts, save for a DataLoader's workers."""
+
+    def __init__(self) -> None:
+        self.threads = 0
+        self._processes: list[Any] = []
+
+    @property
+    def codes(self) -> dict[int, int | None]:
+        """Exit codes by the processes' numbers; None of those that run, or that nobody asked how they ended."""
+        return {pid: _code(process) for process in self._processes if (pid := process.pid) is not None}
+
+    def watch(self) -> None:
+        """Stand before what starts them."""
+        self._originals = BaseProcess.start, subprocess.Popen.__init__, threading.Thread.start
+        start_process, open_process, start_thread = self._originals
+
+        def start(process: BaseProcess) -> None:
+            is_worker = is_loader_worker(process)  # which it forgets
+            start_process(process)
+            self._note(process, not is_worker)
+
+        def open_(process: Any, args: Any, *rest: Any, **named: Any) -> None:
+            if named.get("env") is not None:
+                named["env"] = children.extended(named["env"])
+            open_process(process, args, *rest, **named)
+            self._note(
+                process, is_python(args) and not named.get("shell")
+            )  # a shell's own number is no Python's
+
+        def start_one(thread: threading.Thread) -> None:
+            self.threads += not thread.daemon
+            start_thread(thread)
+
+        BaseProcess.start, threading.Thread.start = start, start_one  # type: ignore[method-assign, assignment]
+        subprocess.Popen.__init__ = open_  # type: ignore[method-assign, assignment]
+
+    def leave(self) -> None:
+        """Put everything back."""
+        BaseProcess.start, subprocess.Popen.__init__, threading.Thread.start = self._originals  # type: ignore[method-assign]
+
+    def _note(self, process: Any, counts: bool) -> None:
+        if counts and len(self._processes) < MOST:
+            self._processes.append(process)
+
+
+def is_loader_worker(process: Any) -> bool:
+    """Say whether a process of multiprocessing is one that loads data."""
+    return getattr(getattr(process, "_target", None), "__name__", "") == "_worker_loop"
+
+
+def is_python(command: Any) -> bool:
+    """Say whether a command starts a Python, as far as its first word tells."""
+    first = command if isinstance(command, (str, bytes, Path)) else next(iter(command), "")
+    words = (first.decode(errors="replace") if isinstance(first, bytes) else str(first)).split()
+    return bool(words) and _PYTHON.match(re.split(r"[\\/]", words[0].strip("\"'"))[-1]) is not None
+
+
+def _code(process: Any) -> int | None:
+    try:
+        return process.exitcode if isinstance(process, BaseProcess) else process.poll()
+    except ValueError:  # it was closed
+        return None

@@ -1,0 +1,123 @@
+"""One process that is watched, from its first line to its end, however it ends; a forked child is watched anew."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch.distributed as dist
+
+from devicelab.errors import InputError
+from devicelab.trace import Trace, trace
+from devicelab.verdict import Verdict, judge
+
+from .ends import Ends
+from .learning import Learning
+from .said import Progress
+from .started import Started
+
+Tell = Callable[["Watch", Verdict, int | None], object]
+
+
+@dataclass
+class Rank:
+    """Where a process stands among others, as the launcher's variables or torch.distributed say it."""
+
+    rank: int | None = None
+    local_rank: int | None = None
+    world_size: int | None = None
+
+    def look(self) -> None:
+        """Take what can be known now; the process group may be gone later."""
+        for name in ("rank", "local_rank", "world_size"):
+            given = os.environ.get(name.upper(), "")
+            if getattr(self, name) is None and given.isdigit():
+                setattr(self, name, int(given))
+        if self.rank is None and dist.is_available() and dist.is_initialized():
+            self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
+
+
+class Watch:
+    """Watches this process from `begin` to `end`, and hands the verdict on once."""
+
+    def __init__(self, tell: Tell, loud: bool = False) -> None:
+        self._tell, self._loud, self._progress = tell, loud, Progress()
+        self.pid = os.getpid()
+        self.error: BaseException | None = None  # what ended it, where that is known before the end
+        self.rank = Rank()
+        self.started, self._ends = Started(), Ends(self._last_words)
+        self._is_over = False
+
+    def begin(self) -> None:
+        """Watch operators, steps, processes and ends from here on."""
+        self.rank.look()
+        self._tracing = trace(on_step=self._step_ends, early=True)
+        self.trace: Trace = self._tracing.__enter__()
+        self._learning = Learning()
+        self.started.watch()
+        self._ends.watch()
+
+    def leave(self) -> bool:
+        """Watch no more; False where that was so already."""
+        if self._is_over:
+            return False
+        self._is_over = True
+        for end in (self._ends.leave, self.started.leave, self._learning.end):
+            end()
+        with suppress(
+            InputError
+        ):  # a signal came in the middle of an operator: the trace can be read all the same
+            self._tracing.__exit__(None, None, None)
+        return True
+
+    def end(self, error: BaseException | None = None, code: int | None = None) -> None:
+        """Judge, and tell the verdict; only the first call does."""
+        self.rank.look()
+        if self.leave():
+            self._tell(self, judge(self.trace, cause(error or self.error), self._notes()), code)
+
+    def _notes(self) -> tuple[str, ...]:
+        from devicelab.trace.words import plural
+
+        notes = self._learning.notes
+        if self.started.threads and not self.trace.training and not self.started.codes:
+            seen = plural(self.started.threads, "thread")
+            notes += (f"{seen} that the script started: operators there were not seen",)
+        if self._loud and self.trace.card == "cpu":
+            notes += ("there is no GPU here; --simulate-gpu shows how the script would fare on one",)
+        return notes
+
+    def _step_ends(self) -> None:
+        self.rank.look()
+        if self._loud:
+            self._progress()
+
+    def _last_words(self, code: int) -> None:
+        if os.getpid() == self.pid:
+            self.end(None, code)
+
+
+def cause(error: BaseException | None) -> BaseException | None:
+    """Return the error that ended a process: that which it handled as it gave up by sys.exit(1)."""
+    if isinstance(error, SystemExit) and error.code not in (None, 0):
+        error = error.__context__
+    return None if isinstance(error, (SystemExit, KeyboardInterrupt)) else error
+
+
+current: Watch | None = None  # of this process
+
+
+def watched(watch: Watch) -> Watch:
+    """Begin a watch, and have it be that of this process."""
+    global current
+    watch.begin()
+    current = watch
+    return watch
+
+
+def forget() -> None:
+    """Watch this process no more, nor its forks."""
+    global current
+    if current is not None:
+        current.leave()
+    current = None

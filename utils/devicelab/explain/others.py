@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -16,7 +17,7 @@ from .result import Explanation, Met
 from .sources import call_in, elements_in
 from .told import AnyFrame
 from .verdict import device_text
-from .wordings import CPU_ONLY
+from .wordings import CPU_ONLY, MISPLACED
 
 
 def other_family(frames: Sequence[AnyFrame], reading: Reading) -> Explanation:
@@ -58,6 +59,21 @@ def from_catalogue(message: str, exception: str | None = None, code: str = "") -
         elsewhere=found.elsewhere,
         sure=found.confidence,
         source=found.source[0],
+    )
+
+
+def documented(found: Explanation, message: str, exception: str = "") -> Explanation:
+    """Return a family's answer with what the catalogue says of the same words: how to tell causes apart, how sure, where from."""
+    known = catalogue.find(message, exception or None)
+    if known is None or found.source:
+        return found
+    of_tensors = found.kind in MISPLACED and found.kind != "generator"  # their answers name the cause
+    return replace(
+        found,
+        tell=() if of_tensors else known.tell,
+        elsewhere=() if of_tensors else known.elsewhere,
+        sure=known.confidence,
+        source=known.source[0],
     )
 
 

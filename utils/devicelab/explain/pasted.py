@@ -7,8 +7,8 @@ from dataclasses import replace
 from . import dtypes
 from .frames import Frame
 from .memory import out_of_memory
-from .others import from_catalogue, other_family
-from .reading import read
+from .others import documented, from_catalogue, other_family
+from .reading import Reading, read
 from .result import Explanation
 from .roles import mismatch_told
 from .told import AnyFrame, Told
@@ -28,8 +28,13 @@ _SPEAKS_OF_DEVICES = (
     "cudnn",
     "cublas",
     "hip ",
+    "rocm",
+    "miopen",
     "mps",
+    "metal",
     "xpu",
+    "sycl",
+    "level_zero",
     "nvidia",
     "triton",
 )
@@ -117,25 +122,35 @@ def about(told: Told, frames: Sequence[AnyFrame] = (), printed: str = "") -> Exp
     """Explain one exception by its own message, or return None where that is not about devices."""
     reading = read(told.message)
     place = told.own or next((frame for frame in reversed(frames) if frame.is_learners), None)
-    if reading is None:
-        above = printed if "CUDA error" in told.message or "CUDNN" in told.message else ""
-        raised = told.frames[-1].code if told.frames else ""
-        known = from_catalogue(above + told.message, told.name if not above else None, raised)
-        whole = _BROKEN_WORD.sub("", told.message) if known is None else told.message
-        if whole != told.message:
-            return about(replace(told, message=whole), frames, printed)
-        if known is not None and "device-side assert" in told.message and place is not None:
-            known = replace(known, blames=LATE)
-        return _placed(known, place) if known is not None else None
+    if reading is not None:
+        return documented(_placed(_by_family(reading, told, frames, place), place), told.message, told.name)
+    found = _by_catalogue(told, printed, place)
+    whole = _BROKEN_WORD.sub("", told.message)
+    if found is None and whole != told.message:
+        return about(replace(told, message=whole), frames, printed)
+    return _placed(found, place) if found is not None else None
+
+
+def _by_family(
+    reading: Reading, told: Told, frames: Sequence[AnyFrame], place: AnyFrame | None
+) -> Explanation:
     named = place if told.name else None  # of a traceback without an end nobody knows which line failed
     if reading.family == DTYPE:
-        return _placed(dtypes.told(reading, named.code if named else ""), place)
+        return dtypes.told(reading, named.code if named else "")
     if reading.family in (MISMATCH, "gradient"):
-        return _placed(mismatch_told(reading, told, named), place)
+        return mismatch_told(reading, told, named)
     if reading.family == MEMORY:
-        return _placed(out_of_memory(told.frames, reading), place)
-    shown = told.frames if told.own is not None else frames
-    return replace(_placed(other_family(shown, reading), place), seen=False)
+        return out_of_memory(told.frames, reading)
+    return replace(other_family(told.frames if told.own is not None else frames, reading), seen=False)
+
+
+def _by_catalogue(told: Told, printed: str, place: AnyFrame | None) -> Explanation | None:
+    above = printed if "CUDA error" in told.message or "CUDNN" in told.message else ""
+    raised = told.frames[-1].code if told.frames else ""
+    found = from_catalogue(above + told.message, told.name if not above else None, raised)
+    if found is not None and "device-side assert" in told.message and place is not None:
+        return replace(found, blames=LATE)
+    return found
 
 
 def _placed(found: Explanation, place: AnyFrame | None) -> Explanation:

@@ -144,8 +144,9 @@ def _metric(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation
 
 def _parallel(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
     """DataParallel, which copies the model from the first of its cards."""
-    message = reading.message
-    if "(device_ids[0])" not in message and "must be on devices[0]" not in message:
+    if "must be on devices[0]" in reading.message:
+        return _broadcast(reading)
+    if "(device_ids[0])" not in reading.message:
         return None
     target, wrong = (*reading.devices, "cuda:0", "")[:2] if reading.devices else ("device_ids[0]", "")
     where = f"on {wrong}" if wrong else "elsewhere"
@@ -158,6 +159,17 @@ def _parallel(reading: Reading, told: Told, place: AnyFrame | None) -> Explanati
         "or the first card of device_ids is not the one that the model was moved to",
         f"model = model.to({device})",
         fix_at="before nn.DataParallel(model, device_ids=...)",
+    )
+
+
+def _broadcast(reading: Reading) -> Explanation:
+    return explained(
+        reading,
+        "DataParallel copies from the first of its cards, device_ids[0], and gathers there; a tensor is on another card.",
+        "a tensor on another card than device_ids[0]",
+        "model, inputs and what is given to the loss must be on that card; two parts with unlike device_ids do not meet",
+        "model = model.to(device_ids[0])",
+        fix_at="before nn.DataParallel(model, device_ids=device_ids); one list for the whole program",
     )
 
 

@@ -236,7 +236,7 @@ _OTHERS = (
         r"deserialize object on (?P<arg>\w+ device \d+) but torch\.\w+\.device_count\(\) is",
     ),
     ("fork", r"Cannot re-initialize \w+ in forked subprocess|CUDA error: initialization error"),
-    ("no kernel image", r"no kernel image is available for execution on the device"),
+    ("no kernel image", r"(?<!HIP error: )no kernel image is available for execution on the device"),
     ("no kernel image", r"is not compatible with the current PyTorch installation"),
     ("ordinal", r"invalid device ordinal|Invalid device id"),
     ("busy", r"all CUDA-capable devices are busy or unavailable"),

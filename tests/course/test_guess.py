@@ -101,7 +101,7 @@ def test_the_widget_notes_a_choice_and_marks_nothing_before():
 def shown_boxes(monkeypatch):
     """What `guess` displays, as if in a notebook."""
     boxes = []
-    monkeypatch.setattr(guess_module, "_in_notebook", lambda: True)
+    monkeypatch.setattr(guess_module, "in_notebook", lambda: True)
     monkeypatch.setattr("IPython.display.display", boxes.append)
     monkeypatch.setattr(guess_module, "_choices", {})
     return boxes

@@ -637,7 +637,7 @@ def notebook(monkeypatch):
     from IPython import display as display_module
 
     handle = Handle()
-    monkeypatch.setattr(live, "_in_notebook", lambda: True)
+    monkeypatch.setattr(live, "in_notebook", lambda: True)
     monkeypatch.setattr(live, "PAUSE", 0.0)
     monkeypatch.setattr(display_module, "display", lambda html, display_id: handle)
     return handle

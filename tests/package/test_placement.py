@@ -1,6 +1,8 @@
 """Placement: what is found, what it is called, and what counts as misplaced."""
 
 import copy
+import gc
+import weakref
 from collections import UserDict, deque, namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -275,3 +277,15 @@ def test_of_many_tensors_all_are_named_and_the_misplaced_come_first(there):
         "1000 of 4000 tensors stayed on cpu: batch[0], batch[4], batch[8] and 997 more."
     )
     assert str(found).splitlines()[-1] == "  ... and 994 more lines: see .table()"
+
+
+def test_what_was_looked_at_is_not_kept():
+    x = torch.ones(3)
+    held = weakref.ref(x)
+    gc.disable()
+    try:
+        found = len(placement(x).places)
+        del x
+        assert (found, held()) == (1, None)
+    finally:
+        gc.enable()

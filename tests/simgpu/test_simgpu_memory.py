@@ -276,3 +276,21 @@ def test_after_the_error_training_can_go_on():
         with pytest.raises(torch.OutOfMemoryError):
             torch.zeros(5 * GIB, device="cuda")
         assert torch.ones(3, device="cuda").sum().item() == 3
+
+
+def test_a_refused_operand_is_freed_with_its_last_name():
+    with simulate_gpu("Tesla T4"):
+        gc.collect()
+        gc.disable()
+        try:
+            before = torch.cuda.memory_allocated()
+            x = torch.ones(1000, device="cuda")
+            message = ""
+            try:  # pytest.raises would keep the error, and with it its frames
+                x + torch.ones(1000)
+            except RuntimeError as error:
+                message = str(error)
+            del x
+            assert "same device" in message and torch.cuda.memory_allocated() == before
+        finally:
+            gc.enable()

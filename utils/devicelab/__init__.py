@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .estimate import estimate
     from .expect import expect_error
     from .explain import explain
+    from .film import film
     from .gpus import gpus
     from .monitor import monitor
     from .placement import placement
@@ -37,6 +38,7 @@ _HOME = {
     "estimate": "estimate",
     "expect_error": "expect",
     "explain": "explain",
+    "film": "film",
     "gpus": "gpus",
     "guess": "course.guess",
     "load_ipython_extension": "ipython",
@@ -62,6 +64,7 @@ __all__ = [
     "estimate",
     "expect_error",
     "explain",
+    "film",
     "gpus",
     "guess",
     "monitor",

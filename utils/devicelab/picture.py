@@ -3,14 +3,18 @@
 This is the one place that imports matplotlib, and only when a picture is asked for.
 """
 
+import sys
 from base64 import b64encode
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from io import BytesIO
 from typing import Any
 
 from . import html
 from .errors import InputError
+
+DPI = 110
 
 
 class Shown:
@@ -88,5 +92,61 @@ def figure(width: float, height: float) -> Any:
 def picture(figure: Any, alt: str) -> Picture:
     """Return a drawn matplotlib figure as a Picture."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return Picture(buffer.getvalue(), alt)
+
+
+def fewer_colours(drawn: Picture) -> Picture:
+    """Return a picture with 64 colours: what is drawn with few of them takes a third of the bytes."""
+    from PIL import Image  # matplotlib needs it too
+
+    buffer = BytesIO()
+    Image.open(BytesIO(drawn.png)).convert("RGB").quantize(64).save(buffer, "png", optimize=True)
+    return Picture(buffer.getvalue(), drawn.alt)
+
+
+def in_notebook() -> bool:
+    """Whether this Python is a notebook's kernel, so that more than text can be shown."""
+    shell = getattr(sys.modules.get("IPython.core.getipython"), "get_ipython", lambda: None)()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+class Moving(Shown):
+    """A base for pictures that move: alive where a notebook can draw them, else a still picture, else their text.
+
+    `module` names the ES module in `widgets/` that draws `data()`, which is plain data for JSON.
+    """
+
+    __slots__ = ()
+    module: str
+
+    def data(self) -> dict[str, Any]:
+        """Return what the moving picture is drawn from."""
+        raise NotImplementedError
+
+    def still(self) -> Picture:
+        """Return the one picture that says the same where nothing moves."""
+        raise NotImplementedError
+
+    def show(self) -> None:
+        """Show it now, in a notebook; elsewhere nothing is shown."""
+        if in_notebook():
+            from IPython.display import display
+
+            display(self)
+
+    def _repr_html_(self) -> str:
+        try:
+            return self.still()._repr_html_()
+        except InputError:  # no matplotlib
+            return html.paragraphs(str(self))
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return every form at once, so that each place takes what it can: alive, the still, the text."""
+        if not in_notebook():
+            return {"text/plain": str(self)}, {}
+        try:  # by name: the widgets stand above all that is shown, and are loaded only now
+            alive = import_module("devicelab.widgets.picture").alive(self.module, self.data())
+        except ImportError:  # no anywidget
+            alive = {}
+        return {**alive, "text/html": self._repr_html_(), "text/plain": str(self)}, {}

@@ -4,6 +4,8 @@ No code of a user's class is run: containers are read as Python's own hold their
 from slots, so that no property is called.
 """
 
+import inspect
+import sys
 import types
 from array import array
 from collections import OrderedDict, UserDict, deque
@@ -164,3 +166,12 @@ def _held(slot: types.MemberDescriptorType, value: object) -> Any:
         return slot.__get__(value)
     except AttributeError:
         return ABSENT
+
+
+def forget_copies(frame: types.FrameType) -> None:
+    """Empty the copy of a function's variables that Python before 3.13 keeps where `f_locals` was asked: it holds tensors.
+
+    Not from a trace function of this frame: there Python writes the copy back.
+    """
+    if sys.version_info < (3, 13) and frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        frame.f_locals.clear()

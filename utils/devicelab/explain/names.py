@@ -49,11 +49,12 @@ class _Collect(Walk):
     def __init__(self, view: "View") -> None:
         super().__init__(MOST_OBJECTS)
         self.view = view
-        self.found: list[Named] = []
         self.modules: list[tuple[str, nn.Module]] = []
 
-    def _note(self, at: At, tensor: torch.Tensor) -> None:
-        self.found.append(Named(at.name, tensor, at.kind, self.view, at.expects(tensor)))
+    @property
+    def named(self) -> list[Named]:
+        """The tensors that were found, with their names."""
+        return [Named(at.name, tensor, at.kind, self.view, at.expects(tensor)) for at, tensor in self.found]
 
     def _module(self, at: At, module: nn.Module) -> Iterator[tuple[At, object]]:
         self.modules.append((at.name, module))
@@ -90,7 +91,7 @@ class View:
     @property
     def tensors(self) -> list[Named]:
         """Every tensor that the frame's variables lead to, with its name."""
-        return self._walk.found
+        return self._walk.named
 
     @property
     def modules(self) -> list[tuple[str, nn.Module]]:

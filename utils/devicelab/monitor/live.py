@@ -5,6 +5,7 @@ from typing import Any
 
 from devicelab import units
 from devicelab.html import escape
+from devicelab.picture import in_notebook
 
 from .queue import Queue
 from .result import Sample
@@ -22,7 +23,7 @@ class Live:
 
     def __init__(self) -> None:
         self._drawn, self._handle = time.perf_counter(), None
-        if _in_notebook():
+        if in_notebook():
             from IPython.display import HTML, display
 
             self._html: Any = HTML
@@ -87,12 +88,3 @@ def _strip(name: str, values: list[float], colour: str, about: str) -> str:
     )
     back = f'<div style="height:{HEIGHT}px;line-height:{HEIGHT}px;background:{BACK};width:{5 * COLUMNS}px">{bars}</div>'
     return f'<div style="margin-top:6px">{escape(name)}: {now}. {escape(about)}</div>{back}'
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")

@@ -5,7 +5,7 @@ from types import FrameType
 
 from torch.optim import Optimizer
 
-from devicelab.reach import is_a
+from devicelab.reach import forget_copies, is_a
 
 from .result import Place, Placement
 from .walk import Walk
@@ -31,7 +31,7 @@ def placement(*objects: object, **named: object) -> Placement:
     )  # last, so that its state can be named after the parameters
     walk = Walk()
     walk.look(found)
-    return Placement(tuple(walk.places), walk.truncated)
+    return Placement(walk.places, walk.truncated)
 
 
 def _unnamed(value: object, number: int, count: int) -> str:
@@ -41,4 +41,5 @@ def _unnamed(value: object, number: int, count: int) -> str:
 def _names(frame: FrameType) -> dict[int, str]:
     """Return the caller's own names of its objects by their ids, a local name before a global one."""
     pairs = [*frame.f_locals.items(), *list(frame.f_globals.items())]
+    forget_copies(frame)
     return {id(value): name for name, value in reversed(pairs) if not name.startswith("_")}

@@ -2,8 +2,10 @@
 
 from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple
+from weakref import proxy
 
 import torch
 from torch import nn
@@ -52,8 +54,10 @@ class Walk:
     """One look at some objects: each tensor is met once, under the first name that leads to it."""
 
     def __init__(self, most: int = MOST) -> None:
-        self.places: list[Place] = []
-        self._reach: Reach[At] = Reach(self._inside, DEEPEST, most)
+        self.found: list[tuple[At, torch.Tensor]] = []
+        # Weakly: a circle would keep all that was met, tensors too, until Python collects its garbage.
+        inside = partial(Walk._inside, proxy(self))
+        self._reach: Reach[At] = Reach(inside, DEEPEST, most)
         self._names: dict[int, str] = {}  # of parameters, for the optimizers that hold them
 
     @property
@@ -61,17 +65,16 @@ class Walk:
         """Whether the structure was too large, so that something was not looked at."""
         return self._reach.truncated
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where the tensors that were found are now."""
+        return tuple(_place(at, tensor) for at, tensor in self.found)
+
     def look(self, named: Iterable[tuple[str, object]]) -> None:
         """Note the tensors that can be reached from some objects with their names."""
         for at, value in self._reach.walk((At(name), value) for name, value in named):
             if is_a(value, torch.Tensor):
-                self._note(at, value)
-
-    def _note(self, at: At, tensor: torch.Tensor) -> None:
-        lazy = is_lazy(tensor)
-        shape = None if lazy else tuple(tensor.shape)
-        size = 0 if lazy else _bytes(tensor)
-        self.places.append(Place(at.name, at.kind, str(tensor.device), shape, size, at.expects(tensor)))
+                self.found.append((at, value))
 
     def _inside(self, at: At, value: Any) -> Iterable[tuple[At, Any]]:
         if is_a(value, torch.Tensor):
@@ -92,9 +95,9 @@ class Walk:
         for path, part in parts:
             for key, parameter in part._parameters.items():
                 self._names.setdefault(id(parameter), f"{path}.{key}"[1:])
-                yield At(f"{at.name}{path}.{key}", at.part("parameter")), parameter
+                yield At(f"{at.name}{path}.{key}", at.part("parameter"), at.hidden), parameter
             for key, buffer in part._buffers.items():
-                yield At(f"{at.name}{path}.{key}", at.part("buffer")), buffer
+                yield At(f"{at.name}{path}.{key}", at.part("buffer"), at.hidden), buffer
         for path, part in parts:
             yield from _attributes(at.name + path, part)
 
@@ -123,12 +126,23 @@ class Walk:
                 yield At(f"{at.name}.state[{owner}].{key}", "optimizer state", stays=stays), value
 
 
+def _place(at: At, tensor: torch.Tensor) -> Place:
+    lazy = is_lazy(tensor)
+    shape = None if lazy else tuple(tensor.shape)
+    size = 0 if lazy else bytes_of(tensor)
+    return Place(at.name, at.kind, str(tensor.device), shape, size, at.expects(tensor))
+
+
 def _attributes(name: str, module: nn.Module) -> Iterator[tuple[At, Any]]:
     """Yield a module's plain attributes, tensors first: so these get the shortest names."""
-    for key, value in sorted(vars(module).items(), key=lambda item: not is_a(item[1], torch.Tensor)):
-        if key not in MODULE_TENSORS and not key.startswith(HOOKS):
-            kind = "attribute" if is_a(value, torch.Tensor) else f"inside the attribute {key}"
-            yield At(f"{name}.{key}", kind, hidden=True), value
+    own = [
+        item
+        for item in vars(module).items()
+        if item[0] not in MODULE_TENSORS and not item[0].startswith(HOOKS)
+    ]
+    for key, value in sorted(own, key=lambda item: not is_a(item[1], torch.Tensor)):
+        kind = "attribute" if is_a(value, torch.Tensor) else f"inside the attribute {key}"
+        yield At(f"{name}.{key}", kind, hidden=True), value
 
 
 def _held(value: Any) -> Iterable[tuple[str, Any]]:
@@ -143,13 +157,13 @@ def _held(value: Any) -> Iterable[tuple[str, Any]]:
     return inside(value)
 
 
-def _bytes(tensor: torch.Tensor) -> int:
+def bytes_of(tensor: torch.Tensor) -> int:
     """Return the bytes of a tensor's elements; a sparse one has its stored elements only."""
     if tensor.layout is torch.strided:
         return tensor.numel() * tensor.element_size()
     if tensor.layout is torch.sparse_coo:
-        return _bytes(tensor._values()) + _bytes(tensor._indices())
+        return bytes_of(tensor._values()) + bytes_of(tensor._indices())
     try:
-        return _bytes(tensor.values())
+        return bytes_of(tensor.values())
     except (RuntimeError, AttributeError):
         return 0

@@ -10,6 +10,7 @@ import yaml
 
 from devicelab import html
 from devicelab.errors import InputError, listed
+from devicelab.picture import in_notebook
 
 from .bet import NOT_SURE, TRUTH, Bet
 
@@ -81,7 +82,7 @@ def _check(options: object) -> None:
 
 def _show(question: str, prompt: str, plain: str, widget: Callable[[ModuleType], object]) -> None:
     """Show the question with its widget, or as plain text where there is no notebook or no ipywidgets."""
-    if not _in_notebook():
+    if not in_notebook():
         print(plain)
         return
     from IPython.display import HTML, display
@@ -120,12 +121,3 @@ def _noted(text: str) -> str:
 def replies() -> dict[str, dict]:
     """Return the reply to each option of each question of the lessons; that to a number has its `truth` too."""
     return yaml.safe_load(resources.files(__package__).joinpath("guesses.yaml").read_text("utf-8"))
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
-    return shell is not None and hasattr(shell, "kernel")

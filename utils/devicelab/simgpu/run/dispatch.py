@@ -81,7 +81,14 @@ class SimulatedDispatch(Calls):
             except NotImplementedError as last:
                 error = last
         self.refused = str(error)
-        raise error
+        if isinstance(error, RuntimeError):
+            error.__traceback__ = (
+                None  # frames below that hold it would keep the operands' memory, as no card does
+            )
+        try:
+            raise error
+        finally:
+            del error  # and so would this one
 
     def treat(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:  # type: ignore[override]
         """Run one operator where its operands are. The loop is written out because it runs for every operator."""

@@ -17,7 +17,7 @@ from devicelab.source import PACKAGE, chain, without
 
 # Below torch's operators: the card, and who hears of them.
 BELOW = (
-    *(os.path.join(PACKAGE, name, "") for name in ("simgpu", "trace")),
+    *(os.path.join(PACKAGE, name, "") for name in ("simgpu", "trace", "film")),
     os.path.join(PACKAGE, "devices.py"),
 )
 

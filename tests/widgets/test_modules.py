@@ -1,0 +1,54 @@
+"""The ES modules of the pictures: their pure functions, and what a notebook keeps of them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.setup.say import ROOT
+
+WIDGETS = ROOT / "utils" / "devicelab" / "widgets"
+MODULES = sorted(WIDGETS.glob("*.js"))
+NODE = shutil.which("node")
+MOST_LINES = 250
+needs_node = pytest.mark.skipif(
+    NODE is None and not os.environ.get("CI"),
+    reason="Node.js, which tries the pictures' modules, is not installed",
+)
+
+
+def node(*arguments):
+    return subprocess.run([str(NODE), *arguments], capture_output=True, text=True, cwd=ROOT, timeout=120)
+
+
+@needs_node
+def test_the_pure_functions_do_what_they_say():
+    done = node("--test", *map(str, Path(__file__).parent.glob("*.test.mjs")))
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(re.search(r"# pass (\d+)", done.stdout)[1]) >= 15
+
+
+def test_no_module_is_long_and_none_fetches_anything():
+    assert len(MODULES) >= 4
+    for module in MODULES:
+        text = module.read_text(encoding="utf-8")
+        assert len(text.splitlines()) < MOST_LINES, module.name
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|\bfetch\(|innerHTML|eval\(", text), (
+            module.name
+        )
+
+
+@needs_node
+def test_what_a_notebook_keeps_stands_alone(tmp_path):
+    picture = pytest.importorskip("devicelab.widgets.picture", reason="anywidget is not installed")
+    (tmp_path / "alone.mjs").write_text(picture.standalone("film"), encoding="utf-8")
+    code = (
+        f"import film from {json.dumps((tmp_path / 'alone.mjs').as_uri())}; console.log(typeof film.render)"
+    )
+    done = node("--input-type=module", "-e", code)
+    assert done.stdout.strip() == "function", done.stderr
+    assert "import " not in picture.standalone("film")

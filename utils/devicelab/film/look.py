@@ -1,0 +1,93 @@
+"""What the variables of a block hold: which memories, under which names, inside or outside of which module."""
+
+import re
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+
+from devicelab.placement.walk import Walk
+from devicelab.reach import is_a
+
+from .memory import Memories
+
+MOST = 3000  # objects that are looked at after each line
+_ROOT = re.compile(r"\w+(?: in \w+)?")
+_grad: Any = torch._C.TensorBase.grad
+
+
+class Holding(NamedTuple):
+    """How a memory is held: by variables of its own, or by `owner`, a variable that holds a module or a container.
+
+    `label` is its name inside the owner, `kind` what it is there; `outside` says that the owner's `.to()` cannot reach it,
+    `stays` that PyTorch itself keeps it on the CPU.
+    """
+
+    names: tuple[str, ...] = ()
+    owner: str = ""
+    label: str = ""
+    kind: str = ""
+    outside: bool = False
+    stays: bool = False
+
+
+class Look:
+    """One look at some variables, each a pair of name and value: `held` has a Holding for each memory that they lead to."""
+
+    def __init__(self, memories: Memories, named: Iterable[tuple[str, Any]]) -> None:
+        self.held: dict[int, Holding] = {}
+        self.owners: dict[str, str] = {}
+        self._memories = memories
+        pairs = list(named)
+        tensors = [(name, value) for name, value in pairs if is_a(value, torch.Tensor)]
+        holders = [(name, value) for name, value in pairs if not is_a(value, torch.Tensor)]
+        for name, tensor in tensors:
+            for ending, part in _with_gradient(tensor):
+                self._name(name + ending, part)
+        self._walk(holders)
+
+    def _walk(self, holders: list[tuple[str, Any]]) -> None:
+        holders.sort(
+            key=lambda pair: is_a(pair[1], torch.optim.Optimizer)
+        )  # their parameters are the models'
+        values = dict(holders)
+        walk = Walk(MOST)
+        walk.look(holders)
+        self.truncated = walk.truncated
+        for at, tensor in walk.found:
+            match = _ROOT.match(at.name)
+            owner = match[0] if match else at.name
+            self.owners.setdefault(owner, type(values.get(owner)).__name__)
+            for ending, part in _with_gradient(tensor):
+                label, kind = at.name[len(owner) :].lstrip(".") + ending, "gradient" if ending else at.kind
+                self._own(part, Holding((), owner, label, kind, at.hidden, at.expects(tensor)))
+
+    def _name(self, name: str, tensor: torch.Tensor) -> None:
+        number = self._memories.number(tensor)
+        before = self.held.get(number, Holding())
+        self.held[number] = before._replace(names=(*before.names, name))
+
+    def _own(self, tensor: torch.Tensor, holding: Holding) -> None:
+        number = self._memories.number(tensor)
+        before = self.held.get(number, Holding())
+        if not before.owner:
+            self.held[number] = holding._replace(names=before.names)
+
+
+def _with_gradient(tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    yield "", tensor
+    with torch._C.DisableTorchFunctionSubclass():
+        gradient = _grad.__get__(tensor) if tensor.is_leaf else None
+    if gradient is not None:
+        yield ".grad", gradient
+
+
+def variables(frames: list[tuple[FrameType, tuple[str, ...]]]) -> Iterator[tuple[str, Any]]:
+    """Yield the variables that each frame's names lead to; those of a function that was called say so."""
+    for depth, (frame, names) in enumerate(frames):
+        space, around = frame.f_locals, frame.f_globals if depth == 0 else {}
+        for name in names:
+            value = space.get(name, around.get(name))
+            if value is not None and not name.startswith("_"):
+                yield (f"{name} in {frame.f_code.co_name}" if depth else name), value

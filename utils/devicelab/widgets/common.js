@@ -1,0 +1,108 @@
+// What all pictures share.
+
+/** The class that gives a device its colour. */
+export function hue(device) {
+  if (device === "cpu" || device === "meta") return device;
+  return device.endsWith(":0") ? "gpu" : "gpu2";
+}
+
+/** A text that fits into so many characters. */
+export function short(text, most) {
+  return text.length > most ? `${text.slice(0, Math.max(1, Math.floor(most) - 1))}…` : text;
+}
+
+/** The point in the middle of a Bézier curve with these four points. */
+export function middle(points) {
+  const along = (axis) => (points[0][axis] + 3 * points[1][axis] + 3 * points[2][axis] + points[3][axis]) / 8;
+  return { x: along(0), y: along(1) };
+}
+
+/** The step that a key leads to; undefined for keys that are not the picture's. */
+export function moved(key, step, last) {
+  const to = {
+    ArrowRight: step + 1,
+    ArrowUp: step + 1,
+    ArrowLeft: step - 1,
+    ArrowDown: step - 1,
+    PageUp: step + 5,
+    PageDown: step - 5,
+    Home: 0,
+    End: last,
+  }[key];
+  return to === undefined ? undefined : Math.min(Math.max(0, to), last);
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+export function html(tag, attributes = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), attributes);
+  made.append(...children);
+  return made;
+}
+
+/** An SVG path along a Bézier curve. */
+export function curve([a, b, c, d], style, attributes = {}) {
+  return svg("path", { d: `M${a}C${b} ${c} ${d}`, style: `fill:none;stroke-width:2;${style}`, ...attributes });
+}
+
+/** A word in a round frame. */
+export function pill(x, y, text, edge, mono = true) {
+  const wide = text.length * (mono ? 7.9 : 6.6) + (mono ? 24 : 16);
+  return svg(
+    "g",
+    {},
+    svg("rect", {
+      x: x - wide / 2,
+      y: y - 12,
+      width: wide,
+      height: 24,
+      rx: 12,
+      style: `fill:var(--paper);stroke:${edge};stroke-width:${mono ? 2 : 1}`,
+    }),
+    svg("text", { x, y: y + 4.5, class: mono ? "dl-mono" : "small", "text-anchor": "middle" }, text),
+  );
+}
+
+/** The knob of a picture: a slider with a button on either side, and Play. `go` takes the new step. */
+export function knob(last, label, step, go) {
+  const slider = html("input", { type: "range", min: 0, max: last, step: 1, ariaLabel: label }),
+    count = html("output");
+  const [back, on, play] = [
+    ["←", "One step back"],
+    ["→", "One step on"],
+    ["Play", "Play"],
+  ].map(([textContent, ariaLabel]) => html("button", { type: "button", textContent, ariaLabel }));
+  let timer = null;
+  const stop = () => {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = play.ariaLabel = "Play";
+  };
+  back.onclick = () => go(step() - 1);
+  on.onclick = () => go(step() + 1);
+  slider.oninput = () => go(Number(slider.value));
+  play.onclick = () => {
+    if (timer) return stop();
+    if (step() === last) go(0);
+    play.textContent = play.ariaLabel = "Pause";
+    timer = setInterval(() => (step() < last ? go(step() + 1) : stop()), 1400);
+  };
+  const show = (number, words) => {
+    slider.value = number;
+    slider.ariaValueText = words;
+    count.textContent = `step ${number} of ${last}`;
+    back.disabled = number === 0;
+    on.disabled = number === last;
+  };
+  return {
+    element: html("div", { className: "dl-knobs" }, back, slider, on, play, count),
+    show,
+    stop,
+    playing: () => timer !== null,
+  };
+}

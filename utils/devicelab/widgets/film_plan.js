@@ -1,0 +1,63 @@
+// What is there at a step of a film, and where it stands: no browser is touched here.
+
+export const ROW = 46; // pixels, as all that follow
+export const HEAD = 36;
+export const GAP = 104;
+export const CHAR = 7.9; // width of a character of code
+const STRIP = 40;
+const GUTTER = 36;
+
+/** What is there after a step: dots, names with their rows, and the fences around them. */
+export function at(film, step) {
+  const dots = new Map();
+  for (const [look, since, until, left] of film.dots) {
+    const there = since <= step && step < until;
+    if (!there && !(left && step === until)) continue;
+    const [box, row, shape, size, label, fence, count, note] = film.looks[look];
+    const key = `${box},${row}`;
+    if (there || !dots.has(key))
+      dots.set(key, { box, row, shape, size, label, fence, count, note, there, fresh: since === step });
+  }
+  const pins = film.names
+    .filter(([, , , since, until]) => since <= step && step < until)
+    .map(([name, box, row]) => ({ name, box, row }));
+  const fenced = new Set([...dots.values()].map((dot) => dot.fence));
+  const fences = film.fences
+    .map(([name, kind, box, row, rows]) => ({ name, kind, box, row, rows }))
+    .filter((_, index) => fenced.has(index));
+  return { dots: [...dots.values()], pins, fences };
+}
+
+/** Where the boxes stand in a picture of this width: beside the code, below it, or below each other. */
+export function layout(film, width) {
+  const count = film.boxes.length,
+    high = film.boxes.map(({ rows }) => HEAD + rows * ROW + STRIP),
+    highest = Math.max(...high);
+  const longest = Math.max(...film.code.map(([, text]) => text.length));
+  const code = Math.min(350, Math.max(200, longest * CHAR + 66));
+  const narrow = width - code < 430 || count > 2;
+  const wide = narrow ? width : width - code - 18;
+  const each = (wide - GAP * (count - 1)) / count;
+  const stacked = each < 160;
+  let below = 0;
+  const boxes = high.map((h, index) => {
+    if (!stacked) return { x: index * (each + GAP), y: 0, w: each, h: highest, mirror: index === 0 && count > 1 };
+    below += h + GUTTER;
+    return { x: 0, y: below - h - GUTTER, w: wide, h, mirror: false };
+  });
+  return { narrow, stacked, boxes, code, width: wide, height: stacked ? below - GUTTER : highest };
+}
+
+/** The middle of a row's dot. */
+export function place(plan, box, row) {
+  const { x, y, w, mirror } = plan.boxes[box];
+  return { x: mirror ? x + w - 30 : x + 30, y: y + HEAD + row * ROW + ROW / 2, side: mirror ? -1 : 1 };
+}
+
+/** All that a step says, for who hears the picture. */
+export function caption(film, step) {
+  const { line, turn, inner, say } = film.steps[step];
+  const text = (film.code.find(([number]) => number === line) ?? [0, ""])[1].trim();
+  const where = line ? `Line ${line}${turn > 1 ? `, turn ${turn}` : ""}: ${text}. ` : "";
+  return `${where}${inner ? `In ${inner}. ` : ""}${say}`;
+}

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import devicelab
+from tools.notebooks import warm
 
 HEAVY = ("torch", "matplotlib", "ipywidgets", "IPython")
 
@@ -26,7 +27,8 @@ def test_every_exported_name_exists_and_the_list_is_sorted():
 @pytest.mark.parametrize("first", ["import devicelab.gpus", "import devicelab.simgpu", "pass"])
 def test_a_function_is_not_hidden_by_the_module_of_its_name(first):
     code = f"{first}\nimport devicelab as lab\nassert callable(lab.gpus)\nimport devicelab.gpus\nassert callable(lab.gpus)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = warm.run("-c", code)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_unknown_name_is_refused_with_the_names_there_are():
@@ -38,14 +40,10 @@ def test_importing_devicelab_loads_nothing_heavy():
     assert loaded_after("import devicelab") == set()
 
 
-def test_using_it_loads_torch_but_neither_pictures_nor_widgets():
-    assert loaded_after("import devicelab; devicelab.timeit; devicelab.compare; devicelab.start") == {"torch"}
+def test_all_its_names_load_torch_but_neither_pictures_nor_widgets_and_start_no_cuda():
+    use = "import devicelab; [getattr(devicelab, name) for name in devicelab.__all__]"
+    assert loaded_after(f"{use}\nimport torch; assert not torch.cuda.is_initialized()") == {"torch"}
 
 
 def test_the_proof_of_lightness_can_fail():
     assert "ipywidgets" in loaded_after("import devicelab.widgets")
-
-
-def test_importing_everything_starts_no_cuda():
-    code = "import devicelab; devicelab.start; devicelab.compare\nimport torch\nassert not torch.cuda.is_initialized()"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,5 @@
 """Replacements speak: a name that torch lacks, has already, or that is replaced twice never passes in silence."""
 
-import subprocess
-import sys
 from contextlib import suppress
 
 import pytest
@@ -12,6 +10,7 @@ from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.machine import patches
 from devicelab.simgpu.machine.patches import Patches, known, owner_of, table
+from tools.notebooks import warm
 
 ESTIMATES = "what asks a tensor for its values, while an estimate computes none"
 REPLACED = [name for name in table().values() if name.verb in ("replace", "use") and name.what != ESTIMATES]
@@ -158,7 +157,7 @@ try:
 except SimulationError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = warm.run("-c", program)
     assert "_TorchDispatchModeKey" in done.stdout, done.stderr
     assert "It works with PyTorch 2.8 to" in done.stdout
 

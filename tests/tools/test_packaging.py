@@ -152,24 +152,6 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(tmp_path):
     assert packed == files and "devicelab/__init__.py" in files
 
 
-PROBE = "; import sys; print(sorted({'matplotlib', 'ipywidgets', 'torch'} & set(sys.modules)))"
-
-
-def test_importing_devicelab_loads_nothing_heavy():
-    assert run(sys.executable, "-c", "import devicelab" + PROBE).stdout.strip() == "[]"
-
-
-def test_all_its_names_need_no_pictures_no_widgets_and_start_no_cuda():
-    use = "import devicelab as lab; [getattr(lab, name) for name in lab.__all__]"
-    started = "; import torch; assert not torch.cuda.is_initialized()"
-    done = run(sys.executable, "-c", use + started + PROBE)
-    assert done.stdout.strip() == "['torch']", done.stderr
-
-
-def test_the_probe_can_see_what_it_looks_for():
-    assert "matplotlib" in run(sys.executable, "-c", "import matplotlib" + PROBE).stdout
-
-
 # --- lint and floors, and that they can fail --------------------------------------------------------------------------
 
 FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_command()"

@@ -47,11 +47,11 @@ def stages(everything: bool) -> list[Stage]:
         Stage("types", ("-m", "mypy"), beside=True),
         Stage("floors", ("-c", FLOORS), beside=True),
         # Lessons and solutions: that exercises run, and more, the units test.
-        Stage("notebooks", ("-m", "tools.notebooks.run_notebooks", "notebooks", "solutions"), ONE_THREAD),
+        Stage("notebooks", ("-m", "tools.notebooks.run_notebooks", "notebooks", "solutions")),
     ]
     core = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("notebooks/0[0-3]_*.ipynb"))
     if not everything:
-        return [*quick, Stage("units", (*UNITS, QUICK, "tests"), ONE_THREAD)]
+        return [*quick, Stage("units", (*UNITS, QUICK, "tests"))]
     return [
         *quick,
         # Lessons only: that answers are judged alike without a GPU, the units test.
@@ -60,7 +60,7 @@ def stages(everything: bool) -> list[Stage]:
         Stage("browser", (*UNITS, "browser", "tests")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*UNITS, "interop", "tests")),
-        Stage("units", (*UNITS, "not browser and not interop", "tests"), ONE_THREAD | OPDB),
+        Stage("units", (*UNITS, "not browser and not interop", "tests"), OPDB),
     ]
 
 
@@ -93,7 +93,7 @@ def head(stage: Stage) -> str:
 
 def run_stage(python: Path, stage: Stage, words: int | None = None) -> tuple[int, float, str]:
     """Run one stage in the repository's root; return its exit status, its seconds and, if they are kept, its words."""
-    variables = {**os.environ, **stage.variables}
+    variables = {**os.environ, **ONE_THREAD, **stage.variables}
     began = time.monotonic()
     result = subprocess.run(
         [str(python), *stage.arguments],

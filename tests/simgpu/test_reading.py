@@ -22,6 +22,10 @@ DEVICE = re.compile(r"(?<![\w.])(?:cpu|meta|cuda(?::\d+)?)(?![\w.])")
 TABLED = {case["message"] for case in tables.GENUINE.values()} | set(tables.DERIVED.values())
 # Sentences that stand in no table: the devices that are to be read, and the family.
 FURTHER = {
+    "hook '<lambda>' has changed the type of value (was torch.cuda.FloatTensor got torch.FloatTensor)": (
+        MISMATCH,
+        {"cuda", "cpu"},
+    ),
     "attempting to assign a gradient with device type 'cuda' to a tensor with device type 'cpu'. Please ensure that the "
     "gradient and the tensor are on the same device": ("gradient", {"cuda", "cpu"}),
     "attempting to assign a gradient located on device with index 1 to a tensor located on device with index 0. Please "
@@ -76,9 +80,11 @@ FURTHER = {
         "memory",
         {"cuda"},
     ),
+    "CUDA out of memory. Tried to allocate more than 1EB memory.": ("memory", {"cuda"}),
 }
-# The device that a sentence asks for is not where anything is.
+# The device that a sentence asks for is not where anything is; some name devices in capitals.
 ASKED_FOR = {
+    **{message: {"cuda", "cpu"} for message in TABLED if message.startswith("add: expected")},
     "indices should be either on cpu or on the same device as the indexed tensor (cuda:0)": {"cuda:0"},
     "tensor_split expected tensor_indices_or_sections to be on cpu, but it's on cuda:0": {"cuda:0"},
 }
@@ -104,6 +110,7 @@ NOT_ABOUT_DEVICES = (
     "expected <class 'torch.cuda.FloatTensor'> (got torch.FloatTensor)",
     f"cumsum_cuda_kernel{nondeterministic.ERROR}",
     "median() cannot operate on more than 25 dimensions",
+    "NYI: CUDA sspaddmm is not implemented",
     "_share_filename_: only available on CPU",  # these name a way of sharing, not where a tensor should be
     "_share_cuda_: only available on CUDA",
     "Not available for 'meta' device type",

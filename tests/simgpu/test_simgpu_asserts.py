@@ -459,6 +459,8 @@ AT_ONCE = {
         lambda: functional.cross_entropy(rand(3, 4), on([0])), ValueError, "batch_size",
     ),
     "more than there are": (lambda: draw([1.0, 2.0], 5), RuntimeError, "cannot sample n_sample"),
+    "an assert of nothing": (lambda: torch._assert_async(on([])), RuntimeError, "with no values is ambiguous"),
+    "an assert of two": (lambda: torch._assert_async(on([0, 0])), RuntimeError, "more than one value is ambiguous"),
     "p of bernoulli_": (lambda: rand(3).bernoulli_(2.0), RuntimeError, "expects p to be in"),
     "dropout": (lambda: functional.dropout(rand(3), 2.0), ValueError, "probability"),
     "bincount": (lambda: torch.bincount(on([-1])), RuntimeError, "non-negative"),

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.rules.functions import limits_by_tensor
+from devicelab.simgpu.rules.refusals import IMPROVE
 from devicelab.versions import release
 
 GENUINE = json.loads((Path(__file__).parents[1] / "data" / "cuda_error_messages.json").read_text())["cases"]
@@ -212,6 +213,50 @@ MIXED_LAYER = {
     "F.scaled_dot_product_attention(C(1,2,4,8),*[c(1,2,4,8)]*2,dropout_p=.5)": SDPA.format(GPU, CPU, CPU),
     "F.scaled_dot_product_attention(*[C(1,2,4,8)]*3,attn_mask=c(4,4))": checked(
         "attn_bias", CPU, GPU, "__scaled_dot_product_efficient_attention"
+    ),
+}
+APART = "Values and {} need to be on the same device."
+MIXED_OUTPUT = {
+    # cuda/ForeachBinaryOpScalarTensor.cu: with alpha=, else the number of a CPU tensor is taken
+    "torch._foreach_add([C(3),C(2)],c(),alpha=1)": "scalar tensor expected to be on cuda:0 but is on cpu",
+    "torch._foreach_add_([C(3),C(2)],c(),alpha=1)": "scalar tensor expected to be on cuda:0 but is on cpu",
+    # BinaryOps.cpp lets a 0-dim CPU tensor take part; UnaryOps.cpp and ReduceOps.cpp do not
+    "torch.cos(c(),out=C())": two(),
+    "torch.mean(c(),out=C())": two(),
+    "torch.bernoulli(c(),out=C())": two(),
+    "torch.add(c(),1,out=C())": "Trying to pass too many CPU scalars to non-CPU kernel!",
+    # ReduceAllOps.cpp, ReduceOpsUtils.h, LinearAlgebraUtils.h: checks by hand
+    "torch.max(C(3),out=c())": f"Expected self.device() == out.device() to be true, but got false.{IMPROVE}",
+    "torch.min(c(),out=C())": f"Expected self.device() == out.device() to be true, but got false.{IMPROVE}",
+    "torch.cummax(C(3),0,out=(c(3),c(3,dtype=L)))": "expected device cuda:0 but found cpu",
+    "torch.cummin(C(3),0,out=(C(3),c(3,dtype=L)))": "expected device cuda:0 but found cpu",
+    "torch.logcumsumexp(c(3),0,out=C(3))": "expected device cpu but found cuda:0",
+    "torch.diff(C(3),0,out=c(3))": "expected device cuda:0 but found cpu",
+    "torch.linalg.vecdot(C(3),C(3),out=c())": "linalg.vecdot: Expected result and input tensors to be on the same "
+    "device, but got result on cuda:0 and input on cpu",
+}
+MIXED_SPARSE = {
+    # sparse/cuda/SparseCUDATensorMath.cu, add_out_dense_sparse_cuda and add_out_sparse_cuda
+    "c(3,3)+C(3,3).to_sparse()": "add: expected 'self' to be a CUDA tensor, but got a CPU tensor",
+    "C(3,3)-c(3,3).to_sparse()": "add: expected 'other' to be a CUDA tensor, but got a CPU tensor",
+    "C(3,3).to_sparse()+c(3,3).to_sparse()": "add: expected 'other' to be CUDA, but got CPU",
+    # the kernel that puts a sparse tensor together: dispatched by the layout that is asked for
+    "torch.sparse_coo_tensor(torch.tensor([[0,1],[1,0]]),C(2),(2,2))": checked(
+        "values", GPU, CPU, "__sparse_coo_tensor_with_dims_and_tensors"
+    ).replace("_CUDA_", "_SparseCUDA_"),
+    "torch.sparse_coo_tensor(C(2,2,dtype=L),c(2))": checked(
+        "values", CPU, GPU, "__sparse_coo_tensor_with_dims_and_tensors"
+    ).replace("_CUDA_", "_SparseCUDA_"),
+    # SparseCsrTensorImpl.cpp, set_member_tensors
+    "torch.sparse_csr_tensor(torch.tensor([0,1,2]),torch.tensor([0,1]),C(2),(2,2))": APART.format(
+        "crow_indices"
+    ),
+    "torch.sparse_csr_tensor(C(3,dtype=L),torch.tensor([0,1]),C(2),(2,2))": APART.format("col_indices"),
+    "torch.sparse_csc_tensor(torch.tensor([0,1,2]),[0,1],C(2),(2,2))": APART.format("ccol_indices"),
+    "torch.sparse_bsc_tensor([0,1,2],torch.tensor([0,1]),C(2,1,1),(2,2))": APART.format("row_indices"),
+    "torch.sparse_csr_tensor(torch.tensor([0,1,2]),[0,1],C(2),(2,2),check_invariants=True)": two(),
+    "torch.sparse_csr_tensor(torch.tensor([0,1,2]),torch.tensor([0,1]),C(2),(2,2),check_invariants=True)": (
+        "device of crow_indices (=cpu) must match device of values (=cuda:0)"
     ),
 }
 MIXED_OPERATOR = {
@@ -436,10 +481,11 @@ ALLOWED = {
     "C(5).masked_fill(C(5)>0,c())": GPU,
     # Copy.cpp, Fill.cpp
     "C(5).slice_scatter(c(2),0,1,3)": GPU,
-    # torch/csrc/utils/tensor_new.cpp: the indices of a sparse tensor go where its values are
-    "torch.sparse_coo_tensor(torch.tensor([[0,1],[1,0]]),C(2),(2,2))": GPU,
+    # torch/csrc/utils/tensor_new.cpp: numbers go where the values of a sparse tensor are, tensors where `device=` says
+    "torch.sparse_coo_tensor([[0,1],[1,0]],C(2),(2,2))": GPU,
     "torch.sparse_coo_tensor(torch.tensor([[0,1],[1,0]]),c(2),(2,2),device='cuda')": GPU,
-    "torch.sparse_csr_tensor(torch.tensor([0,1,2]),torch.tensor([0,1]),C(2),(2,2))": GPU,
+    "torch.sparse_csr_tensor([0,1,2],[0,1],C(2),(2,2))": GPU,
+    "torch.sparse_csr_tensor(torch.tensor([0,1,2]),C(2,dtype=L),c(2),(2,2),device='cuda')": GPU,
     "c(3).type_as(C(3))": GPU,
     "nn.utils.rnn.pad_sequence([C(3),c(2)])": GPU,
     "C(3).copy_(c(3))": GPU,
@@ -447,6 +493,7 @@ ALLOWED = {
     "C(3).copy_(D(3))": GPU,
     "C(3).fill_(c())": GPU,
     "torch._foreach_mul([C(3),C(2)],c())[1]": GPU,
+    "torch._foreach_add([C(3),C(2)],c())[1]": GPU,
     "torch._foreach_add([C(3),c(2)],[C(3),c(2)])[0]": GPU,
     "torch._foreach_add([C(3),c(2)],[C(3),c(2)])[1]": CPU,
     "torch._foreach_norm([c(3),C(2)])[1]": GPU,
@@ -465,7 +512,9 @@ ALLOWED = {
     "torch.autograd.grad(((x:=c().requires_grad_()).exp()*C(3)).sum(),x)[0]": CPU,
     "torch.autograd.grad((x:=C(3).requires_grad_()).sum(),x,c())[0]": GPU,
 }
-DERIVED = MIXED_LOSS | MIXED_LAYER | MIXED_OPERATOR | MIXED_OPTIMIZER | SHAPE_FIRST
+DERIVED = (
+    MIXED_LOSS | MIXED_LAYER | MIXED_OUTPUT | MIXED_SPARSE | MIXED_OPERATOR | MIXED_OPTIMIZER | SHAPE_FIRST
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

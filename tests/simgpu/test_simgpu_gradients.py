@@ -1,5 +1,6 @@
 """Gradients where autograd's engine and the older vmap decide: batched ones, and those of side streams."""
 
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -88,3 +89,52 @@ def test_ctc_loss_takes_lengths_without_dimensions(where):
     targets, lengths = torch.tensor([1, 2]), (torch.tensor(10, device=where), torch.tensor(2))
     expected = F.ctc_loss(scores, targets, torch.tensor(10), torch.tensor(2))
     torch.testing.assert_close(F.ctc_loss(scores.cuda(), targets, *lengths).cpu(), expected)
+
+
+# --- what hooks hand back -----------------------------------------------------------------------------------------
+
+
+def of_a_tensor(hook):
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    y = x * 2
+    y.register_hook(hook)
+    y.sum().backward()
+    return x.grad
+
+
+def of_a_module(register, hook):
+    layer = torch.nn.Linear(3, 2).cuda()
+    getattr(layer, register)(hook)
+    layer(torch.ones(4, 3, device="cuda", requires_grad=True)).sum().backward()
+
+
+CHANGED = "has changed the type of value (was torch.cuda.FloatTensor got torch.{}Tensor)"
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (lambda: of_a_tensor(lambda g: g.cpu()), f"hook '<lambda>' {CHANGED.format('Float')}"),
+        (lambda: of_a_tensor(partial(torch.Tensor.cpu)), f"hook '<unknown>' {CHANGED.format('Float')}"),
+        (lambda: of_a_tensor(lambda g: g.double()), f"hook '<lambda>' {CHANGED.format('cuda.Double')}"),
+        (
+            lambda: of_a_module("register_full_backward_hook", lambda _, given, out: (given[0].cpu(),)),
+            f"hook 'hook' {CHANGED.format('Float')}",
+        ),
+        (
+            lambda: of_a_module("register_full_backward_pre_hook", lambda _, out: out[0].cpu()),
+            f"hook 'hook' {CHANGED.format('Float')}",
+        ),
+    ],
+)
+def test_a_hook_that_hands_back_a_gradient_elsewhere_is_refused(run, words):
+    with pytest.raises(RuntimeError) as caught:
+        run()
+    assert str(caught.value) == words
+
+
+def test_a_hook_that_keeps_the_place_or_hands_back_nothing_is_heard():
+    seen = []
+    assert of_a_tensor(lambda g: seen.append(g.device)).tolist() == [2.0] * 3 and seen == [CUDA]
+    assert of_a_tensor(lambda g: g * 5).tolist() == [10.0] * 3
+    of_a_module("register_full_backward_hook", lambda _, given, out: (given[0] * 2,))

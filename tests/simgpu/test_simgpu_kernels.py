@@ -31,6 +31,15 @@ def lacks(kernel, dtype):
     return f"\"{kernel}\" not implemented for '{dtype}'"
 
 
+def coo(dtype=half):
+    return torch.eye(2).to_sparse().cuda().to(dtype)
+
+
+def under_autocast(call):
+    with torch.autocast("cuda"):
+        return call()
+
+
 BASE, FILL = "cuda_scatter_gather_base_kernel_func", "cuda_scatter_fill_base_kernel_func"
 REFUSED = {  # each with CUDA's words
     "igamma": (lambda: torch.igamma(ones(3, dtype=half), ones(3, dtype=half)), lacks("igamma_cuda", "Half")),
@@ -129,6 +138,21 @@ REFUSED = {  # each with CUDA's words
         "cuFFT only supports dimensions whose sizes are powers of two when computing in half precision, but got a signal "
         "size of[6]",
     ),
+    "sparse.mm": (lambda: torch.sparse.mm(coo(), ones(2, 3, dtype=half)), lacks("addmm_sparse_cuda", "Half")),
+    "sparse @": (lambda: coo(bfloat16) @ ones(2, 3, dtype=bfloat16), lacks("addmm_sparse_cuda", "BFloat16")),
+    "dense @ sparse": (lambda: ones(3, 2, dtype=half) @ coo(), lacks("addmm_sparse_cuda", "Half")),
+    "sparse @ under autocast": (
+        lambda: under_autocast(lambda: coo(torch.float32) @ ones(2, 3)),
+        lacks("addmm_sparse_cuda", "Half"),
+    ),
+    "sparse.mm under autocast": (
+        lambda: under_autocast(lambda: torch.sparse.mm(coo(torch.float32), ones(2, 3))),
+        lacks("addmm_sparse_cuda", "Half"),
+    ),
+    "smm": (
+        lambda: torch.smm(coo(torch.float32), ones(2, 3)),
+        "NYI: CUDA sspaddmm is not implemented",
+    ),
 }
 
 
@@ -167,6 +191,15 @@ SERVED = {
     "abs": lambda: ones(3, dtype=boolean).abs(),
     "histc": lambda: torch.histc(ones(3, dtype=long), 3),
     "nansum": lambda: (ones(3, 2, dtype=complex64) / 0).nansum(1, keepdim=True),
+    "sparse + sparse": lambda: coo() + coo(),
+    "dense - sparse": lambda: ones(2, 2, dtype=half) - coo(),
+    "sparse.add_": lambda: coo().add_(coo()),
+    "sparse @ sparse": lambda: coo() @ coo(),
+    "csr @ dense": lambda: coo().to_sparse_csr() @ ones(2, 3, dtype=half),
+    "csr @ vector": lambda: coo().to_sparse_csr() @ ones(2, dtype=half),
+    "addmm of csr": lambda: torch.addmm(
+        ones(2, 3, dtype=half), coo().to_sparse_csr(), ones(2, 3, dtype=half)
+    ),
 }
 
 

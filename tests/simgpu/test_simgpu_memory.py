@@ -143,6 +143,12 @@ def test_the_error_is_the_genuine_one_word_for_word(monkeypatch):
     assert str(caught.value) == GENUINE.format(free="23.14")
 
 
+def test_what_no_card_will_ever_hold_is_refused_in_other_words():
+    with simulate_gpu("T4"), pytest.raises(torch.OutOfMemoryError) as caught:
+        torch.empty(2**60, dtype=torch.int8, device="cuda")
+    assert str(caught.value) == "CUDA out of memory. Tried to allocate more than 1EB memory."
+
+
 def test_the_cache_is_given_back_before_memory_runs_out(ledger):
     for size in (4, 5, 6, 7):  # GiB; each fits, all together do not
         held = ledger.take(size * GIB)

@@ -211,6 +211,14 @@ def test_events_measure_simulated_milliseconds(card):
     assert start.elapsed_time(end) == pytest.approx(2, abs=0.05)
 
 
+def test_an_event_has_an_id_of_its_own_once_it_was_recorded(card):
+    first, second = torch.cuda.Event(), torch.Event("cuda")
+    assert first.event_id == second.event_id == 0
+    first.record()
+    second.record()
+    assert 0 not in (first.event_id, second.event_id) and first.event_id != second.event_id
+
+
 def test_an_event_can_be_waited_for(card):
     event = torch.cuda.Event()
     torch.cuda._sleep(3_000_000)

@@ -41,7 +41,7 @@ def run_file(test: Path, results: Path, asked: Asked) -> None:
         running = unfinished(results)
         if running:
             append(results, {"test": running, "outcome": "failed", "seconds": 0.0, "error": ending})
-        elif ended in (0, 1, 5):  # all passed, some failed, none was chosen
+        elif ended in (0, 1, 5) and begun(results):  # all passed, some failed, none was chosen
             break
         elif ended != 3:
             append(results, {"test": "(the file)", "outcome": "failed", "seconds": 0.0, "error": ending})
@@ -66,7 +66,17 @@ def run_once(test: Path, results: Path, asked: Asked) -> tuple[int, dict[str, st
         "--tb",
         "no",
     ]
-    alone = ["-p", "no:cacheprovider", "-p", "no:xdist", "-c", os.devnull, "--rootdir", str(test.parent)]
+    alone = [
+        "--noconftest",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(test.parent),
+    ]
     command = [sys.executable, "-m", "pytest", "-p", PLUGIN, *options, *alone, str(test)]
     variables = os.environ | {
         ASKED: json.dumps(told),
@@ -129,6 +139,11 @@ def unfinished(results: Path) -> str | None:
         elif line.get("test") == last:
             last = None
     return last
+
+
+def begun(results: Path) -> bool:
+    """Whether the tests of a file were collected."""
+    return any("chosen" in line for line in lines(results))
 
 
 def complete(results: Path) -> bool:

@@ -39,7 +39,7 @@ def cuda_again(text: str) -> str:
     """Return a test file's text with the other backends' names replaced, and nothing else changed."""
     if not any(other in text.lower() for other in OTHERS):
         return text
-    text = IMPORTS.sub("", without_doubles(text))
+    text = re.sub(r"\btorch_npu\b", "torch", IMPORTS.sub("", without_doubles(text)))
     for old, new in ONLY.items():
         text = re.sub(rf"\b{old}\b", new, text)
     return NAMES.sub(r"\1cuda", text)

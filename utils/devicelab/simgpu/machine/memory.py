@@ -21,6 +21,7 @@ from .texts import RELEASE
 MIB = 2**20
 STEP = 512  # every request is rounded up to a multiple of this
 SMALL = MIB  # requests up to this come from the pool of small blocks
+EXABYTE = 2**60  # c10/cuda/CUDACachingAllocator.cpp, one_exa_bytes
 SMALL_SEGMENT, MIDDLE_SEGMENT = 2 * MIB, 20 * MIB
 LARGE, LARGE_STEP = 10 * MIB, 2 * MIB  # requests from here on get a segment of their own, in such steps
 # The CUDA context of a process, outside of PyTorch's memory (seen on an RTX 4090, docs/sources.md).
@@ -153,6 +154,8 @@ class Ledger:
 
     def check(self, nbytes: int) -> None:
         """Raise torch.OutOfMemoryError where `take` would, and count nothing."""
+        if nbytes >= EXABYTE:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than 1EB memory.")
         size = rounded(nbytes)
         pool = self.small if size <= SMALL else self.large
         with self._lock:

@@ -11,11 +11,13 @@ SIMGPU = __package__.rpartition(".")[0]
 CUSTOM = f"{SIMGPU}.run.handlers"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
 # The files whose frames lie between torch and somebody's __torch_dispatch__.
 PLUMBING = (str(TORCH_FOLDER / "_compile.py"), str(TORCH_FOLDER / "_dynamo" / "eval_frame.py"))
+# What C++ calls in the middle of an instruction, and what calls the operator again: modes, and autocast's kernels.
+BETWEEN = ("__torch_dispatch__", "__torch_function__", "autocast_kernel", "shield_kernel")
 ENGINE = "_engine_run_backward"  # torch.autograd.graph's function below which all of a backward pass runs
 
 
 def calling_frame() -> FrameType | None:
-    """Return the Python frame that is calling torch; below another mode, the one that made the outermost call."""
+    """Return the Python frame that is calling torch; below another mode or autocast, the one that made the outermost call."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(SIMGPU):
         frame = frame.f_back
@@ -23,7 +25,7 @@ def calling_frame() -> FrameType | None:
     while frame is not None and not (
         frame.f_code.co_name == "custom" and frame.f_globals["__name__"] == CUSTOM
     ):
-        if frame.f_code.co_name in ("__torch_dispatch__", "__torch_function__") and frame.f_back is not None:
+        if frame.f_code.co_name in BETWEEN and frame.f_back is not None:
             found = frame.f_back
             while found.f_code.co_filename in PLUMBING and found.f_back is not None:
                 found = found.f_back

@@ -21,7 +21,8 @@ ATTRIBUTE = "_simulated_card"
 # What tensors without a storage say when asked for it.
 UNUSUAL = (RuntimeError, NotImplementedError, AttributeError, ValueError)
 real_device = torch._C.TensorBase.device.__get__  # type: ignore[attr-defined]
-_functorch = torch._C._functorch
+functorch = torch._C._functorch
+transforming = torch._C._are_functorch_transforms_active
 COMPRESSED_ROWS = (torch.sparse_csr, torch.sparse_bsr)
 COMPRESSED_COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
 
@@ -54,22 +55,29 @@ def card_of(tensor: Tensor) -> SimCard | None:
 def tag_of(tensor: Tensor) -> SimCard | Adoptable | None:
     """Return the mark on the tensor's storage, whatever kind of tensor it is."""
     try:
-        return tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
+        tag = tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
     except UNUSUAL:
         return _tag_of_unusual(tensor)
+    # torch.func.functionalize wraps tensors in others with storages of their own.
+    return _tag_of_unusual(tensor) if tag is None and transforming() else tag
 
 
 def _tag_of_unusual(tensor: Tensor) -> SimCard | Adoptable | None:
     """Look through functorch's wrappers, and into the parts of sparse and nested tensors."""
-    while _functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = _functorch.get_unwrapped(tensor)
-    tensor = _below_vmap(tensor)
+    tensor = _below_vmap(innermost(tensor))
     with torch._C.DisableTorchFunctionSubclass():
         part = next(parts(tensor), None)
         try:
             return None if part is None else getattr(part.untyped_storage(), ATTRIBUTE, None)
         except UNUSUAL:
             return None
+
+
+def innermost(tensor: Tensor) -> Tensor:
+    """Return what torch.func's transforms have wrapped, or the tensor itself."""
+    while functorch.is_functorch_wrapped_tensor(tensor):
+        tensor = functorch.get_unwrapped(tensor)
+    return tensor
 
 
 def _below_vmap(tensor: Tensor) -> Tensor:
@@ -103,10 +111,7 @@ def parts(tensor: Tensor) -> Iterator[Tensor]:
 
 def device_of(tensor: Tensor) -> torch.device:
     """Return the tensor's device: the simulated one, else the real one."""
-    try:
-        tag = tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
-    except UNUSUAL:
-        tag = _tag_of_unusual(tensor)
+    tag: Any = tag_of(tensor)
     if tag.__class__ is Adoptable:
         tag = card_of(tensor)
     return tag.device if tag is not None and tag.known else real_device(tensor)
@@ -154,12 +159,16 @@ def unmark(storage: torch.UntypedStorage) -> None:
 
 def put(tensor: Tensor, card: SimCard) -> None:
     """Put a tensor (all parts of a sparse one) on `card`."""
-    while _functorch.is_functorch_wrapped_tensor(tensor):
-        tensor = _functorch.get_unwrapped(tensor)
-    for part in parts(tensor):
+    for part in parts(innermost(tensor)):
         storage = part.untyped_storage()
         if getattr(storage, ATTRIBUTE, None) is not card:
             mark(storage, card)
+
+
+def release(tensor: Tensor) -> None:
+    """Make a tensor (all parts of a sparse one) the CPU's."""
+    for part in parts(innermost(tensor)):
+        unmark(part.untyped_storage())
 
 
 def tag(where: Tensor | torch.UntypedStorage, device: torch.device) -> None:
@@ -171,5 +180,4 @@ def tag(where: Tensor | torch.UntypedStorage, device: torch.device) -> None:
     elif card:
         put(where, card)
     else:
-        for part in parts(where):
-            unmark(part.untyped_storage())
+        release(where)

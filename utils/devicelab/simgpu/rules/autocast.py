@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from devicelab.errors import SimulationError
-from devicelab.simgpu.marks.marks import index_of
+from devicelab.simgpu.marks.marks import Adoptable, index_of, tag_of
 
 from . import autocast_lists as lists
 
@@ -63,12 +63,12 @@ cache = _CastCache()
 
 
 def eligible(value: object) -> bool:
-    """Return whether autocast may cast this: a floating-point tensor on a card that is not float64."""
+    """Return whether autocast may cast this: a floating-point tensor on a card, or about to be there, that is not float64."""
     return (
         isinstance(value, Tensor)
         and value.is_floating_point()
         and value.dtype is not torch.float64
-        and index_of(value) is not None
+        and (index_of(value) is not None or tag_of(value).__class__ is Adoptable)
     )
 
 
@@ -186,4 +186,4 @@ def rule_of() -> dict[str, Rule]:
         **dict.fromkeys(lists.BANNED, _banned),
     }
     treated = {name: known.get(name, _unknown) for name in registered("AutocastCUDA")}
-    return treated | dict.fromkeys(lists.RECURRENT, _lower_precision)
+    return treated | dict.fromkeys([*lists.RECURRENT, *lists.AROUND], _lower_precision)

@@ -23,6 +23,9 @@ RECURRENT = [
     f"{layer}.{form}" for layer in ("lstm", "gru", "rnn_tanh", "rnn_relu") for form in ("input", "data")
 ]
 
+# Operators whose kernel calls one that is cast (SparseTensorMath.cpp, _sparse_addmm): a dispatch mode sees them whole.
+AROUND = ["_sparse_addmm"]
+
 # Every floating-point argument is cast to float32. linalg_matrix_sqrth: registered from 2.15 on, and so treated on the CPU.
 FLOAT32 = _names("""
     acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow.Tensor_Scalar

@@ -3,7 +3,7 @@
 Each rule says in which of PyTorch's files (aten/src/ATen/native unless another folder is named) the check or the path is found.
 """
 
-from . import convolution, copying, foreach, indexing, layers, linear_algebra, pointwise
+from . import convolution, copying, foreach, indexing, layers, linear_algebra, pointwise, sparse
 from .register import Rule
 
 BY_NAME: dict[str, Rule] = {
@@ -14,6 +14,7 @@ BY_NAME: dict[str, Rule] = {
     **layers.rules,
     **convolution.rules,
     **foreach.rules,
+    **sparse.rules,
 }
 
 

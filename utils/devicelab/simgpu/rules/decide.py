@@ -61,7 +61,8 @@ def decide(call: Call) -> torch.device | list[torch.device]:
     origin = published.origin(call.func)
     if origin is not None:
         return derived(call, origin)
-    kernel = published.kernel(call.func, published.dispatch_key([tensor for tensor, _ in call.all()]))
+    key = published.dispatch_key([tensor for tensor, _ in call.all()], call.arguments.get("layout"))
+    kernel = published.kernel(call.func, key)
     by_hand = by_name.find(published.overload_name(call.func), kernel.checked is not None)
     if by_hand is not None:
         return by_hand(call)

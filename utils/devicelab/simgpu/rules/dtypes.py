@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from devicelab.simgpu.machine.texts import SCALAR_TYPES
+from devicelab.simgpu.marks.marks import COMPRESSED_COLUMNS, COMPRESSED_ROWS
 
 from .nondeterministic import argument
 from .refusals import lacking, refuse
@@ -22,6 +23,10 @@ NARROWER = {  # the wider type that computes for each
     **dict.fromkeys(("Byte", "Char", "Short", "Int", "Long"), torch.float64),
 }
 CONDITIONS: dict[str, Callable[[Any, Any, Any], bool]] = {
+    "one matrix sparse": lambda func, args, kwargs: (
+        {value.layout for value in args[-2:] if isinstance(value, torch.Tensor)}
+        == {torch.sparse_coo, torch.strided}
+    ),
     "an extreme or a product": lambda func, args, kwargs: (
         argument(func, args, kwargs, "reduce") in ("prod", "amin", "amax")
     ),
@@ -67,7 +72,15 @@ def check(func: Any, args: Any, kwargs: Any, dtype: torch.dtype) -> None:
             )
 
 
+def by_cusparse(given: list[torch.Tensor]) -> bool:
+    """Say whether cuSPARSE makes a product: where a matrix is sparse and compressed, or both are sparse."""
+    layouts = {tensor.layout for tensor in given}
+    return bool(layouts & {*COMPRESSED_ROWS, *COMPRESSED_COLUMNS}) or layouts == {torch.sparse_coo}
+
+
 @cache
-def wider(func: Any, name: str) -> torch.dtype | None:
+def wider(func: Any, name: str, cusparse: bool = False) -> torch.dtype | None:
     """Return in which type to compute an operator on a type that only CUDA has a kernel for."""
-    return NARROWER[name] if name_of(func) in table()["wider"].get(name, "").split() else None
+    kinds = (name, f"{name} by cuSPARSE") if cusparse else (name,)
+    known = any(name_of(func) in table()["wider"].get(kind, "").split() for kind in kinds)
+    return NARROWER[name] if known else None

@@ -67,6 +67,18 @@ def check_same_index(
             )
 
 
+@rules.of("_foreach_add.Tensor", "_foreach_add_.Tensor")
+def add(call: Call) -> torch.device | list[torch.device]:
+    """cuda/ForeachBinaryOpScalarTensor.cu: one kernel for all takes no CPU scalar; products and quotients read it first."""
+    given = call.of("self")
+    [(scalar, where)] = call.of("other")
+    kinds = {(device, tensor.dtype) for tensor, device in given}
+    [(device, dtype), *others] = kinds
+    if not others and device.type == "cuda" and dtype == scalar.dtype and device != where:
+        refuse(f"scalar tensor expected to be on {device} but is on {where}")
+    return each(call)
+
+
 @rules.of(
     "_fused_adam_.tensor_lr", "_fused_adamw_.tensor_lr", "_fused_sgd_.tensor_lr", "_fused_adagrad_.tensor_lr"
 )

@@ -2,7 +2,7 @@
 
 import torch
 
-from .refusals import CPU, Call, generated, iterate, refuse
+from .refusals import CPU, IMPROVE, Call, generated, iterate, refuse
 from .register import Rules
 
 rules = Rules()
@@ -77,8 +77,7 @@ def segment_reduce(call: Call) -> torch.device:
     for name in ("lengths", "offsets"):
         if any(device != call.first() for _, device in call.of(name)):
             refuse(
-                f"Expected data.get_device() == {name}_value.get_device() to be true, but got false.  (Could this error "
-                "message be improved?  If so, please report an enhancement request to PyTorch.)"
+                f"Expected data.get_device() == {name}_value.get_device() to be true, but got false.{IMPROVE}"
             )
     return call.first()
 
@@ -87,6 +86,32 @@ def segment_reduce(call: Call) -> torch.device:
 def sort(call: Call) -> torch.device:
     """Sorting.cpp: the stable kernel's out= checks."""
     return generated("wrapper_CUDA_sort_out_values_stable", call.named("values", "indices", "self")) or CPU
+
+
+@rules.of("max.unary_out", "min.unary_out")
+def extreme(call: Call) -> torch.device:
+    """ReduceAllOps.cpp: a check without words."""
+    if call.of("self")[0][1] != call.of("out")[0][1]:
+        refuse(f"Expected self.device() == out.device() to be true, but got false.{IMPROVE}")
+    return call.first()
+
+
+@rules.of("cummax.out", "cummin.out", "logcumsumexp.out")
+def cumulative(call: Call) -> torch.device:
+    """ReduceOpsUtils.h, check_scalar_type_device_layout_equal; for values, then for indices."""
+    [(given, device)] = call.of("self")
+    for name in ("values", "out", "indices"):
+        for tensor, other in call.of(name):
+            if name != "indices" and tensor.dtype != given.dtype:
+                call.run()  # types come first
+            same_as_input(device, other)
+    return device
+
+
+def same_as_input(expected: torch.device, found: torch.device) -> None:
+    """Do as check_scalar_type_device_layout_equal."""
+    if found != expected:
+        refuse(f"expected device {expected} but found {found}")
 
 
 @rules.of("mode.values")

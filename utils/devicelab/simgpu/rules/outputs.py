@@ -9,6 +9,7 @@ import torch
 
 from .functions import CHECKS as CHECKS  # with those of this module
 from .functions import before, place
+from .indexing import same_as_input
 from .refusals import refuse
 
 # By the function's name, as C++ calls it in the error.
@@ -21,9 +22,14 @@ BY_NAME = {
     "linalg_pinv": "linalg.pinv",
     "linalg_tensorinv": "tensorinv",
     "linalg_tensorsolve": "tensorsolve",
+    "linalg_vecdot": "linalg.vecdot",
     "nuclear_norm": "linalg.matrix_norm",
 }
-SWAPPED = ("linalg.matrix_norm", "linalg.norm")  # C++ gives the check its arguments the other way round
+SWAPPED = (
+    "linalg.matrix_norm",
+    "linalg.norm",
+    "linalg.vecdot",
+)  # C++ gives the check its arguments the other way round
 
 
 @before("input", "torch._VF.nuclear_norm", *(f"torch._C._linalg.{n}" for n in BY_NAME if n[:6] == "linalg"))
@@ -65,8 +71,8 @@ def ndtr(given: dict[str, Any]) -> None:
 def diff(given: dict[str, Any]) -> None:
     """ReduceOps.cpp, diff_out_helper, by check_scalar_type_device_layout_equal: of the zeroth difference, which is a copy."""
     device, out = place(given["input"]), given.get("out")
-    if given["n"] == 0 and isinstance(out, torch.Tensor) and place(out) != device:
-        refuse(f"expected device {device} but found {place(out)}")
+    if given["n"] == 0 and isinstance(out, torch.Tensor):
+        same_as_input(device, place(out))
 
 
 @before("input", *(f"torch.{name}" for name in ("combinations", "trapezoid", "trapz", "vander")))

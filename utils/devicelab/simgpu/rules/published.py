@@ -102,9 +102,9 @@ def kernel(func: torch._ops.OpOverload, key: str = "CUDA") -> Kernel:
     return Kernel(wrapper, checked, native, structured, iterator)
 
 
-def dispatch_key(tensors: list[torch.Tensor]) -> str:
-    """Return the dispatch key to which CUDA's build would send a call with these operands."""
-    layouts = {tensor.layout for tensor in tensors}
+def dispatch_key(tensors: list[torch.Tensor], layout: torch.layout | None = None) -> str:
+    """Return the dispatch key to which CUDA's build would send a call with these operands, or with this option `layout=`."""
+    layouts = {tensor.layout for tensor in tensors} | {layout}
     if layouts & {torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc}:
         return "SparseCsrCUDA"
     if torch.sparse_coo in layouts:

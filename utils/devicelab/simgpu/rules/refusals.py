@@ -14,6 +14,9 @@ from devicelab.simgpu.machine.texts import LATER, SCALAR_TYPES
 
 Operand = tuple[torch.Tensor, torch.device]
 CPU = torch.device("cpu")
+IMPROVE = (  # what TORCH_CHECK adds where its author gave no words
+    "  (Could this error message be improved?  If so, please report an enhancement request to PyTorch.)"
+)
 
 
 @dataclass
@@ -89,8 +92,11 @@ def generated(wrapper: str, checked: Iterable[tuple[str, torch.device]]) -> torc
 
 
 def iterate(outputs: Sequence[Operand], inputs: Sequence[Operand], scalars: bool = True) -> torch.device:
-    """Do as TensorIterator: one common device, save for one 0-dim CPU input where the operator allows `scalars`."""
-    operands = [*outputs, *inputs]
+    """Do as TensorIterator: one common device, save for one 0-dim CPU input where the operator allows `scalars`.
+
+    Operators of one input never do (BinaryOps.cpp sets allow_cpu_scalars, UnaryOps.cpp and ReduceOps.cpp do not).
+    """
+    operands, scalars = [*outputs, *inputs], scalars and len(inputs) > 1
     common = accelerator(operands)
     allowed = 1
     for number, (tensor, device) in enumerate(operands):
@@ -129,12 +135,19 @@ def shapes_first(call: Call, inputs: Sequence[Operand], inplace: Sequence[Operan
         call.run()
 
 
+def numbers(call: Call) -> list[Operand]:
+    """Return the numbers that were given in a tensor's place as what C++ makes of them: 0-dim tensors of the CPU."""
+    places = [argument.name for argument in call.func._schema.arguments if str(argument.type) == "Tensor"]
+    given = [name for name in places if isinstance(call.arguments.get(name), (int, float, complex))]
+    return [(torch.empty(()), CPU) for _ in given]
+
+
 def pointwise(
     call: Call, outputs: Sequence[Operand], inputs: Sequence[Operand], scalars: bool = True
 ) -> torch.device:
     """Judge a structured pointwise operator: what TensorIterator finds before the devices (shapes, dtypes) comes first."""
     try:
-        return iterate(outputs, inputs, scalars)
+        return iterate(outputs, [*inputs, *numbers(call)], scalars)
     except RuntimeError as error:
         refused = error
     try:

@@ -16,6 +16,9 @@ from devicelab.simgpu.rules import decide
 
 from .move import move
 
+register_hook = (
+    torch.Tensor.register_hook
+)  # while simulating it has a stand-in, which refuses what changes place
 META = torch._C.DispatchKeySet(torch._C.DispatchKey.Meta)
 
 
@@ -138,7 +141,7 @@ def beside_meta(func: Any, args: Any, kwargs: Any) -> bool:
 def return_gradient(tensor: Tensor) -> None:
     """Have the gradient of a CPU tensor that took part on a card copied back, as autograd's engine does for 0-dim tensors."""
     if not hasattr(tensor, "_simulated_hook"):
-        tensor._simulated_hook = tensor.register_hook(to_host)  # type: ignore[attr-defined]
+        tensor._simulated_hook = register_hook(tensor, to_host)  # type: ignore[attr-defined]
 
 
 def to_host(gradient: Tensor) -> Tensor:

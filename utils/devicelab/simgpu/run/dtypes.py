@@ -80,14 +80,13 @@ def retry(mode: Calls, func: Any, args: Any, kwargs: Any, error: NotImplementedE
         raise error
     if found is None:
         raise only.translated(error, func)
-    wide = dtypes.wider(func, found[1])
+    wide = dtypes.wider(func, found[1], dtypes.by_cusparse(given))
     if wide is None:
-        kernel = dtypes.table()["neither"].get(
-            dtypes.name_of(func), integers.KERNELS.get(dtypes.name_of(func))
-        )
-        if kernel is not None:
-            raise lacking(kernel, found[1]) from None
         dtypes.check(func, args, kwargs, TYPES[found[1]])
+        name = dtypes.name_of(func)
+        kernel = dtypes.table()["neither"].get(name, integers.KERNELS.get(name))
+        if kernel is not None and all(tensor.layout is torch.strided for tensor in given):
+            raise lacking(kernel, found[1]) from None
         raise NotImplementedError(NONE.format(func._schema.name, found[1])) from None
     return widened(mode, func, args, kwargs, wide)
 
@@ -124,7 +123,8 @@ def widened(mode: Calls, func: Any, args: Any, kwargs: Any, wide: torch.dtype) -
                 for pair, named in ((args, kwargs), (wide_args, wide_kwargs))
             )
             if mine is not theirs:
-                mode.treat(torch.ops.aten.resize_.default, (), (mine, list(theirs.shape)), {})
+                if mine.layout is torch.strided:
+                    mode.treat(torch.ops.aten.resize_.default, (), (mine, list(theirs.shape)), {})
                 mode.treat(torch.ops.aten.copy_.default, (), (mine, theirs), {})
     back = {
         id(theirs): mine

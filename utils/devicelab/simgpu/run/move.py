@@ -13,12 +13,11 @@ from torch.overrides import handle_torch_function, has_torch_function_unary
 
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import SimCard
-from devicelab.simgpu.marks.marks import CPU, Device, Tensor, card_of, device_of
+from devicelab.simgpu.marks.marks import CPU, Device, Tensor, card_of, device_of, functorch, transforming
 
 # The index marks a copy to the host that was asked for; C++ composites say plain "cpu".
 HOST = torch.device("cpu", 0)
 _to_copy = torch.ops.aten._to_copy.default
-_functorch_active = torch._C._are_functorch_transforms_active
 
 
 def target_of(device: Any) -> tuple[torch.device, SimCard | None]:
@@ -39,9 +38,16 @@ def move(
     memory_format: torch.memory_format | None = None,
 ) -> Tensor:
     """Copy a tensor to `device` (a card's, or the CPU), differentiably."""
-    if (tensor.requires_grad and torch.is_grad_enabled()) or _functorch_active() or _forward_mode():
+    if (tensor.requires_grad and torch.is_grad_enabled()) or _differentiating() or _forward_mode():
         return ToCopy.apply(tensor, device, dtype, non_blocking, memory_format)
     return _copy(tensor, device, dtype, non_blocking, memory_format)
+
+
+def _differentiating() -> bool:
+    """Say whether one of torch.func's transforms is at work; functionalize has no rule for functions, and needs none."""
+    return (
+        transforming() and functorch.peek_interpreter_stack().key() != functorch.TransformType.Functionalize
+    )
 
 
 def _forward_mode() -> bool:

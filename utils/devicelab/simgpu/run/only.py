@@ -90,6 +90,8 @@ def handler(func: Any) -> Callable[..., Any] | None:
         return quantizing
     if name.removeprefix("aten::") in CPU_ONLY:
         return cpu_only
+    if name == "aten::sspaddmm":
+        return unwritten
     if of_cuda(func):
         return SERVED.get(name.removeprefix("aten::"), refused)
     return None
@@ -114,6 +116,13 @@ def cpu_only(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Refuse on a card what CUDA's build has no kernel for."""
     if on_card(args, kwargs):
         missing(func.name().removeprefix("aten::"))
+    return mode.host(func, args, kwargs)
+
+
+def unwritten(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Refuse on a card, as the kernel does to which torch.smm leads (SparseCUDATensorMath.cu, _sspaddmm_out_cuda)."""
+    if on_card(args, kwargs):
+        refuse("NYI: CUDA sspaddmm is not implemented")
     return mode.host(func, args, kwargs)
 
 

@@ -14,7 +14,17 @@ from torch.utils import _device
 
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine, SimCard
-from devicelab.simgpu.marks.marks import CPU, Adoptable, Tensor, card_of, device_of, tag_of, unmark
+from devicelab.simgpu.marks.marks import (
+    CPU,
+    Adoptable,
+    Tensor,
+    card_of,
+    device_of,
+    innermost,
+    release,
+    tag_of,
+)
+from devicelab.simgpu.rules import sparse
 from devicelab.simgpu.run import move
 from devicelab.simgpu.run.create import request
 
@@ -46,7 +56,7 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
             device = in_force() if device is None else device
             return from_tensor(original, source, args, kwargs, device)
         if original.__name__.startswith("sparse_"):
-            args = together(original.__name__, args, device)
+            args = together(original.__name__, args, kwargs, device)
         target, card = move.target_of(device) if device is not None else (None, None)
         if card is None:
             return pinned(original, args, kwargs if target is None else {**kwargs, "device": target})
@@ -55,15 +65,24 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
     return factory
 
 
-def together(name: str, args: Any, device: Any) -> Any:
-    """Do as torch's sparse constructors: move the parts to where `device` says, else to where the values are."""
-    number = 1 if "coo" in name else 2
+def together(name: str, args: Any, kwargs: dict[str, Any], device: Any) -> Any:
+    """Do as torch's sparse constructors: move the parts to where `device` says; else they must lie together."""
+    number = 1 if "coo" in name else 2  # of the values
     values = args[number] if len(args) > number else None
-    if device is None and not isinstance(values, Tensor):
-        return args
-    home = move.target_of(device)[0] if device is not None else device_of(values)  # type: ignore[arg-type]
-    home = home if isinstance(values, Tensor) else CPU  # all is made there of numbers, and copied then
-    return tuple(move.to(item, home) if isinstance(item, Tensor) else item for item in args)
+    if isinstance(values, Tensor):  # numbers among the indices go there
+        args = (
+            *(
+                new_tensor(values, item, torch.int64) if not isinstance(item, Tensor) else item
+                for item in args[:number]
+            ),
+            *args[number:],
+        )
+    if device is not None:  # of numbers alone all is made on the CPU, and copied then
+        home = move.target_of(device)[0] if isinstance(values, Tensor) else CPU
+        return tuple(move.to(item, home) if isinstance(item, Tensor) else item for item in args)
+    if number == 2 and values is not None:
+        sparse.together(name, args[:3], kwargs)
+    return args
 
 
 def to_card(original: Callable[..., Any], args: Any, kwargs: dict[str, Any], card: SimCard) -> Tensor:
@@ -90,7 +109,7 @@ def pinned(original: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> A
     out = original(*args, **kwargs)
     if wanted and state.current is not None:
         state.current.wake_for_pinning()
-        out.untyped_storage()._simulated_pinned = True
+        innermost(out).untyped_storage()._simulated_pinned = True  # type: ignore[attr-defined]
     return out
 
 
@@ -158,7 +177,7 @@ def plain(original: Callable[..., Any]) -> Callable[..., Any]:
 def owned(tensor: Any) -> Any:
     """Return a tensor that Python asked for: if it lies on no card, it is the CPU's."""
     if isinstance(tensor, Tensor) and tag_of(tensor).__class__ is Adoptable:
-        unmark(tensor.untyped_storage())
+        release(tensor)
     return tensor
 
 

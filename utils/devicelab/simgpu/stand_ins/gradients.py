@@ -1,7 +1,7 @@
 """Gradients elsewhere than their tensor, which autograd's engine refuses (torch/csrc/autograd/engine.cpp, validate_outputs).
 
 The engine sees CPU tensors only, so its check is made here: where a backward pass begins, and where a Python function
-hands its gradients back. A 0-dim gradient is moved instead.
+or a hook hands its gradients back. A 0-dim gradient is moved instead.
 """
 
 import functools
@@ -16,8 +16,8 @@ from torch.autograd.function import BackwardCFunction, Function
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.clock import DEFAULT_STREAM
 from devicelab.simgpu.machine.machine import Machine
-from devicelab.simgpu.marks.marks import device_of
-from devicelab.simgpu.rules.refusals import refuse
+from devicelab.simgpu.marks.marks import device_of as place
+from devicelab.simgpu.rules.refusals import legacy_type, refuse
 
 Tensor = torch.Tensor
 
@@ -26,11 +26,11 @@ def validated(gradients: Iterable[Any], devices: Sequence[torch.device | None], 
     """Return the gradients, 0-dim ones moved to the devices that are expected; refuse the others."""
     found = list(gradients)
     for number, (gradient, device) in enumerate(zip(found, devices, strict=False)):
-        if not isinstance(gradient, Tensor) or device is None or device_of(gradient) == device:
+        if not isinstance(gradient, Tensor) or device is None or place(gradient) == device:
             continue
         if gradient.dim() > 0:
             refuse(
-                f"{who}invalid gradient at index {number} - expected device {device} but got {device_of(gradient)}"
+                f"{who}invalid gradient at index {number} - expected device {device} but got {place(gradient)}"
             )
         found[number] = gradient.to(device)
     return found
@@ -38,7 +38,7 @@ def validated(gradients: Iterable[Any], devices: Sequence[torch.device | None], 
 
 def places(values: Iterable[Any]) -> list[torch.device | None]:
     """Return the device of each value, None for what is no tensor."""
-    return [device_of(value) if isinstance(value, Tensor) else None for value in values]
+    return [place(value) if isinstance(value, Tensor) else None for value in values]
 
 
 def making(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,9 +106,57 @@ def handing_back(original: Callable[..., Any]) -> Callable[..., Any]:
     return apply
 
 
+def keeping(hook: Callable[..., Any], name: str, given: int = 0) -> Callable[..., Any]:
+    """Return a hook that may not hand back a gradient of another type or kind of device; `given`: the argument to compare with.
+
+    torch/csrc/autograd/python_hook.cpp and custom_function.cpp, check_variable_result.
+    """
+
+    @functools.wraps(hook)
+    def checked(*args: Any) -> Any:
+        out = hook(*args)
+        for was, now in zip(*(as_tuple(value) for value in (args[given], out)), strict=False):
+            if isinstance(was, Tensor) and isinstance(now, Tensor) and was.layout == now.layout:
+                kinds = [legacy_type(tensor, place(tensor)) for tensor in (was, now)]
+                if kinds[0] != kinds[1]:
+                    refuse(f"hook '{name}' has changed the type of value (was {kinds[0]} got {kinds[1]})")
+        return out
+
+    checked.__name__ = name  # C++ says it where something else changes
+    return checked
+
+
+def as_tuple(value: Any) -> tuple[Any, ...]:
+    """Return the gradients of a hook, which may be one alone."""
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
+
+
+def hooking(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for Tensor.register_hook."""
+
+    @functools.wraps(original)
+    def register_hook(tensor: Tensor, hook: Callable[..., Any]) -> Any:
+        return original(tensor, keeping(hook, getattr(hook, "__name__", "<unknown>")))
+
+    return register_hook
+
+
+def hooking_modules(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for what a module's full backward hooks and pre-hooks, of whatever name, are called by."""
+
+    @functools.wraps(original)
+    def init(self: Any, module: Any, hooks: Any, pre_hooks: Any) -> None:
+        hooks, pre_hooks = ([keeping(hook, "hook", 1) for hook in each] for each in (hooks, pre_hooks))
+        original(self, module, hooks, pre_hooks)
+
+    return init
+
+
 def install(machine: Machine) -> None:
     """Put the checks in their places."""
     patches = machine.patches
+    patches.wrap("torch.Tensor.register_hook", hooking)
+    patches.wrap("torch.utils.hooks.BackwardHook.__init__", hooking_modules)
     patches.wrap("torch.autograd._make_grads", making)
     if patches.has("torch.autograd.function.Function.apply"):
         patches.replace("torch.autograd.function.Function.apply", applying(getattr_static(Function, "apply")))

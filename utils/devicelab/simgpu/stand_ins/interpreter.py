@@ -14,7 +14,7 @@ import torch
 
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
-from devicelab.simgpu.marks.marks import Adoptable, Device, Tensor, device_of, tag_of, unmark
+from devicelab.simgpu.marks.marks import Adoptable, Device, Tensor, device_of, release, tag_of
 from devicelab.simgpu.run.move import HOST
 
 NAMESPACE = "devicelab_script"
@@ -23,7 +23,7 @@ NAMESPACE = "devicelab_script"
 def own(tensor: Tensor) -> None:
     """Make a tensor that the interpreter made the CPU's, unless it was made on a card."""
     if tag_of(tensor).__class__ is Adoptable:
-        unmark(tensor.untyped_storage())
+        release(tensor)
 
 
 def copied(tensor: Tensor, device: Any, dtype: Any, non_blocking: bool, copy: bool) -> Tensor:

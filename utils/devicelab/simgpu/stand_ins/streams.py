@@ -131,6 +131,11 @@ class Event(torch.Event):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
 
+    @property
+    def event_id(self) -> int:  # type: ignore[override]
+        """A number of its own from the first record() on; before, C++ has made no event."""
+        return 0 if self._time is None else id(self)
+
     def record(self, stream: Any = None) -> None:
         """Put the marker behind everything queued in `stream`, by default the current one."""
         stream = stream if stream is not None else torch.cuda.current_stream()

@@ -7,7 +7,7 @@ import torch
 from devicelab import devices
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
-from devicelab.simgpu.marks.marks import Tensor, card_of, device_of
+from devicelab.simgpu.marks.marks import Tensor, card_of, device_of, innermost
 from devicelab.simgpu.rules import foreach
 from devicelab.simgpu.run import move
 
@@ -87,7 +87,7 @@ def pin_memory(tensor: Tensor, device: Any = None) -> Tensor:
         return tensor
     state.current.wake_for_pinning()
     copy = tensor.detach().clone() if not tensor.requires_grad else tensor.clone()
-    copy.untyped_storage()._simulated_pinned = True  # type: ignore[attr-defined]
+    innermost(copy).untyped_storage()._simulated_pinned = True  # type: ignore[attr-defined]
     return copy
 
 
@@ -96,7 +96,7 @@ def is_pinned(tensor: Tensor, device: Any = None) -> bool:
     if state.current is None:
         return Base.is_pinned(tensor, device)  # type: ignore[attr-defined]
     try:
-        return tensor.untyped_storage()._simulated_pinned  # type: ignore[attr-defined]
+        return innermost(tensor).untyped_storage()._simulated_pinned  # type: ignore[attr-defined]
     except (RuntimeError, NotImplementedError):
         return False
 
@@ -148,11 +148,11 @@ ATTRIBUTES = {
     "copy_": move.overridable(move.copy_),
     "get_device": move.overridable(get_device),
     "numpy": move.overridable(numpy),
-    "tolist": tolist,
-    "type": type_,
+    "tolist": move.overridable(tolist),
+    "type": move.overridable(type_),
     "type_as": move.overridable(type_as),
-    "pin_memory": pin_memory,
-    "is_pinned": is_pinned,
+    "pin_memory": move.overridable(pin_memory),
+    "is_pinned": move.overridable(is_pinned),
 }
 # What a lazy module's parameters may be asked before they have a shape.
 OF_LAZY = ("to", "cuda", "cpu", "copy_", "get_device")

@@ -184,6 +184,16 @@ def test_a_line_that_only_asks_for_a_card_is_known_by_its_code():
     assert explain(f"{text}AssertionError\n").kind == "program finds no gpu"
 
 
+@pytest.mark.parametrize("prefix", ["#0 16.34 ", "1.181 "])
+def test_what_a_dockerfile_prints_below_an_error_is_no_error(prefix):
+    steps = (
+        "------\nDockerfile:27\n--------------------\n  26 |     COPY . .\n  27 | >>> RUN python train.py\n"
+    )
+    built = prefixed(prefix) if prefix[0] == "#" else "".join(prefix + line for line in LINES[1:])
+    found = explain(built + steps)
+    assert (found.kind, found.culprit, found.line) == ("mismatch", "x", 2)
+
+
 def test_a_build_that_fails_is_explained_by_what_the_compiler_said():
     text = PLAIN.replace(f"RuntimeError: {MESSAGE}", "RuntimeError: Error compiling objects for extension")
     said = "nvcc fatal   : Unsupported gpu architecture 'compute_89'\n"

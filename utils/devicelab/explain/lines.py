@@ -28,7 +28,7 @@ _NAMED = re.compile(
 _WORDS = re.compile(r"(?:\+ Exception Group |Original |Remote |Full )$")
 # What is put before a single line, where no header shows it.
 _PREFIX = re.compile(
-    r"\[?(?:rank|default)\d{1,4}\]?: ?|[\w.-]{1,60} {1,12}\| (?! ?\d)|#\d{1,3} \d{1,5}\.\d{1,3} |"
+    r"\[?(?:rank|default)\d{1,4}\]?: ?|[\w.-]{1,60} {1,12}\| (?! ?\d)|(?:#\d{1,3} )?\d{1,5}\.\d{1,3} (?=[ A-Z])|"
     r"(?=\(|[A-Z])(?:\([\w.<>:-]{0,60} ?pid=\d{1,9}[^()]{0,60}\) ?)?"
     r"(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) \d\d-\d\d \d\d:\d\d:\d\d \[?[\w./]{1,80}:\d{1,6}\] ?)?"
 )

@@ -30,7 +30,7 @@ _FRAMES = (
 _PYTEST = re.compile(r"^(?P<file>[^\s:]+\.py):(?P<line>\d+): ?(?:in )?(?P<function>[\w<>.]*)$")
 _ARROW = re.compile(r"(?:-*>|❱) ?(?P<line>\d+) ?(?P<code>.*)")
 _NUMBERED = re.compile(r"(?:(?:-*>|❱) ?)?\d+ ")  # a notebook's line of source, which may hold anything
-_TYPED = re.compile(r"^(?P<name>[A-Za-z_][\w.]{0,200}(?:\(\w{1,80}\))?)(?:: ?(?P<message>.*))?$")
+_TYPED = re.compile(r"^(?P<name>[A-Za-z_][\w.]{0,200}(?:\(\w{1,80}\))?)(?::(?: (?P<message>.*))?)?$")
 _ERROR = re.compile(
     r"^(?P<name>[A-Za-z_][\w.]{0,200}?(?:Error|Exception|Interrupt|Warning|Exit|StopIteration|ExceptionGroup|Failure)\w{0,60}"
     r"(?:\(\w{1,80}\))?)(?:: ?(?P<message>.*))?$"

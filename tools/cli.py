@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     option = add("lab", "set up .venv, show the three examples as a table, open JupyterLab at lesson 00")
     option("--port", type=_port, help="the port of the server (default: the first free one from 8888)")
     option("--no-browser", action="store_true", help="print the address instead of opening it")
+    option("--renew", action="store_true", help="renew the copies in my_course/ that you did not change")
     add("test", "lint, types, unit tests and every notebook")
     add("test-all", "the same with everything that takes longer: browser, libraries, all operators")
     option = add("notebooks", "run the lessons and solutions again and keep their outputs")
@@ -110,7 +111,7 @@ def run(chosen: argparse.Namespace) -> int:
     options = environment.Options(chosen.command, chosen.torch, chosen.here)
     python = environment.ready(EXTRAS.get(chosen.command, TEST_EXTRAS), options)
     if chosen.command == "lab":
-        return lab.open_lab(python, chosen.port, not chosen.no_browser)
+        return lab.open_lab(python, chosen.port, not chosen.no_browser, renew=chosen.renew)
     if chosen.command in ("test", "test-all"):
         return checks.run_all(python, everything=chosen.command == "test-all")
     if chosen.command == "readme":

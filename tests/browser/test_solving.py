@@ -107,7 +107,7 @@ def filled(bar: Locator) -> float:
 
 @pytest.mark.parametrize("path", SOLVED, ids=short)
 def test_an_exercise_is_solved_wrong_then_right(path, page, server):
-    open_notebook(page, server, f"my_exercises/{path.name}")
+    open_notebook(page, server, f"my_course/exercises/E{path.name}")
     run_all(page, server)
     mark_cells(page, EXERCISES / path.name)
     bar, questions = cell(page, "progress").locator(".jp-OutputArea-output"), tasks(path)
@@ -131,6 +131,7 @@ def test_a_wrong_answer_is_typed_as_a_learner_would():
     assert typed('q2.check(dict.fromkeys("ab", 1))', "q2.check(places)") == 'places = dict.fromkeys("ab", 1)'
 
 
-def test_every_exercise_lies_in_my_exercises(server):
+def test_every_exercise_lies_in_the_learners_course(server):
     given = find(server.root / EXERCISES.name)
-    assert [path.name for path in find(server.root / "my_exercises")] == [path.name for path in given]
+    mine = find(server.root / "my_course" / "exercises")
+    assert [path.name for path in mine] == [f"E{path.name}" for path in given]

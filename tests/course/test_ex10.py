@@ -162,12 +162,12 @@ def test_the_copy_is_never_overwritten(tmp_path, capsys):
     assert "was left as it is" in capsys.readouterr().out
 
 
-def test_the_learners_copy_goes_to_my_exercises(tmp_path, monkeypatch):
+def test_the_learners_copy_goes_to_their_own_course(tmp_path, monkeypatch):
     monkeypatch.delenv("DEVICELAB_HOME")
     (tmp_path / "course.py").touch()
     (tmp_path / "exercises").mkdir()
     monkeypatch.chdir(tmp_path / "exercises")
-    assert copy_script() == tmp_path / "my_exercises" / "train.py"
+    assert copy_script() == tmp_path / "my_course" / "exercises" / "train.py"
     elsewhere = tmp_path.parent / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
     monkeypatch.chdir(elsewhere)

@@ -108,13 +108,15 @@ def is_literal(value: ast.expr) -> bool:
     return True
 
 
-def badges_on_top(page: Page) -> Iterator[str]:
-    """The first cell holds the launch badges of this very lesson."""
-    first = page.notebook.cells[0]
+def badges_after_the_title(page: Page) -> Iterator[str]:
+    """The title comes first, and right after it the launch badges of this very lesson."""
+    title, first = page.notebook.cells[:2]
+    if not title.source.startswith("# "):
+        yield "the first cell is not the title"
     for site in ("mybinder.org", "colab.research.google.com"):
         links = [m[1] or m[2] for m in LINK.finditer(first.source) if site in (m[1] or m[2] or "")]
         if not any(page.path.name in link for link in links):
-            yield f"the first cell has no badge that opens this lesson on {site}"
+            yield f"the second cell has no badge that opens this lesson on {site}"
 
 
 def guarded_bootstrap(page: Page) -> Iterator[str]:
@@ -218,7 +220,7 @@ LESSON: tuple[Rule, ...] = (
     *MENU,
     narrow_code,
     parameters_cell,
-    badges_on_top,
+    badges_after_the_title,
     guarded_bootstrap,
 )
 SOLUTION: tuple[Rule, ...] = (*EVERYWHERE, *RUN, judged_three_ways)

@@ -94,7 +94,7 @@ def output_texts(cell: NotebookNode) -> Iterator[tuple[str, str]]:
 
 
 def one_title(page: Page) -> Iterator[str]:
-    """One first-level heading, in the first prose cell after the badges; no level is left out below it."""
+    """One first-level heading, in the first prose cell; no level is left out below it."""
     found = headings(page)
     if [level for level, _ in found].count(1) != 1 or found[0][0] != 1:
         yield "exactly one title (# ...) is wanted, as the first heading"
@@ -217,8 +217,7 @@ def links_resolve(page: Page) -> Iterator[str]:
 def resolves(origin: Path, address: str) -> bool:
     """Say whether a relative link from the file `origin` leads to a file, and to a heading in it."""
     place, _, anchor = address.partition("#")
-    # A learner's own copies of the exercises lie in my_exercises/.
-    target = (origin.parent / place.replace("my_exercises/", "exercises/")).resolve() if place else origin
+    target = (origin.parent / place).resolve() if place else origin
     if not target.exists() or not anchor:
         return target.exists()
     text = target.read_text(encoding="utf-8")

@@ -93,11 +93,11 @@ def hidden(cell: NotebookNode) -> NotebookNode:
 def good_lesson() -> NotebookNode:
     """Return a small notebook that keeps all the rules of a lesson."""
     cells = [
-        new_markdown_cell(BADGES),
-        code(BOOTSTRAP),
         new_markdown_cell(
             "# Does it?\n\nYou see [the next](00_good.ipynb#does-it). ![A diagram of it](x.png)"
         ),
+        new_markdown_cell(BADGES),
+        code(BOOTSTRAP),
         code("epochs = 5", "parameters"),
         code("show()", html=PICTURE, plain="The loss of five epochs falls from 1 to 0.5"),
         code("print(1)", "nbval-ignore-output", out="0.1 s"),
@@ -166,7 +166,7 @@ def put(place: int, source: str) -> Callable[[NotebookNode], object]:
 
 BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "second title": ("one_title", text("# Another")),
-    "title missing": ("one_title", put(2, "## Only a section")),
+    "title missing": ("one_title", put(0, "## Only a section")),
     "level left out": ("one_title", text("### Deep")),
     "empty cell": ("no_empty_cells", text(" ")),
     "same id": ("stable_ids", lambda nb: nb.cells[5].update(id="cell-6")),
@@ -191,7 +191,7 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "dead link": ("links_resolve", text("[next](01_missing.ipynb)")),
     "dead heading": ("links_resolve", text("[up](#no-such-heading)")),
     "dead HTML link": ("links_resolve", text('<a href="nowhere.md">there</a>')),
-    "stripped": ("was_run", lambda nb: [c.update(execution_count=None, outputs=[]) for c in nb.cells[1:2]]),
+    "stripped": ("was_run", lambda nb: [c.update(execution_count=None, outputs=[]) for c in nb.cells[2:3]]),
     "out of order": ("was_run", lambda nb: nb.cells[6].update(execution_count=9)),
     "nothing compared": ("something_compared", lambda nb: nb.update(cells=nb.cells[:4] + nb.cells[5:6])),
     "ignored at the end": ("something_compared", append(code("1", "nbval-ignore-output", out="0.2 s"))),
@@ -211,12 +211,13 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     ),
     "no parameters": ("parameters_cell", lambda nb: nb.cells[3].metadata.clear()),
     "computed parameter": ("parameters_cell", put(3, "epochs = 5 * 2 + int(3)")),
-    "no badge": ("badges_on_top", put(0, "[binder](https://mybinder.org/v2/x?00_good.ipynb)")),
-    "another's badge": ("badges_on_top", put(0, BADGES.replace("00_good", "01_other"))),
-    "no bootstrap": ("guarded_bootstrap", put(1, "import sys")),
-    "unguarded": ("guarded_bootstrap", put(1, "%pip install --no-deps git+https://a.org/b")),
-    "with dependencies": ("guarded_bootstrap", put(1, BOOTSTRAP.replace("--no-deps ", ""))),
-    "torch too": ("guarded_bootstrap", put(1, BOOTSTRAP + "\n    %pip install --no-deps torch")),
+    "badges first": ("badges_after_the_title", lambda nb: nb.cells.insert(0, nb.cells.pop(1))),
+    "no badge": ("badges_after_the_title", put(1, "[binder](https://mybinder.org/v2/x?00_good.ipynb)")),
+    "another's badge": ("badges_after_the_title", put(1, BADGES.replace("00_good", "01_other"))),
+    "no bootstrap": ("guarded_bootstrap", put(2, "import sys")),
+    "unguarded": ("guarded_bootstrap", put(2, "%pip install --no-deps git+https://a.org/b")),
+    "with dependencies": ("guarded_bootstrap", put(2, BOOTSTRAP.replace("--no-deps ", ""))),
+    "torch too": ("guarded_bootstrap", put(2, BOOTSTRAP + "\n    %pip install --no-deps torch")),
     "answer in sight": ("answers_hidden", lambda nb: nb.cells[8].metadata.pop("jupyter")),
     "hidden for nothing": ("hidden_after_a_guess", lambda nb: hidden(nb.cells[6])),
     "first line in sight": ("hidden_after_a_guess", lambda nb: nb.cells[8].outputs.pop(0)),

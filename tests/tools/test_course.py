@@ -312,17 +312,6 @@ def test_a_broken_stamp_counts_as_none(stamped, text):
 # --- the lab ---------------------------------------------------------------------------------------------------------
 
 
-def test_exercises_are_copied_once_and_never_overwritten(tmp_path):
-    source, mine = tmp_path / "exercises", tmp_path / "my_exercises"
-    source.mkdir()
-    (source / "01.ipynb").write_text("task")
-    assert lab.copy_exercises(source, mine) == ["01.ipynb"]
-    (mine / "01.ipynb").write_text("my answer")
-    (source / "02.ipynb").write_text("task")
-    assert lab.copy_exercises(source, mine) == ["02.ipynb"]
-    assert (mine / "01.ipynb").read_text() == "my answer"
-
-
 @pytest.mark.parametrize(
     ("system", "variables", "shown"),
     [
@@ -416,7 +405,7 @@ def test_the_lab_serves_lesson_00_and_one_ctrl_c_ends_it_cleanly(tmp_path):
     finally:
         server.kill()
     words = (tmp_path / "log").read_text()
-    assert f"http://127.0.0.1:{port}/{'lab/tree/notebooks/00_'}" in words
+    assert f"http://127.0.0.1:{port}/{'lab/tree/my_course/lessons/L00_'}" in words
     assert "Example 3" in words, "the table comes first"
     assert "Traceback" not in words
 

@@ -88,7 +88,7 @@ def test_a_notebook_without_the_two_cells_gets_them():
         "execution_count": 1,
     }
     text = links.with_cells(json.dumps({"cells": [title, code]}), "notebooks/09.ipynb", Place("a/b", "c"))
-    assert [cell["id"] for cell in json.loads(text)["cells"]] == ["badges", "title", "colab", "a"]
+    assert [cell["id"] for cell in json.loads(text)["cells"]] == ["title", "badges", "colab", "a"]
 
 
 def test_the_colab_cell_goes_right_after_the_title():
@@ -102,7 +102,7 @@ def test_the_colab_cell_goes_right_after_the_title():
         cell("code", "a", "# 1"),
     ]
     text = links.with_cells(json.dumps({"cells": made + rest}), "notebooks/09.ipynb", Place("a/b", "c"))
-    assert [c["id"] for c in json.loads(text)["cells"]] == ["badges", "title", "colab", "how-to", "a"]
+    assert [c["id"] for c in json.loads(text)["cells"]] == ["title", "badges", "colab", "how-to", "a"]
 
 
 def test_the_colab_cell_does_nothing_elsewhere_and_never_touches_torch():

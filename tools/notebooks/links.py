@@ -114,13 +114,16 @@ def target(path: Path) -> str:
 
 
 def with_cells(text: str, opens: str, place: Place) -> str:
-    """Return a notebook's text with the badges and the Colab cell of `place`, the latter right after the title."""
+    """Return a notebook's text with the badges and the Colab cell of `place` right after the title, in this order."""
     notebook = json.loads(text)
     cells = notebook["cells"]
-    badges = _cell(cells, BADGES) or _inserted(cells, 0, BADGES, "markdown")
-    colab = _cell(cells, COLAB) or _inserted(cells, len(cells), COLAB, "code")
-    cells.remove(colab)
-    cells.insert(_after_title(cells), colab)
+    badges, colab = (
+        _cell(cells, BADGES) or _new(BADGES, "markdown"),
+        _cell(cells, COLAB) or _new(COLAB, "code"),
+    )
+    rest = [cell for cell in cells if cell is not badges and cell is not colab]
+    place_of_both = _after_title(rest)
+    notebook["cells"] = [*rest[:place_of_both], badges, colab, *rest[place_of_both:]]
     badges["source"] = place.badges(opens).splitlines(keepends=True)
     colab["source"] = place.bootstrap().splitlines(keepends=True)
     colab["metadata"].setdefault("jupyter", {})["source_hidden"] = True  # it is no part of the lesson
@@ -133,15 +136,12 @@ def _cell(cells: Iterable[dict], identity: str) -> dict | None:
 
 def _after_title(cells: list[dict]) -> int:
     titles = (n for n, cell in enumerate(cells) if "".join(cell["source"]).startswith("# "))
-    return next((n + 1 for n in titles if cells[n]["cell_type"] == "markdown"), 1)  # else after the badges
+    return next((n + 1 for n in titles if cells[n]["cell_type"] == "markdown"), 0)
 
 
-def _inserted(cells: list[dict], position: int, identity: str, kind: str) -> dict:
+def _new(identity: str, kind: str) -> dict:
     cell: dict = {"cell_type": kind, "id": identity, "metadata": {}, "source": []}
-    if kind == "code":
-        cell |= {"execution_count": None, "outputs": []}
-    cells.insert(position, cell)
-    return cell
+    return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
 def _texts(root: Path) -> list[Path]:

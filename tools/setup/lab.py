@@ -1,7 +1,6 @@
 """`course.py lab`: the three examples as a table, then JupyterLab with the first lesson showing."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,24 +10,23 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tools.setup.say import ROOT, STATE, Stop, folder_at, say
+from tools.setup import copies
+from tools.setup.say import ROOT, STATE, Stop, folder_at, say, this_command
 
-EXERCISES = ROOT / "exercises"
-MY_EXERCISES = ROOT / "my_exercises"
 CONFIG = Path(__file__).parent / "jupyter"
 PORTS = range(8888, 8988)
 STARTING = 60.0  # seconds that a server may take until it listens
 LAB_VARIABLES = ("SSH_CONNECTION", "SSH_TTY")
 
 
-def open_lab(python: Path, port: int | None, browser: bool) -> int:
-    """Show the table and become the JupyterLab server; on Windows, wait for it."""
-    page = first_lesson()
+def open_lab(python: Path, port: int | None, browser: bool, *, renew: bool = False) -> int:
+    """Show the table and become the JupyterLab server at the learner's copy of lesson 00; on Windows, wait for it."""
+    page = copies.place_of(first_lesson())
     if port is None:
         port = free_port()
     else:
         check_port_is_free(port)
-    copy_exercises(EXERCISES, MY_EXERCISES)
+    copies.tell(copies.copy_course(renew=renew), this_command("lab --renew"))
     show_table(python)
     command = [str(python), "-m", "jupyterlab", *server_options(page, port, browser)]
     say("JupyterLab is starting. To end it: Ctrl-C, once.")
@@ -78,17 +76,6 @@ def _reserve(mark: Path) -> bool:
     except FileExistsError:
         return False
     return True
-
-
-def copy_exercises(source: Path, target: Path) -> list[str]:
-    """Copy the exercises that the learner has no copy of; what is there is never overwritten."""
-    folder_at(target)
-    new = [path for path in sorted(source.glob("*.ipynb")) if not (target / path.name).exists()]
-    for path in new:
-        shutil.copyfile(path, target / path.name)
-    if new:
-        say(f"Your own copies of the exercises are in {target.name}/: {', '.join(path.name for path in new)}")
-    return [path.name for path in new]
 
 
 def show_table(python: Path) -> None:

@@ -40,7 +40,7 @@ PATIENCE = 4  # a script may make so many times the steps that are due before it
 def copy_script(folder: str | Path | None = None) -> Path:
     """Write the capstone's script into a folder as train.py, unless one is there already, and return its path.
 
-    With no folder given: DEVICELAB_HOME where that is set, else the course's my_exercises/, else the present folder.
+    With no folder given: DEVICELAB_HOME where that is set, else the course's my_course/exercises/, else the present folder.
     """
     target = Path(folder) if folder is not None else _learners_folder()
     target.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def _learners_folder() -> Path:
         return Path(os.environ["DEVICELAB_HOME"])
     here = Path.cwd()
     course = next((place for place in (here, *here.parents) if (place / "course.py").is_file()), None)
-    return course / "my_exercises" if course else here
+    return course / "my_course" / "exercises" if course else here
 
 
 def _said(folder: Path) -> str:

@@ -102,6 +102,14 @@ def test_what_a_learner_wrote_stays(small):
     assert copies.copy_course(small).new == ["my_course/exercises/E01_a.ipynb"]
 
 
+def test_a_lost_record_makes_no_copy_a_changed_one(small):
+    copies.copy_course(small)
+    (small / copies.COURSE / copies.MADE).unlink()
+    assert copies.copy_course(small) == copies.Copied()
+    write(small / "notebooks" / "01_a.ipynb", "# 01, newer")
+    assert copies.copy_course(small).behind == ["my_course/lessons/L01_a.ipynb"]
+
+
 def test_what_happened_is_told(capsys):
     copies.tell(
         copies.Copied(["a/L01.ipynb"], ["a/L02.ipynb"], ["a/L03.ipynb"], ["a/E01.ipynb"]), "lab --renew"

@@ -86,20 +86,22 @@ def copy_course(root: Path = ROOT, *, renew: bool = False) -> Copied:
         if kind in ("new", "renewed"):
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text, encoding="utf-8", newline="\n")
+        if kind in ("new", "renewed", "same"):
             made[name] = digest(text)
-        if kind:
+        if kind != "same":
             getattr(copied, kind).append(name)
     record.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return copied
 
 
 def _kind(copy: Path, due: str, made: str | None, renew: bool) -> str:
-    """Return the list of Copied to which a copy belongs; none where it is as it should be, or changed and not behind."""
+    """Return the list of Copied to which a copy belongs; "same" where nothing newer is there, changed or not."""
     if not copy.exists():
         return "new"
-    if due == made:
-        return ""
-    if digest(copy.read_text(encoding="utf-8")) == made:
+    now = digest(copy.read_text(encoding="utf-8"))
+    if due in (made, now):
+        return "same"
+    if now == made:
         return "renewed" if renew else "behind"
     return "changed"
 

@@ -313,3 +313,11 @@ def test_no_text_takes_more_than_its_length_says_and_ten_megabytes_are_cut(unit)
 def test_a_traceback_before_ten_megabytes_of_log_is_found():
     found = explain(PLAIN + "epoch 1: loss 0.1 in 3 s\n" * 400_000)
     assert (found.kind, found.line) == ("mismatch", 2)
+
+
+def test_a_device_that_was_typed_in_capitals_from_memory_is_read():
+    found = explain(
+        "RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and CPU!"
+    )
+    assert found.kind == "mismatch"
+    assert "on cpu, but cuda:0 is needed" in found.what

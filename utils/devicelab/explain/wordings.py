@@ -19,7 +19,7 @@ CPU_ONLY = (
 MISPLACED = (MISMATCH, "gradient", "generator", *CPU_ONLY)
 NOW = "2.8 and newer"
 
-_DEVICE = r"[a-z]+(?::\d+)?"
+_DEVICE = r"(?:[a-z]+|[A-Z]{3,4})(?::\d+)?"  # "CPU" stands in messages that were typed from memory
 _TYPE = r"[\w.]*(?:Tensor|Type)"
 # What stands in braces below. `at` is where the argument is that the message names, `other` where the others are.
 _PARTS = {

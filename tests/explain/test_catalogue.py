@@ -10,6 +10,7 @@ import yaml
 from devicelab.explain import explain
 from devicelab.explain.catalogue import MACHINES, SURE, entries, entry, find
 from devicelab.explain.catalogue.entry import FROM_TEXT
+from devicelab.explain.environment import FIXED
 from devicelab.explain.reading import read
 
 pytestmark = pytest.mark.text
@@ -49,6 +50,13 @@ def test_what_explain_says_of_it(name):
     if one.kind == one.id and read(TEXTS[name]["text"]) is None:
         assert found.what == one.means and found.sure == one.confidence and found.source == one.source[0]
         assert found.fix == one.do["any"] and found.tell == one.tell
+
+
+@pytest.mark.parametrize("family", FIXED)
+def test_a_family_without_an_answer_of_its_own_has_the_entrys(family):
+    found, one = explain(TEXTS[family]["text"]), ENTRIES[family]
+    assert (found.kind, found.culprit) == (family, FIXED[family])
+    assert (found.what, found.why, found.fix) == (one.means, one.why, one.do["any"])
 
 
 @pytest.mark.parametrize(("words", "name"), WORDS)

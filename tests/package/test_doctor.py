@@ -17,10 +17,11 @@ import devicelab
 from devicelab import simulate_gpu
 from devicelab.doctor import Gpu, Holder, Machine, Report, doctor, probe
 from devicelab.doctor import evidence as looking
+from devicelab.doctor import place as placing
 from devicelab.doctor.diagnoses import diagnose
 from devicelab.doctor.missing import MISSING
 from devicelab.doctor.report import private
-from devicelab.doctor.script import look_into, read_script
+from devicelab.doctor.script import read_script
 from devicelab.doctor.usable import USABLE
 from devicelab.errors import InputError
 from tools.notebooks import warm
@@ -43,6 +44,7 @@ WITH_CARD: dict[str, Any] = {
     "device_nodes": ("/dev/nvidia0",),
 }
 GOOD = replace(CUDA_WHEEL, available=True, gpus=(T4,), arch_list=ARCHS, operators=("ran",), **WITH_CARD)
+TWO = replace(GOOD, gpus=(T4, replace(T4, index=1)), smi_gpus=(SMI_T4, SMI_T4), operators=("ran", "ran"))
 MAC = Machine(system="Darwin", release="15.3", chip="arm64", torch="2.13.0", mps_built=True)
 
 # What torch and nvidia-smi say, in their own words; sources: docs/sources.md.
@@ -70,6 +72,9 @@ NO_COMMUNICATION = (
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch NVML library version: 570.133"
 BUSY = "CUDA error: all CUDA-capable devices are busy or unavailable"
 NO_GPUS = "No CUDA GPUs are available"
+
+PARTS = ("MIG 1g.5gb Device 0", "MIG 1g.5gb Device 1")
+HERE = str(Path(devicelab.__file__).parents[1])
 
 NO_LIBCUDA = (
     "Could not load library libcudnn_cnn_infer.so.8. Error: libcuda.so: cannot open shared object file: "
@@ -251,6 +256,45 @@ CASES = {
     "Kepler, older than the wheel": (
         replace(GOOD, gpus=(K80,)), "architecture", "older than this wheel", ("sm_37",), "torch==1.12.1+cu113",
     ),
+    "CPU-only wheel in an environment of poetry": (
+        replace(CPU_WHEEL, packages="poetry", **{**WITH_CARD, "driver_cuda": (13, 0)}), "cpu wheel", "CPU only", ("T4",),
+        "poetry source add --priority=explicit pytorch-gpu https://download.pytorch.org/whl/cu128 && poetry add --source",
+    ),
+    "CPU-only wheel in an environment of pixi": (
+        replace(CPU_WHEEL, packages="pixi", **WITH_CARD), "cpu wheel", "CPU only", ("T4",),
+        'pixi add pytorch-gpu    # first in pixi.toml: platforms = [{ platform = "linux-64", cuda = "12.0" }]',
+    ),
+    "a job of Slurm without a card": (
+        replace(CUDA_WHEEL, host="Slurm", visible="NoDevFiles", cuda_said=NO_GPUS, **WITH_CARD), "hidden", "'NoDevFiles'",
+        ("Tesla T4",), "srun --gres=gpu:1",
+    ),
+    "a container of podman": (
+        replace(CUDA_WHEEL, container="podman", cuda_said=NO_DRIVER), "container", "container", ("podman",),
+        "podman run --rm --device nvidia.com/gpu=all",
+    ),
+    "a pod of Kubernetes": (
+        replace(CUDA_WHEEL, container="kubernetes", cuda_said=NO_DRIVER), "container", "container", ("kubernetes",),
+        "nvidia.com/gpu: 1",
+    ),
+    "the driver was updated under a container": (
+        replace(CUDA_WHEEL, container="docker", cuda_said=NO_GPUS, device_nodes=("/dev/nvidia0",), smi_error=MISMATCH),
+        "driver mismatch", "restarted", ("mismatch",), "sudo reboot    # on the host",
+    ),
+    "Kepler on Windows": (
+        replace(GOOD, system="Windows", gpus=(K80,)), "architecture", "older than this wheel", ("sm_37",), "py -3.10 -m pip",
+    ),
+    "set too late on Windows": (
+        replace(GOOD, system="Windows", gpus=(A100, replace(A100, index=1)), visible="1", operators=("ran", "ran")),
+        "set too late", "after CUDA had started", ("'1' now",), '$env:CUDA_VISIBLE_DEVICES = "1"; python train.py',
+    ),
+    "a card in MIG mode that nobody divided": (
+        replace(CUDA_WHEEL, mig_mode=True, cuda_said=NO_GPUS, **WITH_CARD), "mig", "no part of it was made",
+        ("mig.mode.current",), "nvidia-smi mig -cgi 0 -C",
+    ),
+    "one part of a divided card": (
+        replace(GOOD, mig_mode=True, mig=PARTS), "mig", "one part at a time, and there are 2",
+        ("MIG 1g.5gb Device 1", "torch sees 0: Tesla T4"), "CUDA_VISIBLE_DEVICES=MIG-... python train.py",
+    ),
     "after the machine slept, in WSL": (
         replace(CUDA_WHEEL, wsl=True, cuda_said=UNKNOWN_ERROR, **{**WITH_CARD, "device_nodes": ("/dev/dxg",)}),
         "cuda unknown error", "slept", ("CUDA unknown error",), "wsl.exe --shutdown",
@@ -260,7 +304,7 @@ CASES = {
         "no code for this AMD card", ("one operator on 0: AMD Radeon RX 6700 XT",), "HSA_OVERRIDE_GFX_VERSION",
     ),
     "a card that computes nothing": (
-        replace(GOOD, operators=("RuntimeError: CUDA error: something new",)), "operator failed", "one operator",
+        replace(GOOD, operators=("RuntimeError: something new",)), "operator failed", "one operator",
         ("something new",),
         "torch.ones(2, device='cuda')",
     ),
@@ -388,6 +432,39 @@ def test_what_nvidia_smi_says_is_read(monkeypatch):
     assert facts["holders"] == (Holder("python", 69000 * 2**20), Holder("game.exe", 512 * 2**20))
 
 
+MIG_LIST = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-e86cb44c-6756-fd30-cd4a-1e6da3caf9b0)
+  MIG 1g.5gb      Device  0: (UUID: MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f)
+  MIG 3g.20gb     Device  1: (UUID: MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb)
+"""
+
+
+def test_the_parts_of_a_divided_card_are_read_without_their_numbers():
+    assert looking.mig_parts(MIG_LIST) == ("MIG 1g.5gb      Device  0", "MIG 3g.20gb     Device  1")
+    assert looking.mig_parts(MIG_LIST.splitlines()[0]) == ()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "variables", "found"),
+    [
+        ("/w/.pixi/envs/default", {}, "pixi"),
+        ("/c/pypoetry/virtualenvs/x-py3.12", {}, "poetry"),
+        ("/w/.venv", {"POETRY_ACTIVE": "1"}, "poetry"),
+        ("/w/.venv", {}, ""),
+    ],
+)
+def test_who_installs_is_known_by_the_environment(prefix, variables, found, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", prefix)
+    monkeypatch.delenv("POETRY_ACTIVE", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert placing.place()["packages"] == found
+
+
+def test_a_job_of_slurm_is_known_by_its_number(monkeypatch):
+    monkeypatch.setattr("os.environ", {"SLURM_JOB_ID": "17"})
+    assert placing.place()["host"] == "Slurm"
+
+
 def test_nvidia_smi_that_fails_is_quoted(monkeypatch):
     monkeypatch.setattr(looking, "_run", lambda *command: (9, MISMATCH))
     monkeypatch.setattr("shutil.which", lambda name: sys.executable)
@@ -434,7 +511,7 @@ LATE = "import os\nimport torch\nprint(torch.cuda.device_count())\nos.environ['C
 def test_a_script_that_sets_the_variable_too_late(text, late, tmp_path):
     path = tmp_path / "train.py"
     path.write_text(text)
-    found = look_into(path)
+    [found] = read_script(path, TWO) or [None]
     assert (found is not None) is late
     if found:
         assert "line " in found.evidence[0] and found.command == "CUDA_VISIBLE_DEVICES=1 python train.py"
@@ -459,7 +536,7 @@ if torch.cuda.device_count() > 1:
 @pytest.mark.parametrize(("text", "lines"), [(IN_MAIN, (5, 6)), (IN_A_BRANCH, (2, 3))])
 def test_functions_and_branches_are_read_where_they_run(text, lines, tmp_path):
     (tmp_path / "train.py").write_text(text)
-    found = look_into(tmp_path / "train.py")
+    [found] = read_script(tmp_path / "train.py", TWO)
     assert [
         int(word.split()[1])
         for word in (part.partition(" uses")[0].partition(" sets")[0] for part in found.evidence)
@@ -476,7 +553,7 @@ def test_functions_and_branches_are_read_where_they_run(text, lines, tmp_path):
 )
 def test_what_is_set_in_time_or_only_read_is_left_alone(text, tmp_path):
     (tmp_path / "train.py").write_text(text)
-    assert look_into(tmp_path / "train.py") is None
+    assert read_script(tmp_path / "train.py", TWO) == []
 
 
 @pytest.mark.parametrize(
@@ -502,26 +579,58 @@ def test_a_card_that_this_machine_lacks_is_seen(line, number, tmp_path):
 @pytest.mark.parametrize("line", ["device = torch.device('cuda:0')", "model.cuda()", "x = x.to('cuda:1')"])
 def test_cards_that_are_there_are_left_alone(line, tmp_path):
     (tmp_path / "train.py").write_text(f"import torch\n{line}\n")
-    two = replace(GOOD, gpus=(T4, replace(T4, index=1)), smi_gpus=(SMI_T4, SMI_T4), operators=("ran", "ran"))
-    assert read_script(tmp_path / "train.py", two) == []
+    assert read_script(tmp_path / "train.py", TWO) == []
 
 
-@pytest.mark.parametrize(("name", "found"), [("torch.py", True), ("random.py", True), ("model.py", False)])
+HARD_CODED = (
+    "model.cuda()",
+    "x = x.to('cuda')",
+    "torch.cuda.set_device(0)",
+    "torch.set_default_device('cuda:0')",
+)
+
+
+@pytest.mark.parametrize("line", HARD_CODED)
+def test_cuda_that_is_written_into_a_script_is_seen_where_there_is_none(line, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(f"import torch\n\ndef main():\n    {line}\n\nif __name__ == '__main__':\n    main()\n")
+    [found] = read_script(script, CPU_WHEEL)
+    assert (
+        found.kind == "hard-coded cuda" and "line 4: " in found.evidence[0] and 'else "cpu"' in found.command
+    )
+    assert 'else "mps"' in read_script(script, replace(MAC, mps_available=True))[0].command
+    assert read_script(script, GOOD) == []
+    script.write_text(f"import torch\nif torch.cuda.is_available():\n    {line}\n")
+    assert read_script(script, CPU_WHEEL) == []
+
+
+FILES = [
+    ("torch.py", True),
+    ("torch/__init__.py", True),
+    ("torch/x.py", False),
+    ("random.py", True),
+    ("model.py", False),
+]
+
+
+@pytest.mark.parametrize(("name", "found"), FILES)
 def test_a_file_in_the_way_of_torch_is_seen(name, found, tmp_path):
     (tmp_path / "train.py").write_text("import torch\n")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("raise SystemExit('this must not run')\n")
     assert [one.kind for one in read_script(tmp_path / "train.py", GOOD)] == (["shadowed"] if found else [])
 
 
-def test_a_file_that_is_taken_for_torch_is_named_and_not_run(tmp_path):
-    (tmp_path / "torch.py").write_text("print('I ran')")
-    paths = os.pathsep.join([str(tmp_path), str(Path(devicelab.__file__).parents[1])])
+@pytest.mark.parametrize("name", ["torch.py", "torch/__init__.py"])
+def test_a_file_that_is_taken_for_torch_is_named_and_not_run(name, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("print('I ran')")
     result = subprocess.run(
         [sys.executable, "-m", "devicelab", "doctor"],
-        capture_output=True, text=True, timeout=60, env=dict(os.environ, PYTHONPATH=paths),
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, env=dict(os.environ, PYTHONPATH=HERE),
     )  # fmt: skip
     assert result.returncode == 1 and "does not import PyTorch" in result.stdout, result.stderr
-    assert "torch.py" in result.stdout and "I ran" not in result.stdout
+    assert str(Path(name)) in result.stdout and "I ran" not in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -550,7 +659,7 @@ def fails(*arguments, **named):
 def test_a_script_that_is_not_python_is_refused(tmp_path):
     (tmp_path / "train.py").write_text("def (:")
     with pytest.raises(InputError, match=r"train\.py cannot be read"):
-        look_into(tmp_path / "train.py")
+        read_script(tmp_path / "train.py", GOOD)
 
 
 @pytest.mark.parametrize(
@@ -563,7 +672,8 @@ def test_a_script_that_is_not_python_is_refused(tmp_path):
 def test_it_answers_where_torch_itself_cannot_be_imported(fails_with, words, tmp_path):
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").write_text(f"raise {fails_with}")
-    paths = os.pathsep.join([str(tmp_path), str(Path(devicelab.__file__).parents[1])])
+    (tmp_path / "torch" / "version.py").touch()
+    paths = os.pathsep.join([str(tmp_path), HERE])
     result = subprocess.run(
         [sys.executable, "-m", "devicelab", "doctor"],
         capture_output=True, text=True, timeout=60, env=dict(os.environ, PYTHONPATH=paths),

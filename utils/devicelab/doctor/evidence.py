@@ -23,6 +23,7 @@ VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 MIB = 2**20
 _SMI_GPUS = "--query-gpu=index,name,driver_version,memory.total,memory.used,compute_mode"
 _SMI_APPS = "--query-compute-apps=process_name,used_memory"
+_SMI_MIG = "--query-gpu=mig.mode.current"
 _SMI_FORMAT = "--format=csv,noheader,nounits"
 
 
@@ -114,6 +115,8 @@ def _driver() -> dict[str, Any]:
         "driver": rows[0][2] if rows else None,
         "driver_cuda": driver_cuda(_run(program)[1]),
         "smi_gpus": tuple(smi_gpu(row) for row in rows),
+        "mig_mode": "Enabled" in _run(program, _SMI_MIG, _SMI_FORMAT)[1],
+        "mig": mig_parts(_run(program, "-L")[1]),
         "holders": holders(_run(program, _SMI_APPS, _SMI_FORMAT)[1]),
     }
 
@@ -128,6 +131,11 @@ def driver_cuda(said: str) -> tuple[int, int] | None:
     """Return the newest CUDA that the driver knows, from nvidia-smi's heading."""
     found = re.search(r"CUDA Version:\s*(\d+)\.(\d+)", said)
     return (int(found[1]), int(found[2])) if found else None
+
+
+def mig_parts(said: str) -> tuple[str, ...]:
+    """Return the names of the parts of divided cards in the list of `nvidia-smi -L`, without their UUIDs."""
+    return tuple(re.findall(r"^\s+(MIG \S+\s+Device\s+\d+)", said, re.MULTILINE))
 
 
 def holders(said: str) -> tuple[Holder, ...]:
@@ -167,9 +175,14 @@ def _torch() -> dict[str, Any]:
 def _in_the_way() -> str:
     """Return the file that Python takes for torch, where it is none of a package: it may be the learner's, and is not run."""
     found = None if "torch" in sys.modules else find_spec("torch")
-    if found is None or found.origin is None or Path(found.origin).stem == "__init__":
+    if found is None or found.origin is None or is_torch(Path(found.origin)):
         return ""
     return _from_here(found.origin)
+
+
+def is_torch(path: Path) -> bool:
+    """Say whether a file is PyTorch's own __init__.py: the version and the compiled part lie beside it."""
+    return path.stem == "__init__" and path.with_name("version.py").exists()
 
 
 def _operators(facts: dict[str, Any]) -> dict[str, Any]:

@@ -49,8 +49,11 @@ def nvidia_evidence(m: Machine) -> str:
 
 def install(m: Machine, folder: str = "") -> str:
     """The command that installs another torch into the machine's Python, from a folder of the wheel index."""
-    if m.packages == "uv":  # its environments have no pip
-        return f"uv pip install --python {m.executable} --reinstall torch --torch-backend={folder or 'auto'}"
+    if m.packages in OTHER_INSTALLERS:
+        index = folder or ("" if m.packages == "uv" else "cu128")
+        return OTHER_INSTALLERS[m.packages].format(
+            python=m.executable, folder=index or "auto", wheels=this.WHEELS
+        )
     if not folder and "aarch64" in m.kinds:
         folder = "cu128"  # without a folder, aarch64 gets the wheel for the CPU
     return this.reinstall(folder, python=m.executable, system=m.system)
@@ -61,14 +64,29 @@ def driver_update(m: Machine) -> str:
     if m.system == "Windows" or m.wsl:
         return "start https://www.nvidia.com/drivers" + ("    # in Windows, not in WSL" if m.wsl else "")
     if m.container:
-        return "nvidia-smi    # on the host, whose driver this container uses: update it there"
+        return on_host(m, "nvidia-smi") + ", whose driver this container uses: update it there"
     for distribution, command in DRIVER_PACKAGES.items():
         if distribution in m.distribution.split():
             return command
     return "sudo ubuntu-drivers install"
 
 
+def on_host(m: Machine, command: str) -> str:
+    """A command that changes the driver, which a container has from its host."""
+    return f"{command}    # on the host" if m.container else command
+
+
 # Sources: docs/sources.md, "What errors and drivers say".
+OTHER_INSTALLERS = {
+    "uv": "uv pip install --python {python} --reinstall torch --torch-backend={folder}",  # its environments have no pip
+    "poetry": "poetry source add --priority=explicit pytorch-gpu {wheels}/{folder} && poetry add --source pytorch-gpu torch",
+    "pixi": 'pixi add pytorch-gpu    # first in pixi.toml: platforms = [{{ platform = "linux-64", cuda = "12.0" }}]',
+}
+WITH_CARD = {  # how to start a container with the card, and see whether it has it
+    "podman": "podman run --rm --device nvidia.com/gpu=all --security-opt=label=disable ubuntu nvidia-smi -L",
+    "kubernetes": "kubectl describe nodes    # one with nvidia.com/gpu? then in the pod: resources: limits: nvidia.com/gpu: 1",
+    "docker": "docker run --rm --gpus all nvidia/cuda:12.8.1-base-ubuntu24.04 nvidia-smi",
+}
 DRIVER_PACKAGES = {
     "ubuntu": "sudo ubuntu-drivers install",
     "debian": "sudo apt install nvidia-driver    # from the section non-free",
@@ -79,9 +97,10 @@ KEPLER = re.compile(r"\b(Tesla K\d|K80|GTX (6|7)[0-4,6-9]\d\b|GTX TITAN\b(?! X))
 OLDEST_WHEEL = 50  # compute capability 5.0: no wheel for CUDA 12 has older ones
 
 
-def kepler_wheel() -> str:
+def kepler_wheel(m: Machine) -> str:
     """The command for a torch that still has code for Kepler (sm_37); it needs Python 3.10 or older."""
-    return f"python3.10 -m pip install torch==1.12.1+cu113 --extra-index-url {this.WHEELS}/cu113"
+    python = "py -3.10" if m.system == "Windows" else "python3.10"
+    return f"{python} -m pip install torch==1.12.1+cu113 --extra-index-url {this.WHEELS}/cu113"
 
 
 def reinstall(m: Machine) -> str:
@@ -106,3 +125,10 @@ def unset(m: Machine) -> str:
 def set_variable(m: Machine, name: str, value: str) -> str:
     """The command that sets an environment variable."""
     return f'$env:{name} = "{value}"' if m.system == "Windows" else f"export {name}={value}"
+
+
+def with_variable(m: Machine, name: str, value: str, command: str) -> str:
+    """The command that runs another one with an environment variable."""
+    if m.system == "Windows":
+        return f"{set_variable(m, name, value)}; {command}"
+    return f"{name}={value} {command}"

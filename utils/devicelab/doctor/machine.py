@@ -33,9 +33,10 @@ class Machine:
 
     `visible` is CUDA_VISIBLE_DEVICES now, `visible_at_start` what it was when this process started (None: unset or unknown).
     `cuda_said` is what torch said while it looked for a GPU: the error of starting CUDA, and its warnings. `pci` are the vendors
-    of the graphics cards on the bus, `driver_trace` a file or program that only an NVIDIA driver brings. `host` is a service or a
-    board with ways of its own (Colab, Kaggle, Jetson), `packages` who installs ("conda", "uv" or "" for pip). `operators` has for
-    each card "ran", or what was said when one operator was run there; it is empty where none was tried.
+    of the graphics cards on the bus, `driver_trace` a file or program that only an NVIDIA driver brings. `host` is a service, a
+    scheduler or a board with ways of its own (Colab, Kaggle, Jetson, Slurm), `packages` who installs ("conda", "uv", "poetry",
+    "pixi" or "" for pip). `mig` are the names of a divided card's parts, `mig_mode` whether one is to be divided. `operators` has
+    for each card "ran", or what was said when one operator was run there; it is empty where none was tried.
     """
 
     system: str = "Linux"
@@ -63,6 +64,8 @@ class Machine:
     driver_trace: str | None = None
     smi_gpus: tuple[Gpu, ...] = ()
     smi_error: str = ""
+    mig_mode: bool = False
+    mig: tuple[str, ...] = ()
     holders: tuple[Holder, ...] = ()
     pci: tuple[str, ...] = ()
     device_nodes: tuple[str, ...] = ()
@@ -128,6 +131,7 @@ class Machine:
             "driver": self.driver or self.driver_trace or "none found",
             "driver's CUDA": "{}.{}".format(*self.driver_cuda) if self.driver_cuda else "",
             "nvidia-smi sees": "; ".join(str(gpu) for gpu in self.smi_gpus) or self.smi_error,
+            "parts of a divided card (MIG)": "; ".join(self.mig),
             "graphics cards on the bus": ", ".join(self.pci),
             "device files": " ".join(self.device_nodes),
             "names of torch that the simulated GPU misses": ", ".join(self.simulation_lacks),

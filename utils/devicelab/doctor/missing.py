@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from .finding import (
     KEPLER,
+    WITH_CARD,
     Finding,
     driver_update,
     install,
@@ -11,6 +12,7 @@ from .finding import (
     names,
     nvidia_evidence,
     older_wheel,
+    on_host,
     reinstall,
     unset,
 )
@@ -83,7 +85,7 @@ def _cpu_wheel(m: Machine) -> Finding | None:
     sentence = "There is an NVIDIA card or driver here, but this torch was built for the CPU only."
     evidence = (f"torch {m.torch}, torch.version.cuda is None", nvidia_evidence(m))
     old = any(KEPLER.search(gpu.name) for gpu in m.smi_gpus)
-    return Finding("cpu wheel", sentence, evidence, kepler_wheel() if old else reinstall(m))
+    return Finding("cpu wheel", sentence, evidence, kepler_wheel(m) if old else reinstall(m))
 
 
 def _hidden(m: Machine) -> Finding | None:
@@ -98,7 +100,17 @@ def _hidden(m: Machine) -> Finding | None:
         return None
     sentence = f"CUDA_VISIBLE_DEVICES is {m.visible!r}, which hides every card from this process."
     evidence = (f"nvidia-smi sees {len(m.smi_gpus)}: {names(m.smi_gpus)}",) if m.smi_gpus else ()
-    return Finding("hidden", sentence, (f"CUDA_VISIBLE_DEVICES={m.visible}", *evidence), unset(m))
+    todo = "srun --gres=gpu:1 --pty bash    # Slurm gave this job no card" if m.host == "Slurm" else unset(m)
+    return Finding("hidden", sentence, (f"CUDA_VISIBLE_DEVICES={m.visible}", *evidence), todo)
+
+
+def _undivided(m: Machine) -> Finding | None:
+    """A card in MIG mode that nobody has divided yet is no card to CUDA."""
+    if not m.mig_mode or m.mig:
+        return None
+    sentence = "The card is in MIG mode, and no part of it was made: CUDA sees none."
+    evidence = ("nvidia-smi: mig.mode.current is Enabled", "nvidia-smi -L lists no MIG device")
+    return Finding("mig", sentence, evidence, on_host(m, "sudo nvidia-smi mig -cgi 0 -C"))
 
 
 def _old_driver(m: Machine) -> Finding | None:
@@ -111,7 +123,7 @@ def _old_driver(m: Machine) -> Finding | None:
     evidence = (f"torch said: {m.cuda_said[:160]}", f"driver {m.driver or 'of unknown version'}")
     old = any(KEPLER.search(gpu.name) for gpu in m.smi_gpus)
     return Finding(
-        "old driver", sentence, evidence, kepler_wheel() if old else older_wheel(m) or driver_update(m)
+        "old driver", sentence, evidence, kepler_wheel(m) if old else older_wheel(m) or driver_update(m)
     )
 
 
@@ -150,8 +162,7 @@ def _container(m: Machine) -> Finding | None:
         return None
     sentence = "This is a container that was started without the GPU, or on a machine that has none."
     evidence = (f"container: {m.container}", "no /dev/nvidia* inside")
-    tried = "docker run --rm --gpus all nvidia/cuda:12.8.1-base-ubuntu24.04 nvidia-smi"
-    return Finding("container", sentence, evidence, tried)
+    return Finding("container", sentence, evidence, WITH_CARD.get(m.container, WITH_CARD["docker"]))
 
 
 def _mismatched_driver(m: Machine) -> Finding | None:
@@ -160,16 +171,17 @@ def _mismatched_driver(m: Machine) -> Finding | None:
     sentence = (
         "The NVIDIA driver was updated, but the old one is still loaded: the machine must be restarted."
     )
-    return Finding("driver mismatch", sentence, (f"nvidia-smi said: {m.smi_error[:160]}",), "sudo reboot")
+    return Finding(
+        "driver mismatch", sentence, (f"nvidia-smi said: {m.smi_error[:160]}",), on_host(m, "sudo reboot")
+    )
 
 
 def _dead_driver(m: Machine) -> Finding | None:
     if "couldn't communicate with the NVIDIA driver" not in m.smi_error:
         return None
     sentence = "The NVIDIA driver is installed, but its kernel module is not loaded."
-    return Finding(
-        "driver not loaded", sentence, (f"nvidia-smi said: {m.smi_error[:160]}",), "sudo modprobe nvidia"
-    )
+    todo = on_host(m, "sudo modprobe nvidia")
+    return Finding("driver not loaded", sentence, (f"nvidia-smi said: {m.smi_error[:160]}",), todo)
 
 
 def _closed(m: Machine) -> Finding | None:
@@ -243,6 +255,7 @@ MISSING: tuple[Callable[[Machine], Finding | None], ...] = (
     _no_driver,
     _cpu_wheel,
     _hidden,
+    _undivided,
     _rocm,
     _mismatched_driver,
     _dead_driver,

@@ -18,11 +18,17 @@ def _host() -> str:
         return "Colab"
     if os.environ.get("KAGGLE_KERNEL_RUN_TYPE"):
         return "Kaggle"
-    return "Jetson" if Path("/etc/nv_tegra_release").exists() or "tegra" in platform.release() else ""
+    if Path("/etc/nv_tegra_release").exists() or "tegra" in platform.release():
+        return "Jetson"
+    return "Slurm" if os.environ.get("SLURM_JOB_ID") else ""
 
 
 def _packages() -> str:
-    """Who installs packages into this Python: "uv" or "conda", or "" for pip."""
+    """Who installs packages into this Python: "uv", "conda", "poetry", "pixi", or "" for pip."""
+    if ".pixi" in Path(sys.prefix).parts:
+        return "pixi"
+    if os.environ.get("POETRY_ACTIVE") or "pypoetry" in Path(sys.prefix).parts:
+        return "poetry"
     settings = Path(sys.prefix, "pyvenv.cfg")
     if settings.exists():
         return "uv" if "\nuv = " in "\n" + settings.read_text("utf-8", errors="replace") else ""

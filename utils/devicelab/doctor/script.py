@@ -1,13 +1,14 @@
-"""A script, read and not run: does it set CUDA_VISIBLE_DEVICES too late, name a card that is not there, is a file in its way?"""
+"""A script, read and not run: is CUDA_VISIBLE_DEVICES set too late, does it ask for what is not here, is a file in its way?"""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from devicelab.errors import InputError
 
-from .finding import Finding, names
+from .finding import Finding, names, with_variable
 from .flow import steps
 from .machine import Machine
 
@@ -31,12 +32,8 @@ def check(path: Path) -> None:
 def read_script(path: Path, m: Machine) -> list[Finding]:
     """Return what is wrong with a script on this machine; raises InputError if it cannot be read."""
     tree = _parsed(path)
-    return [found for found in (_shadowed(path), _late(path, tree), _absent(path, tree, m)) if found]
-
-
-def look_into(path: Path) -> Finding | None:
-    """Return a finding if the script uses CUDA above the line that sets the variable; raises InputError if it cannot be read."""
-    return _late(path, _parsed(path))
+    looks = (_shadowed(path, m), _late(path, tree, m), _absent(path, tree, m), _hard_coded(path, tree, m))
+    return [found for found in looks if found]
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -46,7 +43,7 @@ def _parsed(path: Path) -> ast.Module:
         raise InputError(f"{path.name} cannot be read as a Python script: {error}") from None
 
 
-def _late(path: Path, tree: ast.Module) -> Finding | None:
+def _late(path: Path, tree: ast.Module, m: Machine) -> Finding | None:
     order = list(steps(tree))
     set_at = next((at for at, step in enumerate(order) if _sets(step.node)), None)
     used_at = next((at for at, step in enumerate(order) if _uses_cuda(step.node)), None)
@@ -59,7 +56,7 @@ def _late(path: Path, tree: ast.Module) -> Finding | None:
         f"line {used.line} uses CUDA: {ast.unparse(used.node).splitlines()[0]}",
         f"line {late.line} sets {VARIABLE}",
     )
-    command = f"{VARIABLE}={_value(late.node)} python {path.name}"
+    command = with_variable(m, VARIABLE, _value(late.node), f"python {path.name}")
     return Finding("set too late", sentence, evidence, command, blocking=False)
 
 
@@ -109,8 +106,8 @@ def _absent(path: Path, tree: ast.Module, m: Machine) -> Finding | None:
     if not wrong:
         return None
     node, number, count = wrong[0]
-    cards = "1 card" if count == 1 else f"{count} cards"
-    sentence = f"{path.name} asks for card {number}, and there are only {cards} here, counted from 0."
+    cards = "is only 1 card" if count == 1 else f"are only {count} cards"
+    sentence = f"{path.name} asks for card {number}, and there {cards} here, counted from 0."
     line = getattr(node, "lineno", 0)
     evidence = (f"line {line}: {ast.unparse(node).splitlines()[0]}", f"torch sees {names(m.gpus) or 'none'}")
     mended = (
@@ -146,14 +143,47 @@ def _integers(nodes: list[ast.expr]) -> list[int]:
     return [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
 
 
-def _shadowed(path: Path) -> Finding | None:
-    """A file beside the script that Python takes in place of a module of the same name, which torch or the script imports."""
+# What a script says that asks first: "cuda" is not written into it for good then.
+_ASKS = re.compile(r"is_available|device_count|current_accelerator|is_built|get_device_capability")
+
+
+def _hard_coded(path: Path, tree: ast.Module, m: Machine) -> Finding | None:
+    """A script that asks for CUDA without asking whether it is there, where torch can use none."""
+    if m.available or m.torch is None or m.simulated or _ASKS.search(ast.unparse(tree)):
+        return None
+    node = next((node for node in ast.walk(tree) if _asks_for_cuda(node)), None)
+    if node is None:
+        return None
+    sentence = f"{path.name} asks for cuda in any case, and torch can use no such GPU here."
+    evidence = (
+        f"line {getattr(node, 'lineno', 0)}: {ast.unparse(node).splitlines()[0]}",
+        "torch.cuda.is_available() is False",
+    )
+    device = "mps" if m.mps_available else "cpu"
+    mended = (
+        f'device = "cuda" if torch.cuda.is_available() else "{device}"    # then device in place of "cuda"'
+    )
+    return Finding("hard-coded cuda", sentence, evidence, mended, blocking=False)
+
+
+def _asks_for_cuda(node: ast.AST) -> bool:
+    if isinstance(node, ast.Constant):
+        return isinstance(node.value, str) and re.fullmatch(r"cuda(:\d+)?", node.value) is not None
+    if not isinstance(node, ast.Call):
+        return False
+    called = ast.unparse(node.func)
+    return called.endswith((".cuda", "cuda.set_device"))
+
+
+def _shadowed(path: Path, m: Machine) -> Finding | None:
+    """A file or package beside the script that Python takes for a module of the same name, which torch or the script imports."""
     python = {name for name in sys.stdlib_module_names if name in sys.modules} - set(sys.builtin_module_names)
-    beside = sorted(one for one in path.parent.glob("*.py") if one.stem in SHADOWS | python)
+    packages = [one.parent for one in path.parent.glob("*/__init__.py")]
+    beside = sorted(one for one in (*path.parent.glob("*.py"), *packages) if one.stem in SHADOWS | python)
     if not beside:
         return None
     other = beside[0]
     sentence = f"{other.name} lies beside {path.name}: Python imports it in place of the module {other.stem}."
     evidence = ("the folder of the script comes first when Python looks for a module",)
-    command = f"{'ren' if sys.platform == 'win32' else 'mv'} {other.name} my_{other.name}"
+    command = f"{'ren' if m.system == 'Windows' else 'mv'} {other.name} my_{other.name}"
     return Finding("shadowed", sentence, evidence, command, blocking=False)

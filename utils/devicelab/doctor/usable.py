@@ -15,6 +15,7 @@ from .finding import (
     reinstall,
     set_variable,
     unset,
+    with_variable,
 )
 from .known import command, known
 from .machine import Gpu, Machine
@@ -44,7 +45,7 @@ def _wheel_for(gpu: Gpu, newer: bool, m: Machine) -> str:
         return command("jetson wheel", m)
     if newer:
         return reinstall(m)
-    return install(m, "cu126") if number(gpu) >= OLDEST_WHEEL else kepler_wheel()
+    return install(m, "cu126") if number(gpu) >= OLDEST_WHEEL else kepler_wheel(m)
 
 
 def _operator(m: Machine) -> Finding | None:
@@ -82,7 +83,7 @@ def _too_late(m: Machine) -> Finding | None:
         "set too late",
         sentence,
         evidence,
-        f"CUDA_VISIBLE_DEVICES={m.visible} python train.py",
+        with_variable(m, "CUDA_VISIBLE_DEVICES", m.visible, "python train.py"),
         blocking=False,
     )
 
@@ -110,6 +111,18 @@ def _some_hidden(m: Machine) -> Finding | None:
     sentence = f"torch sees {count} cards: CUDA_VISIBLE_DEVICES lets no other through, and cuda:0 is the first of them."
     evidence = (f"CUDA_VISIBLE_DEVICES={m.visible}", f"nvidia-smi sees {names(m.smi_gpus)}")
     return Finding("some hidden", sentence, evidence, unset(m), blocking=False)
+
+
+def _divided(m: Machine) -> Finding | None:
+    """CUDA gives a process one part of a divided card, however many there are (NVIDIA's MIG user guide)."""
+    if len(m.mig) < 2 or len(m.gpus) >= len(m.mig):
+        return None
+    sentence = f"The card is divided (MIG): a process can use one part at a time, and there are {len(m.mig)}."
+    evidence = (f"nvidia-smi -L: {'; '.join(m.mig)}", f"torch sees {names(m.gpus)}")
+    todo = with_variable(m, "CUDA_VISIBLE_DEVICES", "MIG-...", "python train.py")
+    return Finding(
+        "mig", sentence, evidence, f"{todo}    # the UUID of a part, from nvidia-smi -L", blocking=False
+    )
 
 
 def _crowded(m: Machine) -> Finding | None:
@@ -149,5 +162,6 @@ USABLE: tuple[Callable[[Machine], Finding | None], ...] = (
     _too_late,
     _some_hidden,
     _numbering,
+    _divided,
     _crowded,
 )

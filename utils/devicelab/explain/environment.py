@@ -9,6 +9,7 @@ import torch
 
 from devicelab import machine
 
+from . import catalogue
 from .frames import Frame
 from .reading import Reading
 from .told import AnyFrame
@@ -34,49 +35,21 @@ Answering = Callable[
     [Reading, str, list[AnyFrame]], Answer
 ]  # the learner's word for the tensor; their frames, innermost first
 
+# Families of which an entry of the catalogue says all; and who is to blame.
 FIXED = {
-    "no driver": Answer(
-        "torch found no NVIDIA driver on this machine.",
-        "the NVIDIA driver",
-        "torch was built for CUDA, but no driver answers: no NVIDIA card, no driver, or a container without the card",
-        DOCTOR,
-    ),
-    "no kernel image": Answer(
-        "This torch was not built for this card.",
-        "the installed torch",
-        "is_available() is True, yet the wheel holds no machine code for this card: the card is newer, or older, than the wheel",
-        DOCTOR,
-    ),
-    "busy": Answer(
-        "The GPU is busy with another process, or closed to this one.",
-        "the GPU",
-        "another process holds the card alone, or its compute mode forbids a second one",
-        "nvidia-smi",
-    ),
-    "no device": Answer(
-        "CUDA works here, but no GPU is visible to this process.",
-        "CUDA_VISIBLE_DEVICES",
-        "the driver answers but shows no card: often CUDA_VISIBLE_DEVICES is empty, or names a card that is not there",
-        DOCTOR,
-    ),
-    "mps float64": Answer(
-        "This tensor is float64, which mps does not have.",
-        "a float64 tensor",
-        "a Mac's GPU has no 64-bit floats; NumPy arrays are float64 unless they are told otherwise",
-        ".float().to(device)",
-    ),
-    "no mps": Answer(
-        "This Python cannot use a Mac's GPU.",
-        "mps",
-        "it needs an Apple chip, a recent macOS, and a torch for arm64",
-        DOCTOR,
-    ),
+    "no driver": "the NVIDIA driver",
+    "no kernel image": "the installed torch",
+    "busy": "the GPU",
+    "no device": "CUDA_VISIBLE_DEVICES",
+    "mps float64": "a float64 tensor",
+    "no mps": "mps",
 }
 
 
 def fixed(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
-    """Return the answer that is the same wherever the error comes from."""
-    return FIXED[reading.family]
+    """Return the catalogue's answer, which is the same wherever the error comes from."""
+    found = catalogue.entry(reading.family)
+    return Answer(found.means, FIXED[reading.family], found.why, found.do["any"])
 
 
 def _cpu_build(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:

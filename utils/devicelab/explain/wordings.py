@@ -253,7 +253,7 @@ _OTHERS = (
     ("mps fallback", r"The operator '{op}' is not currently supported on the MPS backend and will fall back"),
     ("mps operator", r"The operator '{op}' is not currently (?:implemented|supported) (?:for|on) the MPS"),
     ("operator", r"Could not run '{op}' with arguments from the '(?P<at>CUDA|MPS)' backend"),
-    ("no mps", r"PyTorch is not linked with support for mps devices|MPS backend is supported on MacOS"),
+    ("no mps", r"PyTorch is not linked with support for mps devices|MPS backend is supported on [mM]acOS"),
 )
 
 

@@ -138,6 +138,11 @@ REFUSED = {  # each with CUDA's words
         "cuFFT only supports dimensions whose sizes are powers of two when computing in half precision, but got a signal "
         "size of[6]",
     ),
+    "fft in its parts": (
+        lambda: torch._refs.fft.irfft(ones(4, dtype=complex32), n=6),
+        "cuFFT only supports dimensions whose sizes are powers of two when computing in half precision, but got a signal "
+        "size of[6]",
+    ),
     "sparse.mm": (lambda: torch.sparse.mm(coo(), ones(2, 3, dtype=half)), lacks("addmm_sparse_cuda", "Half")),
     "sparse @": (lambda: coo(bfloat16) @ ones(2, 3, dtype=bfloat16), lacks("addmm_sparse_cuda", "BFloat16")),
     "dense @ sparse": (lambda: ones(3, 2, dtype=half) @ coo(), lacks("addmm_sparse_cuda", "Half")),

@@ -19,11 +19,13 @@ rules = Rules()
     "is_set_to",
 )
 @rules.of("bernoulli_.Tensor", "_to_copy", "set_data", "resize_as_sparse_")
+@rules.of("_nested_view_from_buffer", "_nested_view_from_buffer_copy", "_nested_from_padded")
 @rules.of("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter")
 def free(call: Call) -> torch.device:
     """Any mix is allowed.
 
     Copy.cpp; Fill.cpp (`value.item()`); cuda/Distributions.cpp (`p.to(self.device())`); TensorShape.cpp (scatters copy).
+    The sizes of nested tensors are on the CPU, wherever the values are (nested/NestedTensorUtils.h).
     """
     return call.first()
 

@@ -50,6 +50,8 @@ def without_writing(func: torch._ops.OpOverload, args: Any, kwargs: Any) -> Any:
     """Run an operator on tensors of the same shapes and dtypes with other values, so that nothing is written."""
 
     def like(value: Any) -> Any:
+        if isinstance(value, torch.Tensor) and value.is_nested:
+            return value.clone()
         return torch.ones(value.shape, dtype=value.dtype) if isinstance(value, torch.Tensor) else value
 
     args, kwargs = tree_map(like, (args, kwargs))

@@ -21,13 +21,17 @@ def transformed(original: Any, name: str, args: Any, kwargs: Any) -> Tensor:
     given = args[0] if args else kwargs.pop("input", None)
     given = kwargs.pop("self") if given is None else given
     out = original(given.to(WIDE[given.dtype]), *args[1:], **kwargs)
-    sizes = signal(name, given, out, args[1:], kwargs)
+    check(signal(name, given, out, args[1:], kwargs))
+    return out.to(NARROW[out.dtype])
+
+
+def check(sizes: list[int]) -> None:
+    """Refuse the sizes of a signal in half precision that cuFFT does."""
     if any(size & (size - 1) for size in sizes):
         refuse(
             "cuFFT only supports dimensions whose sizes are powers of two when computing in half precision, but got a "
             f"signal size of{sizes}"
         )
-    return out.to(NARROW[out.dtype])
 
 
 def signal(name: str, given: Tensor, out: Tensor, rest: Any, kwargs: Any) -> list[int]:

@@ -124,8 +124,10 @@ def resize_out(outputs: Sequence[Operand], common: torch.device) -> torch.device
 def shapes_first(call: Call, inputs: Sequence[Operand], inplace: Sequence[Operand] = ()) -> None:
     """Let the operator itself raise its shape error, which CUDA finds before it looks at devices.
 
-    It is run only where it is bound to fail, so that nothing is written.
+    It is run only where it is bound to fail, so that nothing is written. Nested tensors have no one shape.
     """
+    if any(tensor.is_nested for tensor, _ in inputs):
+        return
     try:
         shape = torch.broadcast_shapes(*(tensor.shape for tensor, _ in inputs))
     except RuntimeError:

@@ -11,6 +11,7 @@ from devicelab.simgpu.machine.texts import SCALAR_TYPES
 from devicelab.simgpu.marks.marks import Tensor
 from devicelab.simgpu.marks.place import home, is_on_card
 from devicelab.simgpu.rules import dtypes
+from devicelab.simgpu.rules import fourier as signals
 from devicelab.simgpu.rules.refusals import lacking
 
 from . import integers, only
@@ -63,6 +64,9 @@ def fourier(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Transform halves, which the CPU's library refuses, in a wider type."""
     if not is_on_card(seen) or SCALAR_TYPES.get(args[0].dtype) not in SMALL:
         return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+    if args[0].dtype is not torch.bfloat16:
+        sizes = [args[0].shape[dim] for dim in args[1]]
+        signals.check([*sizes[:-1], args[3]] if func._schema.name == "aten::_fft_c2r" else sizes)
     return widened(mode, func, args, kwargs, dtypes.NARROWER[SCALAR_TYPES[args[0].dtype]])
 
 

@@ -44,6 +44,11 @@ def set_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return mode.run(func, args, kwargs, seen) if seen is not None else mode.host(func, args, kwargs)
 
 
+def on_the_host(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Return the sizes of a nested tensor, which are on the CPU (nested/NestedTensorUtils.h)."""
+    return mode.host(func, args, kwargs)
+
+
 def record_stream(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Tell the allocator that another stream uses the memory, which here changes nothing."""
     return None if is_on_card(seen) else mode.host(func, args, kwargs)
@@ -169,6 +174,9 @@ BY_NAME = {
     "aten::exponential_": draw.exponential,
     "aten::kthvalue": select,
     "aten::median": select,
+    "aten::_nested_tensor_size": on_the_host,
+    "aten::_nested_tensor_storage_offsets": on_the_host,
+    "aten::_nested_tensor_strides": on_the_host,
     "aten::nanmedian": select,
     "aten::narrow_copy": narrow_copy,
     "aten::record_stream": record_stream,

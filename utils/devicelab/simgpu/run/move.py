@@ -37,7 +37,15 @@ def move(
     non_blocking: bool = False,
     memory_format: torch.memory_format | None = None,
 ) -> Tensor:
-    """Copy a tensor to `device` (a card's, or the CPU), differentiably."""
+    """Copy a tensor to `device` (a card's, or the CPU), differentiably; a nested one part by part, as it has no one shape."""
+    if (
+        tensor.is_nested
+        and tensor.layout is torch.strided
+        and tensor.requires_grad
+        and torch.is_grad_enabled()
+    ):
+        parts = [move(part, device, dtype, non_blocking, memory_format) for part in tensor.unbind()]
+        return torch._nested_tensor_from_tensor_list(parts, None, None, None, None)  # type: ignore[attr-defined]
     if (tensor.requires_grad and torch.is_grad_enabled()) or _differentiating() or _forward_mode():
         return ToCopy.apply(tensor, device, dtype, non_blocking, memory_format)
     return _copy(tensor, device, dtype, non_blocking, memory_format)

@@ -132,6 +132,21 @@ def from_tensor(
     return out.requires_grad_() if kwargs.get("requires_grad") else out
 
 
+def nested(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for what torch.nested.as_nested_tensor calls: the parts are moved first, to where `device` says."""
+
+    @functools.wraps(original)
+    def factory(
+        parts: Any, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
+    ) -> Any:
+        if state.current is not None and device is not None:
+            target, device = move.target_of(device)[0], None
+            parts = [move.to(part, target) for part in parts]
+        return original(parts, dtype, layout, device, pin_memory)
+
+    return factory
+
+
 def like(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return a stand-in for zeros_like, new_zeros and so on: `device="cpu"` said by the learner is meant."""
 
@@ -222,6 +237,8 @@ def replacements() -> dict[Any, Any]:
     data += [getattr(torch, f"sparse_{layout}_tensor") for layout in SPARSE]
     functions = {function: from_data(function) for function in data}
     functions |= {getattr(torch, name): like(getattr(torch, name)) for name in LIKE}
+    from_list = torch._nested_tensor_from_tensor_list  # type: ignore[attr-defined]
+    functions[from_list] = nested(from_list)
     functions[torch.range] = from_data(torch.range)  # C++ asks for a real card before anybody hears of it
     functions |= {
         function: plain(function)

@@ -177,7 +177,7 @@ def test_a_fraction_limits_the_process_in_cudas_words(ledger):
         torch.OutOfMemoryError, match=r"memory in use\. 7\.37 GiB allowed; Of the allocated memory"
     ):
         ledger.take(8 * GIB)
-    with pytest.raises(InputError, match="fraction must be between 0 and 1"):
+    with pytest.raises(InputError, match=r"fraction must be between 0\.0 and 1\.0"):
         ledger.limit(1.5)
 
 

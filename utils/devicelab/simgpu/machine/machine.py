@@ -12,6 +12,7 @@ from devicelab.gpus import Card
 from .clock import Clock
 from .memory import CONTEXT, Ledger
 from .patches import Patches
+from .settings import Settings, from_environment
 from .texts import ORDINAL
 
 
@@ -56,6 +57,7 @@ class Machine:
         self.visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         self.active = False
         self.initialized = False
+        self.allocator: Settings | None = None  # read from the environment as the first card is used
         self.cublas_is_reproducible: bool | None = None  # asked at the first product
         self.patches = Patches()
         self._at_stop: list[Callable[[], object]] = []
@@ -80,10 +82,20 @@ class Machine:
         unslothai/unsloth pull request 8677, unslothai/unsloth-zoo pull request 1053).
         """
         if not self.cards[index].awake:
+            if self.allocator is None:
+                self.configure(from_environment())
             self.cards[index].awake = True
             self.clock.context(index)
             if os.environ.get("CUDA_LAUNCH_BLOCKING") == "1":  # read as the context is made, as by CUDA
                 self.clock.block()
+
+    def configure(self, settings: Settings) -> None:
+        """Let the allocator of every card heed these settings."""
+        self.allocator = settings
+        for card in self.cards:
+            card.ledger.settings = settings
+            if settings.fraction is not None:
+                card.ledger.limit(settings.fraction)
 
     def wake_for_pinning(self) -> None:
         """Make the context that the host's memory needs before it is pinned: the current card's, where no card has one."""

@@ -16,10 +16,8 @@ from devicelab.errors import check_range
 from devicelab.gpus import Card
 
 from .counts import Figure, nested
-from .texts import RELEASE
+from .settings import MIB, STEP, VARIABLE, Settings
 
-MIB = 2**20
-STEP = 512  # every request is rounded up to a multiple of this
 SMALL = MIB  # requests up to this come from the pool of small blocks
 EXABYTE = 2**60  # c10/cuda/CUDACachingAllocator.cpp, one_exa_bytes
 SMALL_SEGMENT, MIDDLE_SEGMENT = 2 * MIB, 20 * MIB
@@ -93,10 +91,12 @@ class Pool:
         self.ready: dict[int, list[Block]] = {}  # freed, not yet merged: for requests of just that size
         self.used, self.segments, self.split = Figure(), Figure(), Figure()
 
-    def fit(self, size: int) -> Block | None:
-        """Take the smallest free block that `size` fits into."""
+    def fit(self, size: int, settings: Settings) -> Block | None:
+        """Take the smallest free block that `size` fits into, unless it is too large to be given away."""
         place = bisect_left(self.free, (size,))
-        return self.free.pop(place)[2] if place < len(self.free) else None
+        if place == len(self.free) or settings.refuses(size, self.free[place][0]):
+            return None
+        return self.free.pop(place)[2]
 
     def give(self, block: Block) -> None:
         """Have a free block."""
@@ -115,6 +115,7 @@ class Ledger:
         self.small, self.large = Pool(STEP), Pool(SMALL + 1)
         self.used, self.segments, self.split = Figure(), Figure(), Figure()
         self.allowed: int | None = None  # bytes, where a fraction was set
+        self.settings = Settings()
         self.ooms = self.retries = 0
         self._freed: deque[Block] = deque()
         self._next_address = 0x7F0000000000
@@ -124,7 +125,7 @@ class Ledger:
         """Occupy `nbytes` until the returned token dies; nothing for 0 bytes. Raises torch.OutOfMemoryError in CUDA's words."""
         if nbytes <= 0:
             return None
-        size = -(-nbytes // STEP) * STEP
+        size = self.settings.rounded(nbytes) if self.settings.divisions else -(-nbytes // STEP) * STEP
         pool = self.small if size <= SMALL else self.large
         with self._lock:
             if self._freed:
@@ -138,16 +139,16 @@ class Ledger:
 
     def _find(self, pool: Pool, size: int) -> Block:
         """Find the smallest free block of at least `size`, or get a new segment, and cut off what is too much."""
-        block = pool.fit(size)
+        block = pool.fit(size, self.settings)
         if block is None and any(pool.ready.values()):
             self._merge_all()
-            block = pool.fit(size)
+            block = pool.fit(size, self.settings)
         if block is None:
             block = self._reserve(pool, size)
         elif block.split:
             pool.split.down(block.size)
             self.split.down(block.size)
-        if block.size - size >= pool.rest:
+        if block.size - size >= pool.rest and size < self.settings.max_split:
             self._cut(block, size)
         block.free = False
         return block
@@ -156,7 +157,7 @@ class Ledger:
         """Raise torch.OutOfMemoryError where `take` would, and count nothing."""
         if nbytes >= EXABYTE:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than 1EB memory.")
-        size = rounded(nbytes)
+        size = self.settings.rounded(nbytes)
         pool = self.small if size <= SMALL else self.large
         with self._lock:
             self._merge_all()
@@ -299,10 +300,6 @@ class Ledger:
             f"{VARIABLE}=expandable_segments:True to avoid fragmentation.  See documentation for Memory Management  "
             "(https://pytorch.org/docs/stable/notes/cuda.html#environment-variables)"
         )
-
-
-# PyTorch 2.10 renamed the variable in this message (docs/sources.md).
-VARIABLE = "PYTORCH_ALLOC_CONF" if RELEASE >= (2, 10) else "PYTORCH_CUDA_ALLOC_CONF"
 
 
 def _merge(first: Block, second: Block) -> Block:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from devicelab.gpus import Card
+from devicelab.simgpu.machine import settings
 from devicelab.simgpu.machine.clock import DEFAULT_STREAM
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import Patches
@@ -27,6 +28,7 @@ CUDA = 1  # the number of the CUDA device type in C++
 ARCHITECTURES = "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120 compute_120"
 OLDER_ARCHITECTURES = "sm_50 sm_60 sm_70 sm_75 sm_80 sm_86 sm_90"
 TURING = (7, 5)
+SETTER = "_cuda_cudaCachingAllocator_set_allocator_settings"  # until PyTorch 2.9
 MOST_PRINTED = 1000  # values: larger tensors are summarized
 NO_UUID = "00000000-0000-0000-0000-{:012d}"
 
@@ -146,7 +148,12 @@ class Bindings:
         return 1.0 if ledger.allowed is None else ledger.allowed / ledger.card.total_memory
 
     def _cuda_getAllocatorBackend(self) -> str:
-        return "native"
+        return (self.machine.allocator or settings.from_environment()).backend
+
+    def set_allocator_settings(self, text: str) -> None:
+        """Read the allocator's settings, whatever they were."""
+        before = self.machine.allocator or settings.from_environment()
+        self.machine.configure(settings.read(text, before))
 
     def _cuda_cudaCachingAllocator_is_enabled(self) -> bool:
         return True
@@ -247,8 +254,20 @@ def install(machine: Machine) -> None:
     }
     for name, value in answers.items():
         patches.replace(f"torch.{name}", value)
+    _settings(machine, bindings)
     _not_yet_initialized(patches)
     patches.wrap("torch._tensor_str._str", lambda original: _printing(machine, original))
+
+
+def _settings(machine: Machine, bindings: Bindings) -> None:
+    """Hear of the allocator's settings; C++ keeps what it was told last, and is told again what it knew."""
+    shared = settings.shared
+    if shared is None:
+        machine.patches.answer(f"torch._C.{SETTER}", bindings.set_allocator_settings)
+        return
+    before = torch._C._accelerator_getAllocatorSettings()
+    machine.on_stop(lambda: shared(before))
+    machine.patches.replace("torch._C._accelerator_setAllocatorSettings", bindings.set_allocator_settings)
 
 
 def _not_yet_initialized(patches: Patches) -> None:

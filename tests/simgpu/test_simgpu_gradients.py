@@ -83,6 +83,64 @@ def test_a_functions_backward_runs_in_the_stream_of_its_forward():
     assert torch.cuda.current_stream() == torch.cuda.default_stream() and x.grad.eq(4).all()
 
 
+BUILT_IN = {
+    "a product": lambda x: x * 2,
+    "a layer": lambda x: F.linear(x, torch.ones(2, 3, device="cuda")),
+    "a view": lambda x: x[1:],
+    "a composite": lambda x: F.gelu(x).sum(),
+}
+
+
+@pytest.mark.parametrize("function", BUILT_IN.values(), ids=BUILT_IN)
+def test_a_built_in_backward_runs_in_the_stream_of_its_forward(function):
+    x, side, seen = torch.ones(3, device="cuda", requires_grad=True), torch.cuda.Stream(), []
+    with torch.cuda.stream(side):
+        inner = function(x)
+    inner.grad_fn.register_hook(lambda *_: seen.append(torch.cuda.current_stream()))
+    outer = inner.sum()
+    outer.grad_fn.register_hook(lambda *_: seen.append(torch.cuda.current_stream()))
+    outer.backward()
+    assert seen == [torch.cuda.default_stream(), side]
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
+def backward_time(streams):
+    """Return the simulated seconds of a backward pass of two branches, each in one of these streams."""
+    weights = [torch.ones(2048, 2048, device="cuda", requires_grad=True) for _ in streams]
+    outs = []
+    for weight, stream in zip(weights, streams, strict=True):
+        with torch.cuda.stream(stream):
+            outs.append((weight @ weight) @ weight)
+    torch.cuda.synchronize()
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    first.record()
+    torch.autograd.backward(outs, [torch.ones_like(out) for out in outs])
+    last.record()
+    last.synchronize()
+    return first.elapsed_time(last)
+
+
+def test_branches_in_streams_of_their_own_go_back_side_by_side():
+    default = torch.cuda.default_stream()
+    one_by_one = backward_time([default, default])
+    beside = backward_time([torch.cuda.Stream(), torch.cuda.Stream()])
+    assert 0.4 * one_by_one < beside < 0.7 * one_by_one
+
+
+def test_a_pass_that_fails_leaves_the_stream_as_it_was():
+    x, side = torch.ones(3, device="cuda", requires_grad=True), torch.cuda.Stream()
+
+    def fail(*_):
+        raise ValueError("in a hook")
+
+    with torch.cuda.stream(side):
+        y = x * 2
+    y.grad_fn.register_hook(fail)
+    with pytest.raises(ValueError, match="in a hook"):
+        y.sum().backward()
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
 @pytest.mark.parametrize("where", ["cpu", "cuda"])
 def test_ctc_loss_takes_lengths_without_dimensions(where):
     scores = torch.randn(10, 5).log_softmax(1)

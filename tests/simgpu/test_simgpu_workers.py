@@ -12,7 +12,7 @@ from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
 from devicelab.simgpu.stand_ins import processes
 
-SECONDS = 60  # for a batch; a worker takes less than one
+SECONDS = 120  # for a batch; a worker takes less than one, and some seconds where it is started anew
 REFORK = "Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must use the 'spawn' start method"
 OURS = "A DataLoader worker made a batch on cuda:0, which the simulated GPU cannot share"
 pytestmark = [
@@ -124,6 +124,35 @@ def test_without_workers_the_dataset_may_use_the_card_but_it_cannot_be_pinned():
     with pytest.raises(RuntimeError, match=words), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         next(iter(DataLoader(Rows(on_card), batch_size=2, pin_memory=True)))
+
+
+def computed(number):
+    return (torch.ones(2, device="cuda") * number).cpu()
+
+
+def choose(worker):
+    torch.cuda.set_device(0)
+    assert torch.cuda.get_device_name() == "Tesla T4"
+    assert torch.zeros(1, device="cuda").is_cuda
+
+
+@pytest.mark.slow  # a Python is started anew, which imports torch
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_that_is_started_anew_has_the_card(method):
+    start()
+    often = {"persistent_workers": True, "worker_init_fn": choose, "pin_memory": True}
+    loader = DataLoader(Rows(computed), batch_size=4, num_workers=1, multiprocessing_context=method, **often)
+    for _ in range(2):
+        batches = list(loader)
+    assert [batch[:, 0].tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert all(batch.is_pinned() and batch.to("cuda", non_blocking=True).is_cuda for batch in batches)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_started_anew_cannot_share_its_batch_either():
+    start()
+    with pytest.raises(SimulationError, match=OURS):
+        batch(Rows(on_card), multiprocessing_context="spawn")
 
 
 def test_who_reads_a_queue_gets_the_refusal_instead_of_waiting():

@@ -23,6 +23,7 @@ from .run.dispatch import SimulatedDispatch
 from .stand_ins import (
     accelerator,
     autocast,
+    backward,
     compiled,
     cuda,
     default_device,
@@ -52,9 +53,9 @@ from .stand_ins import (
 
 # In order; undone in reverse.
 STAND_INS = (
-    default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, cuda, generators, streams,
-    accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled, unsupported, traceback, warned,
-    profiler, processes, sleep, threads,
+    default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, backward, cuda,
+    generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled,
+    unsupported, traceback, warned, profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8

@@ -5,7 +5,9 @@ The card's share follows from the operators' shapes, the host's from what this m
 by side, with the low, the guessed and the high costs. All of it is an estimate, and none of it is visible to Python's `time`.
 """
 
+import threading
 import warnings
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ from .faults import Fault
 
 QUEUE_DEPTH = 1024  # launches that the driver keeps; where the queue is full the host waits for room
 DEFAULT_STREAM = 0
+MOST_CHANGES = 20_000  # of streams, which are remembered for backward passes
+Streams = tuple[int, ...]  # one of each card
 # Bytes to the card that the driver takes over at once: "memory copies from host to device of a memory block of 64 KB or less"
 # are asynchronous, CUDA C++ Programming Guide, section "Asynchronous Concurrent Execution"; quoted from memory.
 STAGED = 64 * 1024
@@ -50,6 +54,21 @@ class Queue:
         clock.given += seconds
 
 
+class History(threading.local):
+    """Which streams were current from which of autograd's nodes on; each thread counts its own."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.streams: list[Streams] = []
+
+    def note(self, streams: Streams) -> None:
+        """Note a change; of many the oldest are forgotten."""
+        if len(self.numbers) == MOST_CHANGES:
+            del self.numbers[: MOST_CHANGES // 2], self.streams[: MOST_CHANGES // 2]
+        self.numbers.append(torch.autograd._get_sequence_nr())
+        self.streams.append(streams)
+
+
 class Clock:
     """Host seconds and queues of all simulated cards."""
 
@@ -67,6 +86,7 @@ class Clock:
         self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
         self._stream = [DEFAULT_STREAM for _ in cards]
         self._current = [queues[DEFAULT_STREAM] for queues in self._queues]
+        self._history = History()
 
     def now(self) -> float:
         """Return the simulated host time in seconds."""
@@ -284,6 +304,36 @@ class Clock:
         """Let later work of a card go to another stream."""
         self._stream[index] = stream
         self._current[index] = self._queue(index, stream)
+        self._history.note(self.streams)
+
+    @property
+    def streams(self) -> Streams:
+        """The current stream of every card."""
+        return tuple(self._stream)
+
+    @property
+    def has_history(self) -> bool:
+        """Say whether this thread has ever changed a stream."""
+        return bool(self._history.numbers)
+
+    def streams_at(self, number: int) -> Streams:
+        """Return the streams that were current as autograd made the node with a number."""
+        at = bisect_right(self._history.numbers, number)
+        return self._history.streams[at - 1] if at else (DEFAULT_STREAM,) * len(self._stream)
+
+    def use(self, streams: Streams) -> None:
+        """Let later work go to these streams, as autograd's engine does for a node."""
+        self._stream = list(streams)
+        self._current = [self._queue(index, stream) for index, stream in enumerate(streams)]
+
+    def marks(self, streams: Streams) -> list[costs.Span]:
+        """Return when each of these streams will have done what is queued in it now."""
+        return [self.mark(index, stream) for index, stream in enumerate(streams)]
+
+    def hold_all(self, streams: Streams, moments: Sequence[costs.Span]) -> None:
+        """Let the later work of each of these streams start no earlier than its moment."""
+        for index, (stream, moment) in enumerate(zip(streams, moments, strict=True)):
+            self.hold(index, stream, moment)
 
     def _queue(self, index: int, stream: int) -> Queue:
         queues = self._queues[index]

@@ -5,8 +5,7 @@ or a hook hands its gradients back. A 0-dim gradient is moved instead.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from inspect import getattr_static
 from typing import Any
 
@@ -14,7 +13,6 @@ import torch
 from torch.autograd.function import BackwardCFunction, Function
 
 from devicelab.simgpu.machine import state
-from devicelab.simgpu.machine.clock import DEFAULT_STREAM
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.marks.marks import device_of as place
 from devicelab.simgpu.rules.refusals import legacy_type, refuse
@@ -64,28 +62,9 @@ def applying(original: Any) -> Any:
                 node = getattr(item, "grad_fn", None)
                 if isinstance(node, BackwardCFunction):
                     node._simulated_inputs = places(args)  # type: ignore[attr-defined]
-                    node._simulated_stream = side_stream()  # type: ignore[attr-defined]
         return out
 
     return classmethod(functools.wraps(Function.apply)(apply))
-
-
-def side_stream() -> Any:
-    """Return the current stream, or None where it is the default one or there is no card in use."""
-    machine = state.current
-    if machine is None or machine.clock.current_stream(machine.current) == DEFAULT_STREAM:
-        return None
-    return torch.cuda.current_stream()
-
-
-@contextmanager
-def in_stream(stream: Any) -> Iterator[None]:
-    """Run a backward pass in the stream of its forward pass, as autograd's engine does, between what comes before and after."""
-    outer = torch.cuda.current_stream(stream.device)
-    stream.wait_stream(outer)
-    with torch.cuda.stream(stream):
-        yield
-    outer.wait_stream(stream)
 
 
 def handing_back(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -93,9 +72,7 @@ def handing_back(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def apply(self: Any, *args: Any) -> Any:
-        stream = getattr(self, "_simulated_stream", None)
-        with nullcontext() if stream is None or state.current is None else in_stream(stream):
-            out = original(self, *args)
+        out = original(self, *args)
         devices = getattr(self, "_simulated_inputs", None)
         if devices is None or state.current is None:
             return out

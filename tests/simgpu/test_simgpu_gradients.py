@@ -83,6 +83,17 @@ def test_a_functions_backward_runs_in_the_stream_of_its_forward():
     assert torch.cuda.current_stream() == torch.cuda.default_stream() and x.grad.eq(4).all()
 
 
+def test_a_gradient_edge_knows_where_its_tensor_is():
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    torch.autograd.backward(torch.autograd.graph.get_gradient_edge((x * 2).sum()))
+    assert x.grad.device == CUDA and x.grad.tolist() == [2, 2, 2]
+    edge = torch.autograd.graph.get_gradient_edge(x * 2)
+    (gradient,) = torch.autograd.grad(edge, x, torch.ones(3, device="cuda"))
+    assert gradient.device == CUDA
+    with pytest.raises(RuntimeError, match="expected device cuda:0 but got cpu"):
+        torch.autograd.grad(edge, x, torch.ones(3))
+
+
 BUILT_IN = {
     "a product": lambda x: x * 2,
     "a layer": lambda x: F.linear(x, torch.ones(2, 3, device="cuda")),

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch.autograd.function import BackwardCFunction, Function
+from torch.autograd.graph import GradientEdge
 
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
@@ -35,8 +36,26 @@ def validated(gradients: Iterable[Any], devices: Sequence[torch.device | None], 
 
 
 def places(values: Iterable[Any]) -> list[torch.device | None]:
-    """Return the device of each value, None for what is no tensor."""
-    return [place(value) if isinstance(value, Tensor) else None for value in values]
+    """Return the device of each value, that of its tensor for a gradient edge, None for what is no tensor."""
+    return [place(value) if isinstance(value, Tensor) else getattr(value, "device", None) for value in values]
+
+
+class Edge(GradientEdge):
+    """A gradient edge that knows where its tensor is, which its node does not say."""
+
+    device: torch.device
+
+
+def edge_of(original: Callable[..., GradientEdge]) -> Callable[..., GradientEdge]:
+    """Return a stand-in for get_gradient_edge."""
+
+    @functools.wraps(original)
+    def get_gradient_edge(tensor: Tensor) -> GradientEdge:
+        edge = Edge(*original(tensor))
+        edge.device = place(tensor)
+        return edge
+
+    return get_gradient_edge
 
 
 def making(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,6 +154,7 @@ def install(machine: Machine) -> None:
     patches.wrap("torch.Tensor.register_hook", hooking)
     patches.wrap("torch.utils.hooks.BackwardHook.__init__", hooking_modules)
     patches.wrap("torch.autograd._make_grads", making)
+    patches.everywhere("torch.autograd.graph.get_gradient_edge", edge_of)
     if patches.has("torch.autograd.function.Function.apply"):
         patches.replace("torch.autograd.function.Function.apply", applying(getattr_static(Function, "apply")))
     patches.wrap("torch.autograd.function.BackwardCFunction.apply", handing_back)

@@ -107,6 +107,7 @@ NOT_ABOUT_DEVICES = (
     "Can't export tensors with the conjugate bit set",
     "Unexpected floating ScalarType in at::autocast::prioritize",
     "Invalid device argument 3: did you call init?",
+    "Allocator backend parsed at runtime != allocator backend parsed at load time, cudaMallocAsync != native",
     "expected <class 'torch.cuda.FloatTensor'> (got torch.FloatTensor)",
     f"cumsum_cuda_kernel{nondeterministic.ERROR}",
     "median() cannot operate on more than 25 dimensions",

@@ -174,6 +174,40 @@ for _ in range(3):
 """
 
 
+IN_VAIN = """import torch
+from torch import nn
+net, x = nn.Linear(3, 2).to("cuda"), torch.rand(4, 3, device="cuda")
+{first}
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+{second}
+for _ in range(3):
+    {step}
+    optimizer.step()
+"""
+BACKWARD = "net(x.requires_grad_()).sum().backward()"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "step", "why"),
+    [
+        ("", "net = nn.Linear(3, 2).to('cuda')", BACKWARD, "another copy of the model"),
+        ("net = net.cpu()", "import copy; net = copy.deepcopy(net).to('cuda')", BACKWARD, "holds (on cpu)"),
+        (
+            "",
+            "net.load_state_dict(dict(net.state_dict()), assign=True)",
+            BACKWARD,
+            "another copy of the model",
+        ),
+        ("", "head = nn.Linear(2, 1).to('cuda')", "head(net(x).detach()).sum().backward()", ".detach()"),
+        ("net.requires_grad_(False)", "", BACKWARD, "frozen (requires_grad=False)"),
+        ("", "", f"{BACKWARD}; optimizer.zero_grad()", "cleared before the step"),
+    ],
+)
+def test_why_an_optimizer_found_nothing(first, second, step, why, run_here):
+    _, data, _ = run_here(IN_VAIN.format(first=first, second=second, step=step))
+    assert any("no gradients in 3 steps" in note and why in note for note in data["notes"]), data["notes"]
+
+
 def test_a_training_that_never_learns_is_said(run_here):
     _, data, err = run_here(MODEL + BARREN)
     assert "the optimizer found no gradients in 3 steps, at job.py:14 `optimizer.step()`" in err

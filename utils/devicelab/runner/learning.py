@@ -1,6 +1,7 @@
 """Optimizers that change nothing: `step()` finds no gradient in any of the parameters that they hold."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,6 +15,9 @@ class _Steps:
     count: int = 0
     barren: int = 0
     line: Line | None = None  # of the first step
+    where: str = ""  # its parameters are
+    frozen: bool = False
+    reached: bool = False  # by a backward pass, after the first step
 
 
 class Learning:
@@ -22,11 +26,13 @@ class Learning:
     def __init__(self) -> None:
         self._steps: dict[int, _Steps] = {}
         self._numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._hooks: list[Any] = []
         self._handle = register_optimizer_step_post_hook(self._step_ends)
 
     def end(self) -> None:
         """Watch no more."""
-        self._handle.remove()
+        for handle in (self._handle, *self._hooks):
+            handle.remove()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -34,8 +40,7 @@ class Learning:
         from devicelab.trace.words import at, plural
 
         return tuple(
-            f"the optimizer found no gradients in {plural(steps.count, 'step')}{at(steps.line)}: no backward pass reached the "
-            "parameters that it holds; they may be those of another copy of the model"
+            f"the optimizer found no gradients in {plural(steps.count, 'step')}{at(steps.line)}: {_why(steps)}"
             for steps in self._steps.values()
             if steps.barren == steps.count
         )
@@ -46,7 +51,33 @@ class Learning:
         steps.count += 1
         if steps.barren == steps.count - 1 and not _has_gradients(optimizer):
             steps.barren += 1
-            steps.line = steps.line or line_here()
+            if steps.barren == 1:
+                steps.line = line_here()
+                self._look_at(optimizer, steps)
+
+    def _look_at(self, optimizer: Any, steps: _Steps) -> None:
+        """Note what an optimizer holds, and hear whether a backward pass reaches any of it."""
+        held = [one for group in optimizer.param_groups for one in group["params"]]
+        steps.where = ", ".join(sorted({str(one.device) for one in held}))
+        steps.frozen = not any(one.requires_grad for one in held)
+        for one in held:
+            if one.requires_grad and one.is_leaf:
+                self._hooks.append(one.register_post_accumulate_grad_hook(partial(_reached, steps)))
+
+
+def _reached(steps: _Steps, _: Any) -> None:
+    steps.reached = True
+
+
+def _why(steps: _Steps) -> str:
+    if steps.frozen:
+        return "the parameters that it holds are frozen (requires_grad=False)"
+    if steps.reached:
+        return "a backward pass reached the parameters that it holds, and their gradients were cleared before the step"
+    return (
+        f"no backward pass reached the parameters that it holds (on {steps.where}): those of another copy of the model "
+        "perhaps; or a .detach(), .item() or no_grad() lies between them and the loss"
+    )
 
 
 def _has_gradients(optimizer: Any) -> bool:

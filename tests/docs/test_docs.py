@@ -88,6 +88,32 @@ def test_the_glossary_is_in_alphabetical_order():
     assert rows == sorted(rows, key=str.lower)
 
 
+TWICE = {"kernel"}  # the notebook's kernel is met first
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    re.findall(r"^\| ([^|]+) \| .* \| \[(\d\d)\]", (DOCS / "glossary.md").read_text("utf-8"), re.MULTILINE),
+)
+def test_a_word_of_the_glossary_is_met_first_in_the_lesson_that_it_names(word, number):
+    used = [path.name[:2] for path in find(LESSONS) if is_used(word, prose_of(path))]
+    assert number in used if word in TWICE else used[:1] == [number]
+
+
+def prose_of(path) -> str:
+    """Return a lesson's prose, without what it links to and the tables of others' measurements."""
+    cells = [cell.source for cell in read(path).cells if cell.cell_type == "markdown" and cell.id != "badges"]
+    return re.sub(
+        r"\]\([^)]*\)|<!-- published:begin.*?published:end -->", "]", "\n".join(cells), flags=re.DOTALL
+    )
+
+
+def is_used(word: str, text: str) -> bool:
+    """Say whether one of the forms of a word stands in a text."""
+    forms = "|".join(re.escape(form.strip().removesuffix(" device")) for form in word.split(","))
+    return bool(re.search(rf"(?<![\w.])(?:{forms})(?:e?s|e?d|ing|ly)?(?![\w(])", text, re.IGNORECASE))
+
+
 CAPSTONE = "10"  # as long as it takes
 TEACHING = (DOCS / "teaching.md").read_text("utf-8")
 MINUTES = {"guess": 2, "change": 4}  # any other code cell: 1

@@ -50,9 +50,9 @@ def waste(price_per_hour: float, slower: float, hours: float = 1.0, currency: st
     work takes on the wrong device; `hours` how long it would take on the right one.
     """
     for name, value, least in (
-        ("price_per_hour", price_per_hour, 0),
-        ("slower", slower, 1),
-        ("hours", hours, 0),
+        ("price_per_hour", price_per_hour, 0.0),
+        ("slower", slower, 1.0),
+        ("hours", hours, 0.0),
     ):
         if not isinstance(value, int | float) or math.isnan(value):
             raise InputError(f"{name} must be a number, but it is {value!r}.")

@@ -1,15 +1,26 @@
 """What is shown to others says nothing of whose machine it is: no home folder, no name of a user or a computer."""
 
 import getpass
+import os
 import platform
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-# Names of people, at times.
-COMMON_WORDS = {"root", "user", "python", "torch", "nvidia", "cuda", "docker", "linux", "windows", "none"}
-_HOMES = re.compile(r"(?:/home|/Users|[A-Za-z]:\\+Users)[/\\]+[^/\\\s\"']+")
+# Names of users and computers that tell nothing, or that are words of every report.
+COMMON_WORDS = {
+    "admin", "administrator", "colab", "cpu", "cuda", "data", "device", "docker", "gpu", "jovyan", "kaggle", "linux", "localhost",
+    "main", "model", "none", "nvidia", "python", "root", "test", "torch", "train", "ubuntu", "user", "vscode", "windows",
+}  # fmt: skip
+_VARIABLES = ("USER", "USERNAME", "LOGNAME", "SUDO_USER", "JUPYTERHUB_USER", "COMPUTERNAME", "HOSTNAME")
+_SEPARATOR, _LETTER = r"[\\/]+", r"[^\\/\s\"'<>|:*?]"
+# A name can hold blanks where a separator tells its end: C:\Users\Ann Lee\train.py
+_NAME = rf"(?:{_LETTER}+(?: {_LETTER}+){{0,3}}(?=[\\/])|{_LETTER}+)"
+_HOMES = re.compile(
+    rf"(?:\b[A-Za-z]:|[\\/]mnt[\\/][a-z])?{_SEPARATOR}(?:home\d*|users){_SEPARATOR}{_NAME}|(?<![\w.])/root(?![\w.-])",
+    re.IGNORECASE,
+)
 
 
 def private(text: str) -> str:
@@ -32,18 +43,28 @@ def private_data(data: Any) -> Any:
 
 
 def _own_homes() -> tuple[str, ...]:
-    home = str(Path.home())
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # a user without one, in a container
+        return ()
     return tuple(folder for folder in {home, home.replace("\\", "\\\\")} if len(folder) > 1)
 
 
 def _own_names() -> tuple[re.Pattern[str], ...]:
-    names = {_user(), platform.node()}
-    return tuple(_word(name) for name in names if len(name) > 2 and name.lower() not in COMMON_WORDS)
+    computer = platform.node()
+    names = {
+        _user(),
+        computer,
+        computer.partition(".")[0],
+        *(os.environ.get(name, "") for name in _VARIABLES),
+    }
+    ordered = sorted(names, key=len, reverse=True)
+    return tuple(_word(name) for name in ordered if len(name) > 2 and name.lower() not in COMMON_WORDS)
 
 
 @cache
 def _word(name: str) -> re.Pattern[str]:
-    return re.compile(rf"\b{re.escape(name)}\b")
+    return re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", re.IGNORECASE)
 
 
 def _user() -> str:

@@ -125,6 +125,49 @@ def test_an_odd_error_loses_neither_the_verdict_nor_the_exit_code(run_here, name
         assert "ended with RuntimeError: -- Process 0 terminated" in err
 
 
+LIBRARY = """class Trainer:
+    def fit(self, model, batches):
+        try:
+            for batch in batches:
+                self._step(model, batch)
+        except RuntimeError as error:
+            raise RuntimeError("training failed in Trainer.fit") from error
+
+    def _step(self, model, batch):
+        model(batch).sum().backward()
+"""
+
+
+@pytest.mark.parametrize(
+    ("handed", "line", "culprit"),
+    [
+        (
+            "model, [torch.rand(4, 3)]",
+            "job.py:14 `Trainer().fit(model, [torch.rand(4, 3)])`",
+            "[torch.rand(4, 3)][0]",
+        ),
+        (
+            "Scaled(), [torch.rand(4, 3).cuda()]",
+            "job.py:13 `def __call__(self, x): return model(x) * self.scale`",
+            "self.scale",
+        ),
+    ],
+)
+def test_an_error_deep_in_a_library_has_the_users_own_line(handed, line, culprit, run_here, tmp_path):
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "somebodys_trainer.py").write_text(LIBRARY)
+    code = (
+        f"{MODEL}import sys; sys.path.append({str(folder)!r}); from somebodys_trainer import Trainer\n"
+        "class Scaled:\n    def __init__(self): self.scale = torch.ones(2)\n"
+        "    def __call__(self, x): return model(x) * self.scale\n"
+    )
+    _, data, _ = run_here(f"{code}Trainer().fit({handed})\n")
+    assert data["verdict"] == "mismatch" and data["error"]["line"] == line
+    assert "site-packages" not in data["explanation"] and "somebodys_trainer" not in data["explanation"]
+    assert culprit.partition("[")[0] in data["explanation"]
+
+
 def test_an_excepthook_that_exits_gives_the_exit_code(run_here):
     code, data, _ = run_here(
         TRAINED + "import sys\nsys.excepthook = lambda *_: sys.exit(7)\nraise KeyError(1)"

@@ -67,7 +67,8 @@ def judge(trace: Trace, error: BaseException | None = None, notes: tuple[str, ..
     line, said, explanation, misplaced = None, "", "", False
     if error is not None:
         line, said = line_of(error), f"{type(error).__name__}: {text_of(error)}"
-        explanation, misplaced = explain(error)
+        explanation, misplaced, own = explain(error)
+        line = own or line
     if misplaced:
         return Verdict("mismatch", trace, said, line, explanation, notes)
     caught = next(((text, where) for text, where in trace.faults if is_mismatch(text)), None)
@@ -104,9 +105,14 @@ def line_of(error: BaseException) -> Line | None:
     return next(reversed(own_lines(error)), None)
 
 
-def explain(error: BaseException) -> tuple[str, bool]:
-    """Return what devicelab.explain says of an error, empty where it has nothing to say, and whether it is a mismatch."""
+def explain(error: BaseException) -> tuple[str, bool, Line | None]:
+    """Return what devicelab.explain says of an error, whether it is a mismatch, and its line if it is another error's.
+
+    The words are empty where it has nothing to say.
+    """
     from .explain import explain as in_words
 
     said = in_words(error)
-    return (str(said) if said.helps or said.earlier else ""), said.kind in MISPLACED
+    below = said.earlier and said.kind in MISPLACED and said.line is not None
+    line = Line(said.file or "", said.line or 0, said.code) if below else None
+    return (str(said) if said.helps or said.earlier else ""), said.kind in MISPLACED, line

@@ -43,7 +43,7 @@ def judge(error: object) -> Explanation:
             return asserted(fault, frames_of(one))
         reading = read(str(one))
         if reading is not None:
-            found = _known(one, reading)
+            found = _known(one, reading, error)
             return found if one is error or _is_group(error) else replace(found, earlier=_raised_from(error))
     return _unknown(error)
 
@@ -67,8 +67,8 @@ def _led_to(_: str, error: BaseException) -> list[tuple[str, BaseException]]:
     return [("", one) for one in (*within, *cause)]
 
 
-def _known(error: BaseException, reading: Reading) -> Explanation:
-    frames = _frames(error)
+def _known(error: BaseException, reading: Reading, outer: BaseException) -> Explanation:
+    frames = _frames(error, outer)
     if any(words in str(error) for words in ELSEWHERE):
         return replace(from_text(f"{type(error).__name__}: {error}", frames), note=OUT_OF_REACH)
     if reading.family == DTYPE:
@@ -84,19 +84,29 @@ def _known(error: BaseException, reading: Reading) -> Explanation:
     return replace(told, note=OUT_OF_REACH, placement=_placement(frames))
 
 
-def _frames(error: BaseException) -> list[Frame]:
-    """Return the frames that led to an error: of one that says again what another said, those of the other below its own."""
-    frames = frames_of(error)
+def _frames(error: BaseException, outer: BaseException) -> list[Frame]:
+    """Return the frames that led to an error: below those of what was raised from it, to which its own begin where it was caught.
+
+    Of one that says again what another said, the other's are below its own.
+    """
+    frames: list[Frame] = []
+    links = list(chain(outer))
+    last = next((number for number, link in enumerate(links) if link is error), None)
+    for link in [error] if last is None else links[: last + 1]:
+        frames = _above(frames, frames_of(link)) or frames_of(link)
     for before in islice(chain(error), 1, None):
         reading = read(str(before))
-        below = frames_of(before)
-        if reading is None or not reading.is_misplaced or not below:
+        joined = _above(frames, frames_of(before))
+        if reading is None or not reading.is_misplaced or joined is None:
             break
-        at = next((number for number, frame in enumerate(frames) if frame.frame is below[0].frame), None)
-        if at is None:
-            break
-        frames = [*frames[:at], *below]
+        frames = joined
     return frames
+
+
+def _above(frames: list[Frame], below: list[Frame]) -> list[Frame] | None:
+    """Return the frames of one error with those of another below, from the one where both were; None where there is none."""
+    at = next((number for number, one in enumerate(frames) if below and one.frame is below[0].frame), None)
+    return None if at is None else [*frames[:at], *below]
 
 
 def _unknown(error: BaseException) -> Explanation:
@@ -129,7 +139,7 @@ def _earlier(error: BaseException) -> str:
     for before in islice(chain(error), 1, 20):
         reading = read(str(before))
         if reading is not None:
-            found = _known(before, reading)
+            found = _known(before, reading, before)
             where = f" at {found.where}" if found.where else ""
             return f"the {type(before).__name__} before it{where} was: {found.what}"
     return ""

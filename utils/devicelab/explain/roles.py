@@ -56,7 +56,13 @@ _ROLES: dict[str, dict[str, tuple[Role, Role]]] = {
 }  # fmt: skip
 
 # Where a message names no operator: arguments that only one has.
-_ONLY_IN = {"mat1": "matrix product", "mat2": "matrix product", "target": "nll_loss", "index": "index_select"}
+_ONLY_IN = {
+    "mat1": "matrix product",
+    "mat2": "matrix product",
+    "target": "nll_loss",
+    "index": "index_select",
+    "tensors": "cat",
+}
 
 
 def mismatch_told(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation:

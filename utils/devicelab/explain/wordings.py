@@ -94,7 +94,7 @@ _MISMATCHES = (
     (
         "0.4 to 1.5",
         r"Expected object of (?:device type|backend|type) {other word} but (?:got|found) (?:device type|backend|type) {at word} "
-        r"for (?:sequence element \d+ in sequence )?argument #\d+ '{arg}'(?: in call to {op})?",
+        r"for (?:sequence element \d+ in sequence )?argument (?:at position )?#\d+ '{arg}'(?: in call to {op})?",
     ),
     (
         "1.7",
@@ -137,6 +137,7 @@ _MISMATCHES = (
     (NOW, r"Expected inputs to be on same device"),
     (NOW, r"device\(\) == \w+\.(?:get_)?device\(\) to be true, but got false"),
     (NOW, r"Values and {arg} need to be on the same device"),
+    (NOW, r"Both '{arg}' and '\w+' must be on the same device \(got '{at}' and '{other}'\)"),
     (NOW, r"must have same dtype, device, and layout"),
     ("0.3 to 1.9", r"are (?:located )?on different GPUs"),
     (NOW, r"must be on the (?:current|same)(?: GPU)? device"),

@@ -73,10 +73,14 @@ def _seen(
     if best and nbytes >= SHARE * sum(one.nbytes for one in held) and nbytes > _foreign(figures):
         return causes.grown(best, nbytes, against(best, views[0].frame.path)), held
     graph = sum(one.nbytes for one in held if one.kind == BACKWARD)
-    idle = without_learning(views, every) if graph >= SHARE * sum(one.nbytes for one in held) else None
+    total = sum(one.nbytes for one in held)
+    gone = (figures.allocated or 0) - total  # what was held on the way, and is free since the error came
+    idle = without_learning(views, every) if graph > SHARE * total else None
+    made = causes.in_one_expression(views[0], gone) if gone > SHARE * (figures.allocated or 0) else None
     cause = (
         sums.others(figures)
         or sums.too_large(figures, views[0])
+        or made
         or (causes.without_need(graph, idle) if idle else None)
         or sums.in_pieces(figures)
         or sums.taken(figures)

@@ -33,9 +33,11 @@ def smaller(views: list[View], every: list[Spot]) -> Remedy | None:
         found = _halved(spot.statement)
         if found is not None:
             return Remedy(found, f"in place of {spot.place(views[0].frame.path)}", WHY, tell)
-    for name, size in (pair for view in views for pair in view.variables.items()):
-        if _SIZE.fullmatch(name) and is_a(size, int) and size > 1:
-            return Remedy(f"{name} = {size // 2}", f"where {name} is set", WHY, tell)
+    for view in views:
+        first = min((one.line for one in every if one.is_in(view)), default=view.frame.line)
+        for name, size in view.variables.items():
+            if _SIZE.fullmatch(name) and is_a(size, int) and size > 1:
+                return Remedy(f"{name} = {size // 2}", f"before line {first}", WHY, tell)
     return None
 
 
@@ -57,6 +59,9 @@ def _sizes(statement: ast.stmt) -> Iterator[ast.expr | None]:
         map(_SIZE.fullmatch, names(set_by(statement)))
     ):
         yield statement.value
+    for table in (one for one in ast.walk(statement) if isinstance(one, ast.Dict)):
+        pairs = zip(table.keys, table.values, strict=True)
+        yield from (value for key, value in pairs if _SIZE.fullmatch(str(getattr(key, "value", ""))))
     for call in (one for one in ast.walk(statement) if isinstance(one, ast.Call)):
         option = call.args[0].value if call.args and isinstance(call.args[0], ast.Constant) else None
         is_option = is_a(option, str) and _SIZE.fullmatch(option.lstrip("-").replace("-", "_"))

@@ -15,7 +15,9 @@ from devicelab.reach import is_a
 from . import batch
 from .growth import Growth
 from .held import GRADIENTS, STATE, WEIGHTS
-from .remedies import Cause, Remedy
+from .remedies import NO_GRAD, Cause, Remedy, ended
+
+_LISTS = (ast.ListComp, ast.SetComp, ast.GeneratorExp)
 
 
 def grown(growth: Growth, nbytes: int, remedy: Remedy) -> Cause:
@@ -26,6 +28,24 @@ def grown(growth: Growth, nbytes: int, remedy: Remedy) -> Cause:
     graphs = graphs if len(tensors) > 1 else graphs.replace("their graphs keep", "its graph keeps")
     what = f"{name} grows with every round, in line {growth.spot.line}: {many}{graphs}, {units.size(nbytes)} by now."
     return Cause(what, name, remedy)
+
+
+def in_one_expression(view: View, gone: int) -> Cause | None:
+    """A list that one expression makes: its tensors are free again when the error is looked at, and nobody's."""
+    statement = view.frame.statement
+    made = [one for one in ast.walk(statement) if isinstance(one, _LISTS)] if statement else []
+    if statement is None or not made:
+        return None
+    element, text = made[0].elt, ast.unparse(made[0].elt)
+    what = f"The list that line {view.frame.line} makes held {units.size(gone)} when it failed."
+    place = f"in place of line {view.frame.line}"
+    moved = re.fullmatch(r"(.*)\.(?:to|cuda)\([^()]*\)", text, re.DOTALL)
+    if moved:
+        why = f"all of it lies on the card at once; move each where it is used: {text}"
+        return Cause(what, "the list", Remedy(ast.unparse(statement).replace(text, moved[1], 1), place, why))
+    why = "each result stays on the card, with its graph where one is kept; what is only kept can lie in the computer's memory"
+    fix = ended(statement, {id(element)}, ".detach().cpu()")
+    return Cause(what, "the list", Remedy(fix, place, why, (NO_GRAD,)))
 
 
 def without_need(nbytes: int, remedy: Remedy) -> Cause:

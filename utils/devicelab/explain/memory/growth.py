@@ -40,30 +40,43 @@ def growth(keeper: Keeper, every: list[Spot]) -> Growth | None:
 
 
 def _added(keeper: Keeper, spot: Spot) -> Growth | None:
-    """A container that a statement adds to: in a loop, or in a function that did not make it."""
+    """A container, or a sum in one or in an object, that is added to: in a loop, or in a function that did not make it."""
     target, parts = _adding(spot.statement)
     if target is None or not _same(ast.unparse(target), keeper.name):
         return None
-    if spot.function is not None and _is_made_in(spot, ast.unparse(target)):
-        return Growth(keeper, "kept", spot, parts) if spot.loops and spot.function.name != "forward" else None
-    return Growth(keeper, "kept", spot, parts) if spot.loops or spot.function else None
+    is_own = spot.function is not None and _is_made_in(spot, ast.unparse(target))
+    grows = spot.loops or _is_lambdas(target, spot) or (spot.function and not is_own)
+    if not grows or (is_own and spot.function and spot.function.name == "forward"):
+        return None
+    is_sum = isinstance(spot.statement, ast.AugAssign) and not isinstance(spot.statement.value, ast.List)
+    return Growth(keeper, "sum" if is_sum else "kept", spot, parts)
 
 
 def _adding(statement: ast.stmt) -> tuple[ast.expr | None, tuple[ast.expr, ...]]:
-    """Return the container that a statement adds to, and what it adds."""
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    if (
-        isinstance(call, ast.Call)
-        and isinstance(call.func, ast.Attribute)
-        and call.func.attr in ADDERS
-        and call.args
-    ):
-        return call.func.value, _parts(call.args[-1])
+    """Return what a statement adds to, other than a plain variable, and what it adds."""
+    if isinstance(statement, ast.Expr):
+        calls = (statement.value, *(one.body for one in ast.walk(statement) if isinstance(one, ast.Lambda)))
+        for call in calls:
+            if (
+                isinstance(call, ast.Call)
+                and isinstance(call.func, ast.Attribute)
+                and call.func.attr in ADDERS
+                and call.args
+            ):
+                return call.func.value, _parts(call.args[-1])
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript):
         return statement.targets[0].value, _parts(statement.value)
     if isinstance(statement, ast.AugAssign) and isinstance(statement.value, ast.List):
         return statement.target, _parts(statement.value)
+    if isinstance(statement, ast.AugAssign) and not isinstance(statement.target, ast.Name):
+        return statement.target, (statement.value,)
     return None, ()
+
+
+def _is_lambdas(target: ast.expr, spot: Spot) -> bool:
+    """Whether a target stands in a function without a name, which is called at another time."""
+    lambdas = (one for one in ast.walk(spot.statement) if isinstance(one, ast.Lambda))
+    return any(target is part for one in lambdas for part in ast.walk(one))
 
 
 def _parts(value: ast.expr) -> tuple[ast.expr, ...]:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import deque
 from dataclasses import dataclass
 
 import torch
@@ -64,18 +65,32 @@ def _reason(growth: Growth, has_graph: bool) -> str:
 
 def _with(growth: Growth, end: str) -> str:
     """Return the statement with each tensor that it keeps read out, or moved to the CPU."""
-    parts = {id(one) for one in growth.parts if _may_be_tensor(one, growth.keeper.view)}
-    return _ended(growth.spot.statement, parts, end)
+    view, parts = growth.keeper.view, growth.parts
+    if len(parts) == 1 and _keeps_tuples(growth):
+        whole = ast.unparse(parts[0])
+        each = f"tuple(t{end} if torch.is_tensor(t) else t for t in {whole})"
+        return each.join(ast.unparse(growth.spot.statement).rsplit(whole, 1))
+    return ended(growth.spot.statement, {id(one) for one in parts if _may_be_tensor(one, view)}, end)
 
 
-def _ended(statement: ast.stmt, parts: set[int], end: str) -> str:
+def _keeps_tuples(growth: Growth) -> bool:
+    """Whether what is added each time holds several tensors, such as a transition of a replay buffer."""
+    try:
+        held = look_up(ast.parse(growth.keeper.name, mode="eval").body, growth.keeper.view.variables)
+    except SyntaxError:
+        return False
+    first = next(iter(held), None) if is_a(held, (list, deque)) else None
+    return is_a(first, (list, tuple))
+
+
+def ended(statement: ast.stmt, parts: set[int], end: str) -> str:
     """Return a statement's text with a call behind some of its parts, which are given by their ids."""
     text = ast.unparse(statement)
     for one in ast.walk(statement):
         if id(one) in parts:
             old = ast.unparse(one)
-            head, _, tail = text.rpartition(old)
-            text = f"{head}({old}){end}{tail}" if isinstance(one, ast.BinOp) else f"{head}{old}{end}{tail}"
+            new = f"({old}){end}" if isinstance(one, ast.BinOp) else f"{old}{end}"
+            text = new.join(text.rsplit(old, 1))
     return text
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from devicelab import simulate_gpu
 
@@ -207,3 +208,28 @@ def test_a_hook_that_keeps_the_place_or_hands_back_nothing_is_heard():
     assert of_a_tensor(lambda g: seen.append(g.device)).tolist() == [2.0] * 3 and seen == [CUDA]
     assert of_a_tensor(lambda g: g * 5).tolist() == [10.0] * 3
     of_a_module("register_full_backward_hook", lambda _, given, out: (given[0] * 2,))
+
+
+# --- what composite operators make of nothing and keep for the backward pass ---------------------------------------
+
+
+def connectionist(x):
+    labels = torch.ones(2, 2, dtype=torch.long, device="cuda")
+    return F.ctc_loss(x.log_softmax(2), labels, torch.tensor([5, 5]), torch.tensor([2, 2]))
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [(lambda x: torch.cov(x), (3, 4)), (lambda x: torch.corrcoef(x), (3, 4)), (connectionist, (5, 2, 4))],
+)
+@pytest.mark.parametrize("how", ["checkpoint", "save_on_cpu"])
+def test_what_is_kept_for_the_backward_pass_lies_on_the_card(function, shape, how):
+    x = torch.rand(shape, device="cuda", requires_grad=True)
+    (expected,) = torch.autograd.grad(function(x).sum(), x)
+    if how == "checkpoint":
+        out = checkpoint(function, x, use_reentrant=False)
+    else:
+        with torch.autograd.graph.save_on_cpu():
+            out = function(x)
+    (found,) = torch.autograd.grad(out.sum(), x)
+    torch.testing.assert_close(found, expected)

@@ -149,6 +149,14 @@ def test_what_no_card_will_ever_hold_is_refused_in_other_words():
     assert str(caught.value) == "CUDA out of memory. Tried to allocate more than 1EB memory."
 
 
+def test_giving_the_cache_back_waits_for_all_streams_and_is_counted(ledger):
+    before = ledger.stats()["num_sync_all_streams"]
+    ledger.empty_cache()
+    assert ledger.stats()["num_sync_all_streams"] == before + 1
+    ledger.reset_accumulated()
+    assert ledger.stats()["num_sync_all_streams"] == 0
+
+
 def test_the_cache_is_given_back_before_memory_runs_out(ledger):
     for size in (4, 5, 6, 7):  # GiB; each fits, all together do not
         held = ledger.take(size * GIB)

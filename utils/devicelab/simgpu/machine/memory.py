@@ -116,7 +116,7 @@ class Ledger:
         self.used, self.segments, self.split = Figure(), Figure(), Figure()
         self.allowed: int | None = None  # bytes, where a fraction was set
         self.settings = Settings()
-        self.ooms = self.retries = 0
+        self.ooms = self.retries = self.waits = 0
         self._freed: deque[Block] = deque()
         self._next_address = 0x7F0000000000
         self._lock = Lock()
@@ -235,6 +235,7 @@ class Ledger:
         return left if self.allowed is None else min(left, self.allowed - self.segments.bytes)
 
     def _give_back(self) -> None:
+        self.waits += 1  # for all streams, before cached blocks are released (CUDACachingAllocator.cpp)
         for pool in (self.small, self.large):
             whole = [entry[2] for entry in pool.free if not entry[2].split]
             pool.free = [entry for entry in pool.free if entry[2].split]
@@ -264,7 +265,11 @@ class Ledger:
         with self._lock:
             self._merge_all()
             parts = {"all": self, "small_pool": self.small, "large_pool": self.large}
-            more = {"num_alloc_retries": self.retries, "num_ooms": self.ooms, "num_sync_all_streams": 0}
+            more = {
+                "num_alloc_retries": self.retries,
+                "num_ooms": self.ooms,
+                "num_sync_all_streams": self.waits,
+            }
             return (
                 nested(parts)
                 | more
@@ -283,7 +288,7 @@ class Ledger:
         """Forget what came and went."""
         with self._lock:
             self._merge_all()
-            self.ooms = self.retries = 0
+            self.ooms = self.retries = self.waits = 0
             for part in (self, self.small, self.large):
                 for figure in (part.used, part.segments, part.split):
                     figure.reset_accumulated()

@@ -14,7 +14,7 @@ from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.marks.marks import card_of
 
-from .functions import replace, unread
+from .functions import replace, unread, where_the_first_is
 
 Tensor = torch.Tensor
 
@@ -40,7 +40,8 @@ def one_hot(original: Callable[..., Any], tensor: Tensor, num_classes: int = -1)
 
 def cov(original: Callable[..., Any], tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Correlation.cpp: whether the degrees of freedom are positive, each kind of weights too, and their sum."""
-    out = unread(original, (tensor, *args), kwargs)
+    # The number of observations is made of nothing, and saved for the backward pass.
+    out = unread(lambda *given, **named: where_the_first_is(original, given, named), (tensor, *args), kwargs)
     weights = [kwargs.get(name) for name in ("fweights", "aweights") if kwargs.get(name) is not None]
     for _ in range(1 + (len(weights) + 1 if weights else 0)):
         wait_for(tensor)

@@ -133,6 +133,24 @@ def test_a_module_is_a_fence_and_what_to_cannot_reach_lies_outside(there):
     assert "net holds 2 tensors on cuda:0 and 2 tensors on cpu" in film.said(1)
 
 
+def test_a_name_keeps_the_old_buffer_outside_of_the_fence(there):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2, bias=False)
+            self.register_buffer("mean", torch.zeros(2))
+
+    with lab.film(depth=0) as film:
+        net = Net()
+        weight, mean = net.fc.weight, net.mean
+        net.to("cuda")
+    before, after = (
+        {look[0]: look[5] for look, is_there in dots_at(film.data(), n) if is_there} for n in (2, 3)
+    )
+    assert weight.is_cuda and mean.is_cpu and before == {0: 0} and after == {0: -1, 1: 1}
+    assert at(film, 3) == {"cpu": {"mean"}, "cuda:0": {"fc.weight", "weight", "mean"}}
+
+
 def test_a_training_step(there):
     model = nn.Linear(2, 1, bias=False).to("cuda")
     optimizer = torch.optim.Adam(model.parameters())

@@ -10,6 +10,7 @@ from menu_rules import MENU
 from nbformat import NotebookNode
 from notebook_rules import EVERYWHERE, LINK, Page, Rule, narrow_code, output_texts
 
+from tools.notebooks.alive import strays
 from tools.notebooks.nbfiles import IGNORED, ROOT, tags
 
 MACHINE_PATH = re.compile(
@@ -74,10 +75,11 @@ def no_raw_widgets(page: Page) -> Iterator[str]:
 
 
 def no_stamps(page: Page) -> Iterator[str]:
-    """No trace of the run besides the outputs: times, papermill's notes, widget state."""
-    for name in ("papermill", "widgets"):
-        if name in page.notebook.metadata:
-            yield f"the notebook's metadata hold {name!r}"
+    """No trace of the run besides the outputs: times, papermill's notes, the state of widgets other than pictures."""
+    if "papermill" in page.notebook.metadata:
+        yield "the notebook's metadata hold 'papermill'"
+    if found := strays(page.notebook):
+        yield f"the state of widgets and the pictures do not match (remake it): {', '.join(found)}"
     for cell in page.notebook.cells:
         for name in ("papermill", "execution", "ExecuteTime"):
             if name in cell.metadata:

@@ -8,8 +8,9 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from tools.notebooks import remake, run_notebooks
+from tools.notebooks.alive import STATE, VIEW, strays
 from tools.notebooks.nbfiles import ROOT, NoNotebooks, find, named, read, sanitize_rules, write
-from tools.notebooks.tidy import WIDGET_NOTE, WIDGET_VIEW, differences, keep_ignored, tidy, without_paths
+from tools.notebooks.tidy import WIDGET_NOTE, differences, keep_ignored, tidy, without_paths
 
 PRIVATE = "IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "DEVICELAB_HOME"
 
@@ -126,7 +127,7 @@ def cell_with(*outputs: NotebookNode, **metadata: object) -> NotebookNode:
 
 
 def test_what_a_run_leaves_behind_is_removed():
-    view = {WIDGET_VIEW: {"model_id": "0"}, "text/plain": "VBox(children=())"}
+    view = {VIEW: {"model_id": "0"}, "text/plain": "VBox(children=())"}
     stream = [new_output("stream", name="stdout", text=text) for text in ("a\n", "b\n")]
     notebook = cell_with(
         *stream, new_output("display_data", data=view), execution={"iopub.status.idle": "2026"}, papermill={}
@@ -143,7 +144,7 @@ def test_what_a_run_leaves_behind_is_removed():
 
 
 def test_a_progress_bar_that_has_ended_is_not_kept():
-    bar = {WIDGET_VIEW: {"model_id": "0"}, "text/plain": "sizes:  33%|###3      | 1/3 [00:01<00:02]"}
+    bar = {VIEW: {"model_id": "0"}, "text/plain": "sizes:  33%|###3      | 1/3 [00:01<00:02]"}
     notebook = cell_with(
         new_output("display_data", data=bar), new_output("display_data", data={"text/plain": "5%|x"})
     )
@@ -232,3 +233,46 @@ def test_nbval_takes_an_answer_behind_a_curtain_for_the_same(tmp_path):
     cell.cells[0].source = "print(6 * 8)"
     write(tmp_path / "hidden.ipynb", cell)
     assert run_notebooks.main([str(tmp_path / "hidden.ipynb")]) == 1
+
+
+def picture_notebook(*, module: str = "anywidget", extra: bool = False) -> NotebookNode:
+    """Return a notebook as a kernel leaves it: a picture's output, its model and its layout under random ids."""
+    view = {VIEW: {"model_id": "1f"}, "text/html": "<img>", "text/plain": "a picture"}
+    notebook = cell_with(new_output("display_data", data=view))
+    state = {
+        "1f": {"model_module": module, "state": {"step": 0, "layout": "IPY_MODEL_2e"}},
+        "2e": {"model_module": "@jupyter-widgets/base", "state": {}},
+    }
+    if extra:
+        state["3d"] = {"model_module": "@jupyter-widgets/controls", "state": {}}
+    notebook.metadata["widgets"] = {STATE: {"state": state, "version_major": 2, "version_minor": 0}}
+    return notebook
+
+
+def test_a_picture_keeps_its_state_under_ids_that_stay_and_no_other_widget_does():
+    one, again = tidy(picture_notebook(extra=True)), tidy(tidy(picture_notebook()))
+    assert one == again and strays(one) == []
+    view = one.cells[0].outputs[0].data[VIEW]
+    state = one.metadata.widgets[STATE]["state"]
+    layout = state[view["model_id"]]["state"]["layout"].removeprefix("IPY_MODEL_")
+    assert set(state) == {view["model_id"], layout} and view["model_id"] != "1f"
+
+
+def test_two_pictures_of_a_cell_have_two_ids():
+    notebook = picture_notebook()
+    notebook.cells[0].outputs += picture_notebook().cells[0].outputs
+    tidied = tidy(notebook)
+    first, second = (output.data[VIEW]["model_id"] for output in tidied.cells[0].outputs)
+    assert first != second
+
+
+def test_a_view_alone_makes_no_difference():
+    assert differences(tidy(picture_notebook()), tidy(cell_with(*picture_notebook().cells[0].outputs))) == []
+
+
+def test_a_picture_without_its_state_and_a_widget_without_a_picture_are_strays():
+    lost = tidy(picture_notebook())
+    del lost.metadata["widgets"]
+    assert len(strays(lost)) == 1
+    assert strays(picture_notebook(extra=True)) != []
+    assert tidy(picture_notebook(module="@jupyter-widgets/controls")).metadata.get("widgets") is None

@@ -44,7 +44,7 @@ async def execute(path: Path, environment: dict[str, str]) -> NotebookNode:
         timeout=CELL_SECONDS,
         kernel_name="python3",
         record_timing=False,
-        store_widget_state=False,
+        store_widget_state=True,
         resources={"metadata": {"path": str(path.parent)}},
     )
     with warm.kernels():

@@ -9,10 +9,11 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
+from tools.notebooks.alive import VIEW, is_picture, keep_pictures
 from tools.notebooks.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
-WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_NOTE = "(Run this cell: what appears here needs a running kernel.)"
+UNCOMPARED = ("image/png", "image/jpeg", VIEW)
 # What tools leave in cells they ran.
 STAMPS = ("papermill", "execution", "ExecuteTime", "scrolled", "trusted")
 
@@ -31,7 +32,7 @@ def without_paths(text: str) -> str:
 def is_bar(output: NotebookNode) -> bool:
     """Say whether this output is the widget of a progress bar, which shows nothing any more once it has ended."""
     data = output.get("data", {})
-    return WIDGET_VIEW in data and "%|" in data.get("text/plain", "")
+    return VIEW in data and "%|" in data.get("text/plain", "")
 
 
 def tidy_output(output: NotebookNode) -> NotebookNode:
@@ -41,7 +42,7 @@ def tidy_output(output: NotebookNode) -> NotebookNode:
     if "text" in output:
         output.text = without_paths(output.text)
     for kind, value in list(output.get("data", {}).items()):
-        if kind == WIDGET_VIEW:  # the model behind it is gone when the notebook is opened again
+        if kind == VIEW and not is_picture(output):  # its model is gone when the notebook is opened again
             output.data = NotebookNode({"text/plain": WIDGET_NOTE})
             break
         elif kind.startswith("text/") and isinstance(value, str):
@@ -90,7 +91,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
     """Return the notebook without what a run leaves behind besides its outputs; the ids of its cells stay."""
     notebook = copy.deepcopy(notebook)
     notebook.metadata.pop("papermill", None)
-    notebook.metadata.pop("widgets", None)
+    keep_pictures(notebook)
     notebook.metadata["language_info"] = NotebookNode(name="python")
     for cell in notebook.cells:
         for stamp in STAMPS:
@@ -122,7 +123,7 @@ def compared(cell: NotebookNode) -> list[tuple[str, str]]:
         found += [(output.name, output.text)] if output.output_type == "stream" else []
         found += [(key, output[key]) for key in ("ename", "evalue") if key in output]
         data = output.get("data", {}).items()
-        found += [(kind, str(value)) for kind, value in data if kind not in ("image/png", "image/jpeg")]
+        found += [(kind, str(value)) for kind, value in data if kind not in UNCOMPARED]
     for rule, replacement in sanitize_rules():
         found = [(kind, rule.sub(replacement, text)) for kind, text in found]
     return sorted(found, key=lambda pair: pair[0])

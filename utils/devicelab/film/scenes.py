@@ -1,6 +1,8 @@
 """A film as plain data, the same for the moving picture, the still one and the text."""
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from .look import Holding
@@ -83,11 +85,25 @@ class Scenes:
             if at in self._rows.gathered:
                 by_row.setdefault(at, []).append(number)
             else:
-                look = self._look(at, self.seen.memories[number].shape, [number])
-                found += [(look, *span) for span in self.seen.spans(number)]
+                found += self._alone(at, number)
         for at, numbers in by_row.items():
             found += self._gathered(at, numbers)
         return found
+
+    def _alone(self, at: tuple[int, int], number: int) -> Iterator[tuple[int, int, int, bool]]:
+        """Yield the dots of a row's one memory: another look when its owner lets it go, or takes it."""
+        shape = self.seen.memories[number].shape
+        for since, until, left in self.seen.spans(number):
+            marks = [self.seen.is_owned(number, step) for step in range(since, until)] or [True]
+            begins = [
+                0,
+                *(step for step in range(1, len(marks)) if marks[step] != marks[step - 1]),
+                len(marks),
+            ]
+            for begin, end in pairwise(begins):
+                look = self._look(at, shape, [number], marks[begin])
+                last = end == len(marks)
+                yield look, since + begin, until if last else since + end, left and last
 
     def _gathered(self, at: tuple[int, int], numbers: list[int]) -> list[tuple[int, int, int, bool]]:
         """Return the dots of a row that stands for many: another one whenever their number changes."""
@@ -103,10 +119,10 @@ class Scenes:
                 found[-1] = (*found[-1][:3], True)
         return found
 
-    def _look(self, at: tuple[int, int], shape: str, numbers: list[int]) -> int:
-        home = self.seen.homes.get(numbers[0], NOBODY)
+    def _look(self, at: tuple[int, int], shape: str, numbers: list[int], owned: bool = True) -> int:
+        home = self.seen.homes.get(numbers[0], NOBODY) if owned else NOBODY
         fenced = bool(home.owner) and not home.outside
-        label = self._rows.label.get(at, "")
+        label = self._rows.label.get(at, "") if owned else ""
         fence = self._fences.get((home.owner, at[0]), -1) if fenced and label != MORE else -1
         nbytes = sum(self.seen.memories[number].nbytes for number in numbers)
         note = _note(home) if label != MORE else ""

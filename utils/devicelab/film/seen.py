@@ -62,6 +62,11 @@ class Seen:
                 yield since, at, at < len(self.left)
                 since = None
 
+    def is_owned(self, number: int, at: int) -> bool:
+        """Whether a memory is at a step where it is at home, or with nobody else: another name may hold what its owner let go."""
+        holding = self.steps[at].held.get(number)
+        return holding is None or holding.owner == self.homes[number].owner
+
     def names(self, number: int, at: int) -> str:
         """Return what a memory is called at a step, by its owner's name or its own; empty where nobody holds it."""
         holding = self.steps[at].held.get(number, NOBODY)

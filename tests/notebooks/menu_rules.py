@@ -12,7 +12,7 @@ from tools.notebooks.tidy import is_curtain, is_hidden
 
 # The names of devicelab that a lesson brings; later lessons may use them too. `start`, `guess` and `progress` are free.
 BRINGS = {
-    "00": {"start"},
+    "00": {"start", "film"},
     "01": {"placement"},
     "02": {"timeit"},
     "03": {"expect_error", "explain"},

@@ -36,7 +36,8 @@ def views(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
 
 def keep_pictures(notebook: NotebookNode) -> None:
     """Keep the state of the pictures alone, under ids that stay; where none is there the notebook has no widgets."""
-    before, kept = models(notebook), {}
+    before = models(notebook)
+    kept: dict[str, Any] = {}
     for name, view in views(notebook):
         model = before.get(view["model_id"], {})
         if model.get("model_module") == PICTURES:

@@ -79,7 +79,7 @@ class Scenes:
                 self._fence_list.append((unit.owner, owners.get(unit.owner, ""), box, unit.top, unit.height))
 
     def _dots(self) -> list[tuple[int, int, int, bool]]:
-        found = []
+        found: list[tuple[int, int, int, bool]] = []
         by_row: dict[tuple[int, int], list[int]] = {}
         for number, at in self._rows.of.items():
             if at in self._rows.gathered:

@@ -47,6 +47,19 @@ def test_a_child_begins_behind_its_first_import_of_torch(told):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell of this kind")
+def test_a_child_that_imports_devicelab_first_begins_before_its_modules_do(told):
+    code = "import devicelab, sys; print('devicelab.devices' in sys.modules); import torch"
+    assert python(code) == ["torch", "begun", "1", "False"]
+
+
+def test_a_child_that_imports_devicelab_first_may_be_told_to_use_it(monkeypatch):
+    forget = children.tell("devicelab.source:whose", "train.py")
+    try:
+        assert python("from devicelab.source import USER; print(USER)") == ["user"]
+    finally:
+        forget()
+
+
 def test_a_child_of_a_shell_begins_as_well(told):
     assert said("sh", "-c", f'"{sys.executable}" -c "import torch"') == ["torch", "begun", "1"]
 

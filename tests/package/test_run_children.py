@@ -70,6 +70,7 @@ def run(tmp_path):
         jsonschema.validate(data, SCHEMA)
         return done.returncode, data, done.stderr
 
+    run.folder = tmp_path
     return run
 
 
@@ -154,6 +155,19 @@ if __name__ == "__main__":
     assert "x stayed on cpu, but cuda:1 is needed here." in data["children"][1]["explanation"]
     assert data["sentence"].startswith("Rank 1: Tensors on unlike devices met, at training.py:")
     assert "rank 0   cuda:0          1       2      0" in err and "x = x.to(device)" in err
+
+
+@pytest.mark.slow
+def test_a_watched_script_can_run_another_by_this_command(run):
+    code = """
+import subprocess, sys
+inner = [sys.executable, "-m", "devicelab", "run", "--fail-on", "cpu", "-m", "inner"]
+sys.exit(subprocess.run(inner).returncode)
+"""
+    (run.folder / "inner.py").write_text("from training import train\ntrain()\n")
+    ended, data, err = run(code)
+    assert (ended, data["verdict"]) == (3, "cpu") and err.count("devicelab: Training ran on cpu") == 2
+    assert [(one["verdict"], one["ended"]) for one in data["children"]] == [("cpu", "exit code 3")]
 
 
 @pytest.mark.slow

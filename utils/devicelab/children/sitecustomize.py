@@ -13,26 +13,38 @@ class AfterTorch:
     """Finds torch as the other finders do, and has the child do what it was told once torch is there."""
 
     def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
-        if name != "torch":
+        if name not in ("torch", "devicelab"):
             return None
         others = [finder for finder in sys.meta_path if finder is not self]
         specs = (finder.find_spec(name, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            self.follow(spec.loader)
+            self.follow(spec.loader, self.begin if name == "torch" else import_torch)
         return spec
 
-    def follow(self, loader):  # type: ignore[no-untyped-def]
-        """Have a loader go on to `begin` when it has run the module."""
+    def follow(self, loader, goes_on):  # type: ignore[no-untyped-def]
+        """Have a loader go on to something when it has run the module."""
         run = loader.exec_module
 
         def exec_module(module):  # type: ignore[no-untyped-def]
             del loader.exec_module
             run(module)
-            sys.meta_path.remove(self)
-            begin()
+            goes_on()
 
         loader.exec_module = exec_module
+
+    def begin(self):  # type: ignore[no-untyped-def]
+        """Stand in the way no more, and do what was told."""
+        sys.meta_path.remove(self)
+        begin()
+
+
+def import_torch():  # type: ignore[no-untyped-def]
+    """Have torch there before devicelab's modules: one of them would import it, and be half a module when all begins."""
+    try:  # noqa: SIM105  # contextlib would be loaded
+        import torch  # noqa: F401
+    except ImportError:  # whoever needs it will say so
+        pass
 
 
 def begin():  # type: ignore[no-untyped-def]

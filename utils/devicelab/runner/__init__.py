@@ -37,13 +37,14 @@ def run(options: Options, whole: bool = False) -> int:
     with kept_stderr(), _simulation(options), Family() as family:
         say(f"devicelab: running {' '.join(options.target)}, and watching every operator")
         report = Report(options, family)
+        outer = watch.current  # of a script that runs others by this command
         watch.watched(watch.Watch(report.tell, loud=True))
         try:
             error, code = execute(options.target, whole)
             if watch.current is not None:  # in a fork of the script it is the fork's
                 watch.current.end(error, code)
         finally:
-            watch.forget()
+            watch.forget(outer)
     return code if report.code is None else report.code
 
 

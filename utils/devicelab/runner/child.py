@@ -43,7 +43,6 @@ def begin(folder: str) -> None:
     with suppress(Exception):  # a process that cannot be watched is said to be unseen
         watch_forks(folder)
         _begin(announced=not is_server)
-        atexit.register(_end)
 
 
 def watch_forks(folder: str | None) -> None:
@@ -56,16 +55,15 @@ def watch_forks(folder: str | None) -> None:
 def _begin(announced: bool = True) -> None:
     global _file
     _file = Path(str(_folder), f"{os.getpid()}-{time.time_ns()}.json")
-    watch.watched(Watch(_tell))
+    atexit.register(_end, watch.watched(Watch(_tell)))
     if announced:
         _write({})
 
 
-def _end() -> None:
+def _end(this: Watch) -> None:
     """Tell the verdict as Python ends; of a script's own exit code it does not know."""
     error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    if watch.current is not None:
-        watch.current.end(error, exit_code(error) if error else None)
+    this.end(error, exit_code(error) if error else None)
 
 
 def _forked() -> None:
@@ -117,22 +115,22 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_forked)
 
 
-def _tell(_: Watch, verdict: Verdict, code: int | None) -> None:
-    _write({"exit_code": code, **verdict.to_dict(), "lines": str(verdict).splitlines()})
+def _tell(this: Watch, verdict: Verdict, code: int | None) -> None:
+    _write({"exit_code": code, **verdict.to_dict(), "lines": str(verdict).splitlines()}, this)
 
 
-def _write(said: dict[str, Any]) -> None:
+def _write(said: dict[str, Any], this: Watch | None = None) -> None:
     if _file is None or not _file.parent.is_dir():
         return
-    data = json.loads(json.dumps({"process": _facts(), **said}, default=str))
+    data = json.loads(json.dumps({"process": _facts(this or watch.current), **said}, default=str))
     new = _file.with_suffix(".new")
     new.write_text(json.dumps(private_data(data)), encoding="utf-8")
     new.replace(_file)
 
 
-def _facts() -> dict[str, Any]:
+def _facts(this: Watch | None) -> dict[str, Any]:
     """Return the facts about this process; what is `started` are exit codes by the numbers of its own children."""
-    process, this = _process or multiprocessing.current_process(), watch.current
+    process = _process or multiprocessing.current_process()
     script = Path(sys.argv[0]).name if sys.argv else ""
     facts = {
         "pid": os.getpid(),

@@ -115,9 +115,9 @@ def watched(watch: Watch) -> Watch:
     return watch
 
 
-def forget() -> None:
-    """Watch this process no more, nor its forks."""
+def forget(outer: Watch | None = None) -> None:
+    """Watch this process no more, nor its forks; `outer` is the watch before, of a process that is itself watched."""
     global current
     if current is not None:
         current.leave()
-    current = None
+    current = outer

@@ -40,7 +40,7 @@ def nbval_command(
         *(sys.executable, "-m", "pytest", "--nbval-lax" if lax else "--nbval", "--nbval-current-env", "-q"),
         *(f"--nbval-cell-timeout={seconds}", f"--nbval-sanitize-with={SANITIZE}"),
         *(("-n", str(count), "--dist", "loadfile") if count > 1 else ()),
-        *("-p", "tools.notebooks.nbval_folders", "-p", "no:cacheprovider"),
+        *("-p", "tools.notebooks.nbval_folders", "-p", "no:cacheprovider", "-p", "no:anyio"),
         *(("-p", "tools.notebooks.warm") if forked else ()),
         *map(str, paths),
     ]

@@ -31,8 +31,9 @@ class Stage:
 
 FLOORS = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 # A test that waits for ever says where it waits; in a thread, since a lock in C++ hears no signal.
-# nbval, which the units do not use, takes seconds to load: in each worker again.
-PYTEST = ("-m", "pytest", "-q", "-p", "no:nbval", "--timeout", "600", "--timeout-method", "thread")
+# Two plugins that the units do not use are slow to load: in each worker again.
+WITHOUT = ("-p", "no:nbval", "-p", "no:anyio")
+PYTEST = ("-m", "pytest", "-q", *WITHOUT, "--timeout", "600", "--timeout-method", "thread")
 UNITS = (*PYTEST, "-n", "2", "--dist", "worksteal", "-m")
 QUICK = "not slow and not browser and not interop"
 OPDB = {"DEVICELAB_OPDB_FRACTION": "1"}  # of the operators in PyTorch's database; `test` takes a tenth

@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from devicelab import simulate_gpu
 from devicelab.explain import explain
+from devicelab.explain.memory import graph
 from devicelab.explain.memory.figures import figures_in
 from devicelab.explain.memory.graph import Graphs
 
@@ -161,6 +162,17 @@ torch.rand(2**24, device=device)
 """
     _, found = run(code, tmp_path, mib=32)
     assert found.culprit != "losses"
+
+
+def test_of_very_many_graphs_a_part_is_counted_and_said_to_be_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "MOST_NODES", 30)
+    code = """net = nn.Linear(512, 512).to(device)
+losses = []
+for step in range(60):
+    losses.append(net(torch.rand(512, 512, device=device)).exp().mean())
+"""
+    _, found = run(code, tmp_path, mib=32)
+    assert found.culprit == "losses" and ", more than " in found.what
 
 
 def test_another_simulation_is_not_needed_to_know_where_the_sums_are_from():

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -10,10 +11,10 @@ from devicelab.explain.frames import Frame
 from devicelab.explain.names import View
 from devicelab.explain.reading import Reading
 from devicelab.explain.result import Explanation, Held
-from devicelab.explain.spots import spots
+from devicelab.explain.spots import Spot, spots
 from devicelab.explain.told import AnyFrame
 
-from . import causes, sums
+from . import batch, causes, sums
 from .figures import Figures, figures_in
 from .growth import growth
 from .held import BACKWARD, Stock
@@ -70,25 +71,32 @@ def _seen(
     grown = [(found, there.of(one)) for one in there.keepers if (found := growth(one, every))]
     best, nbytes = max(grown, key=lambda pair: pair[1], default=(None, 0))
     held = there.table(best.keeper if best else None)
-    if best and nbytes >= SHARE * sum(one.nbytes for one in held) and nbytes > _foreign(figures):
-        return causes.grown(best, nbytes, against(best, views[0].frame.path)), held
-    graph = sum(one.nbytes for one in held if one.kind == BACKWARD)
     total = sum(one.nbytes for one in held)
+    large = sums.too_large(figures)
+    if large is not None:
+        blamed = sums.spread(views[0]) or (large.culprit, batch.smaller(views, every) or large.remedy)
+        return replace(large, culprit=blamed[0], remedy=blamed[1]), held
+    if best and nbytes >= SHARE * total and nbytes > _foreign(figures):
+        return causes.grown(best, nbytes, there.is_cut(best.keeper), against(best, views[0].frame.path)), held
     gone = (figures.allocated or 0) - total  # what was held on the way, and is free since the error came
-    idle = without_learning(views, every) if graph > SHARE * total else None
-    made = causes.in_one_expression(views[0], gone) if gone > SHARE * (figures.allocated or 0) else None
     cause = (
         sums.others(figures)
-        or sums.too_large(figures, views[0])
-        or made
-        or (causes.without_need(graph, idle) if idle else None)
+        or (causes.in_one_expression(views[0], gone) if gone > SHARE * (figures.allocated or 0) else None)
+        or _needless(views, every, held)
         or sums.in_pieces(figures)
         or sums.taken(figures)
         or causes.model_too_large(frames, views)
         or causes.optimizer_state(frames, views, every, held)
-        or causes.step_too_large(views, every, held, graph)
+        or causes.step_too_large(views, every, held)
     )
     return cause, held
+
+
+def _needless(views: list[View], every: list[Spot], held: list[Held]) -> Cause | None:
+    """Return that a graph is kept from which nothing is learned, where it is a share worth a word."""
+    graph = sum(one.nbytes for one in held if one.kind == BACKWARD)
+    remedy = without_learning(views, every) if graph > SHARE * sum(one.nbytes for one in held) else None
+    return causes.without_need(graph, remedy) if remedy else None
 
 
 def _foreign(figures: Figures) -> int:

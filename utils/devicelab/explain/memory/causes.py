@@ -14,19 +14,20 @@ from devicelab.reach import is_a
 
 from . import batch
 from .growth import Growth
-from .held import GRADIENTS, STATE, WEIGHTS
+from .held import BACKWARD, GRADIENTS, STATE, WEIGHTS
 from .remedies import NO_GRAD, Cause, Remedy, ended
 
 _LISTS = (ast.ListComp, ast.SetComp, ast.GeneratorExp)
 
 
-def grown(growth: Growth, nbytes: int, remedy: Remedy) -> Cause:
+def grown(growth: Growth, nbytes: int, is_cut: bool, remedy: Remedy) -> Cause:
     """Something holds more with every round."""
     tensors, name = growth.keeper.tensors, growth.keeper.name
     many = f"{len(tensors):,} tensors" if len(tensors) > 1 else "one tensor"
     graphs = "" if all(one.grad_fn is None for one in tensors) else " with all that their graphs keep"
     graphs = graphs if len(tensors) > 1 else graphs.replace("their graphs keep", "its graph keeps")
-    what = f"{name} grows with every round, in line {growth.spot.line}: {many}{graphs}, {units.size(nbytes)} by now."
+    size = f"{'more than ' if is_cut else ''}{units.size(nbytes)}"
+    what = f"{name} grows with every round, in line {growth.spot.line}: {many}{graphs}, {size} by now."
     return Cause(what, name, remedy)
 
 
@@ -107,9 +108,10 @@ def _makes(statement: ast.stmt, kind: str) -> bool:
     return isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] == kind
 
 
-def step_too_large(views: list[View], every: list[Spot], held: list[Held], graph: int) -> Cause:
+def step_too_large(views: list[View], every: list[Spot], held: list[Held]) -> Cause:
     """Nothing grows and nothing is needless: the step itself needs more than there is."""
+    has_graph = any(one.kind == BACKWARD for one in held)
     most = f"; most of it: {held[0]}, {units.size(held[0].nbytes)}" if held else ""
-    remedy = batch.smaller(views, every) or (None if graph else batch.in_chunks(views[0]))
+    remedy = batch.smaller(views, every) or (None if has_graph else batch.in_chunks(views[0]))
     remedy = remedy or batch.in_half_precision(views[0], every)
     return Cause(f"This step needs more than there is{most}.", "the size of the step", remedy)

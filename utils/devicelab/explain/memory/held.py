@@ -4,6 +4,7 @@ import gc
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -30,7 +31,7 @@ def container(text: str) -> str:
     return re.split(r"\[", text, maxsplit=1)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Keeper:
     """Tensors that lie together under one name of the learner's."""
 
@@ -125,29 +126,33 @@ class Stock:
         self.model = list(of_model(self._books, named))
         self.keepers = keepers(named)
 
+    @cache  # noqa: B019  # lives as long as one explanation
+    def _counted(self, keeper: Keeper) -> tuple[Books, int, int]:
+        """Return books in which a keeper came first, the bytes of its tensors, and what their graphs keep beside."""
+        books = self._books.copy()
+        own = books.count(keeper.tensors)
+        return books, own, books.count(books.graphs.kept(keeper.tensors))
+
     def of(self, keeper: Keeper) -> int:
         """Return the bytes of some tensors and of what their graphs keep, the model's own left out."""
-        return self._books.copy().with_graphs(keeper.tensors)
+        return sum(self._counted(keeper)[1:])
+
+    def is_cut(self, keeper: Keeper) -> bool:
+        """Whether more is kept than was counted."""
+        return self._counted(keeper)[0].graphs.is_full
 
     def table(self, first: Keeper | None = None) -> list[Held]:
         """Return who holds how much, the largest first; what several hold counts for `first`, then for who comes first."""
-        books, found = self._books.copy(), list(self.model)
-        for one in sorted(self.keepers, key=lambda one: one is not first):
-            found.append(Held(TENSORS, one.name, books.count(one.tensors), len(one.tensors)))
-            found.append(Held(BACKWARD, one.name, books.count(books.graphs.kept(one.tensors))))
-        running = [
-            value
-            for one in self._frames
-            for value in one.frame.f_locals.values()
-            if is_a(value, torch.Tensor)
-        ]
-        found.append(Held(TENSORS, RUNNING, books.count(running), len(running)))
-        found.append(Held(BACKWARD, RUNNING, books.count(books.graphs.kept(running))))
-        found.append(
-            Held(
-                TENSORS,
-                NAMELESS,
-                books.with_graphs(one for one in gc.get_objects() if is_a(one, torch.Tensor)),
-            )
-        )
+        found, books = list(self.model), self._books
+        if first is not None:
+            books, own, graph = self._counted(first)
+            found += [Held(TENSORS, first.name, own, len(first.tensors)), Held(BACKWARD, first.name, graph)]
+        locals_ = (value for one in self._frames for value in one.frame.f_locals.values())
+        running = [value for value in locals_ if is_a(value, torch.Tensor)]
+        rest = [(one.name, list(one.tensors)) for one in self.keepers if one is not first]
+        for name, tensors in (*rest, (RUNNING, running)):
+            found.append(Held(TENSORS, name, books.count(tensors), len(tensors)))
+            found.append(Held(BACKWARD, name, books.count(books.graphs.kept(tensors))))
+        nameless = (one for one in gc.get_objects() if is_a(one, torch.Tensor))
+        found.append(Held(TENSORS, NAMELESS, books.with_graphs(nameless)))
         return sorted((one for one in found if one.nbytes), key=lambda one: -one.nbytes)

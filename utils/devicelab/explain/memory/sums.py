@@ -38,7 +38,7 @@ def in_pieces(figures: Figures) -> Cause | None:
     why = "tensors of many sizes leave gaps (fragmentation); segments that can grow leave fewer"
     tell = (
         "batches of one size leave no gaps: pad them alike",
-        "Windows has no expandable segments: ask for less",
+        "expandable segments need torch 2.1 or newer, and are not there on Windows",
     )
     return Cause(
         what, "the cache", Remedy(f"export {figures.setting}", "before Python starts", why, tell), ALLOCATOR
@@ -57,20 +57,23 @@ def taken(figures: Figures) -> Cause | None:
     )
 
 
-def too_large(figures: Figures, view: View | None = None) -> Cause | None:
-    """Return that a single tensor is larger than all there is, where it is, with the shapes that made it so."""
+def too_large(figures: Figures) -> Cause | None:
+    """Return that a single tensor is larger than all there is, where it is."""
     if figures.wanted is None or figures.room is None or figures.wanted <= figures.room:
         return None
     what = f"One tensor of {units.size(figures.wanted)} is asked for, and there are {units.size(figures.room)} in all."
-    if view is not None:
-        pair = _broadcast(view)
-        return Cause(what, pair[1], _same_shape(view, *pair)) if pair else None
     why = "[n, 1] and [n] make [n, n]; a mask of attention grows with the square of the length"
     return Cause(
         what,
         "the size of one tensor",
         Remedy("print(x.shape)", "before the line, for each of its tensors", why),
     )
+
+
+def spread(view: View) -> tuple[str, Remedy] | None:
+    """Return who is to blame where two tensors of one size meet in shapes that together make a far larger one, and the remedy."""
+    pair = _broadcast(view)
+    return (pair[1], _same_shape(view, *pair)) if pair else None
 
 
 def _broadcast(view: View) -> tuple[str, str, torch.Size, torch.Size] | None:

@@ -14,6 +14,8 @@ from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import Patches, table
 from devicelab.simgpu.marks.marks import device_of
 
+from .cuda import SETTER
+
 COMPILER = (
     "{} is not simulated: on a simulated card nothing is compiled, so there is no graph to hand out. Call it where no "
     "simulation runs; torch.export.export(strict=False) works here too."
@@ -95,7 +97,8 @@ def install(machine: Machine) -> None:
         for module in ("torch.cuda", "torch.cuda.memory"):
             if f"{module}.{name}" in table():
                 patches.replace(f"{module}.{name}", refusal(SENSORS.format(f"torch.cuda.{name}()")))
-    for name in {*asked_of_cuda(), *INTERNALS} - {path.removeprefix("torch._C.") for path in table()}:
+    served = {SETTER, *(path.removeprefix("torch._C.") for path in table())}
+    for name in {*asked_of_cuda(), *INTERNALS} - served:
         patches.answer(f"torch._C.{name}", refusal(INTERNAL.format(name.removeprefix("_cuda_"))))
 
 

@@ -257,6 +257,9 @@ def test_progress_goes_to_stderr(run_here, monkeypatch):
         (["no_such.py"], f"There is no script 'no_such.py' here ({Path.cwd()})."),
         (["--fail-on", "gpu", "x.py"], "--fail-on knows accelerator, cpu, mixed"),
         (["--json", "/no/such/folder/x.json", __file__], "there is no folder"),
+        (["--json", str(SCRIPTS), __file__], "cannot be written"),
+        (["--json", f"{__file__}/x.json", __file__], "there is no folder"),
+        (["--simulate-gpu=Tesla T4:99", __file__], "99"),
         (["--simulate-gpu=GTX", __file__], "GTX"),
         (["--compiled", "refuse", __file__], "give --simulate-gpu as well"),
         (

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention.bias import causal_upper_left
 from torch.utils._python_dispatch import return_and_correct_aliasing
 from torch.utils._pytree import tree_map
 
@@ -260,3 +261,21 @@ def test_a_cpu_tensor_is_never_adopted(simulation: Any) -> None:
         card + torch.ones(3)
     with opdb.DrawsRandomNumbers(), pytest.raises(RuntimeError, match="at least two devices"):
         card + torch.ones(3)
+
+
+class Own(torch.Tensor):
+    pass
+
+
+def test_subclasses_are_made_by_their_name_and_lie_where_their_data_do(simulation: Any) -> None:
+    for made in (Own([1.0, 2.0]), Own(2), Own(torch.ones(2))):
+        assert type(made) is Own and made.device.type == "cpu" and made.cuda().is_cuda
+    assert Own(torch.ones(2, device="cuda")).is_cuda and torch.Tensor(2).cuda().is_cuda
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        Own([1.0, 2.0]).cuda() + torch.ones(2)
+
+
+def test_a_bias_of_torchs_own_class_reaches_attention(simulation: Any) -> None:
+    query = torch.rand(1, 1, 4, 8, device="cuda")
+    found = F.scaled_dot_product_attention(query, query, query, attn_mask=causal_upper_left(4, 4))
+    torch.testing.assert_close(found, F.scaled_dot_product_attention(query, query, query, is_causal=True))

@@ -44,6 +44,10 @@ def test_a_nested_tensor_is_made_on_the_card(make):
     assert made.is_nested and made.is_cuda and (made * 2).is_cuda
 
 
+def test_a_jagged_one_is_a_view_there_as_on_the_cpu():
+    assert (rows("cpu", layout=torch.jagged)._base is None) == (rows(layout=torch.jagged)._base is None)
+
+
 def test_its_sizes_are_on_the_cpu_and_its_parts_on_the_card():
     made = rows()
     assert [part.device.type for part in made.unbind()] == ["cuda", "cuda"]

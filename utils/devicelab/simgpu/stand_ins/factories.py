@@ -45,7 +45,7 @@ def from_data(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def factory(*args: Any, **kwargs: Any) -> Any:
-        if state.current is None:
+        if state.current is None or kwargs.get("layout") is torch.jagged:  # of Python's making, part by part
             return original(*args, **kwargs)
         kwargs, device = dict(kwargs), kwargs.get("device")
         kwargs.pop("device", None)

@@ -4,7 +4,7 @@ The dispatch mode sees only the parts, and on a CPU build the CPU's, so a stand-
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ def stand_in(name: str, original: Any) -> Callable[..., Any]:
 
     @functools.wraps(original, assigned=("__name__", "__doc__", "__module__"))
     def function(*args: Any, **kwargs: Any) -> Any:
-        if state.current is not None:
+        if state.current is not None and not overridden((*args, *kwargs.values())):
             given = dict(zip(names, args, strict=False)) | kwargs
             given |= {
                 "input": given.get("input", given.get("self")),
@@ -41,6 +41,12 @@ def stand_in(name: str, original: Any) -> Callable[..., Any]:
         return CALLS.get(original.__name__, call)(original, args, kwargs)
 
     return function
+
+
+def overridden(values: Iterable[Any]) -> bool:
+    """Say whether a subclass of Tensor takes the call, as the biases of torch.nn.attention do."""
+    kinds = {type(value) for value in values if isinstance(value, Tensor)} - {*PLAIN}
+    return any(kind.__torch_function__.__func__ is not Tensor.__torch_function__.__func__ for kind in kinds)  # type: ignore[attr-defined]
 
 
 def call(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:

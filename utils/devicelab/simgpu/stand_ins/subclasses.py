@@ -49,7 +49,19 @@ def subclass(original: Callable[..., Any]) -> Callable[..., Any]:
     return make
 
 
+def new(cls: Any, *args: Any, **kwargs: Any) -> Any:
+    """Do as Tensor.__new__: C++ gives its tensor to a subclass only if no dispatch mode has seen it before."""
+    if cls is Tensor:
+        return _new(cls, *args, **kwargs)
+    with torch._C._DisableTorchDispatch():
+        return _new(cls, *args, **kwargs)
+
+
+_new = torch._C.TensorBase.__new__
+
+
 def install(machine: Machine) -> None:
-    """Replace the two functions by which such tensors are made."""
+    """Replace the functions by which such tensors are made."""
+    machine.patches.replace("torch.Tensor.__new__", staticmethod(new))
     for name, stand_in in (("_make_wrapper_subclass", wrapper), ("_make_subclass", subclass)):
         machine.patches.replace(f"torch.Tensor.{name}", staticmethod(stand_in(getattr(Tensor, name))))

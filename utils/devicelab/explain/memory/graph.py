@@ -1,5 +1,6 @@
 """What a result keeps alive for its backward pass, as autograd noted it; nothing is unpacked: nobody's hook runs."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -21,13 +22,37 @@ def saved_by(node: Any) -> Iterator[torch.Tensor]:
     """Yield the tensors that one node keeps; none after a backward pass, nor of a checkpoint, which computes them again."""
     for name in _raw(node.__class__):
         try:
-            held = getattr(node, name)
-        except RuntimeError:  # a function of somebody's own, after its backward pass
+            held = getattr(node, name) if _TELLS else _unpacked(node, name.removeprefix("_raw"))
+        except (RuntimeError, AttributeError, _HookRan):  # freed, or packed by somebody's hook
             continue
         for one in held if is_a(held, (list, tuple)) else (held,):
-            tensor = getattr(one, "data", None)
+            tensor = getattr(one, "data", None) if _TELLS else one
             if is_a(tensor, torch.Tensor):
                 yield tensor
+
+
+_TELLS = hasattr(
+    torch._C._autograd.SavedTensor, "data"
+)  # not in PyTorch 2.8: what is saved must be unpacked there
+
+
+class _HookRan(Exception):
+    """A hook was about to run."""
+
+
+def _unpacked(node: Any, name: str) -> Any:
+    """Return what a node has saved; raises where a function of Python's, a hook, would be called for it."""
+    before = sys.getprofile()
+    sys.setprofile(_refuse)
+    try:
+        return getattr(node, name)
+    finally:
+        sys.setprofile(before)
+
+
+def _refuse(frame: Any, event: str, _: Any) -> None:
+    if event == "call":
+        raise _HookRan
 
 
 class Graphs:

@@ -46,6 +46,8 @@ def answers():
         "if usable": str(torch.accelerator.current_accelerator(check_available=True)) if new else "None",
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
+        "mps built": torch.backends.mps.is_built(),
+        "xpu": (torch.xpu.is_available(), torch.xpu.device_count()),
     }
 
 
@@ -57,13 +59,22 @@ NOTHING = {
     "if usable": "None",
     "cuda": False,
     "mps": False,
+    "mps built": False,
+    "xpu": (False, 0),
 }
 PLAYED = {
     "without any GPU": {},
     "with a wheel for CUDA and no driver": {"built": "cuda"},
-    "that is a Mac": {"built": "mps", "usable": True, "count": 1, "if usable": "mps", "mps": True},
-    "with an Intel GPU": {"built": "xpu", "usable": True, "count": 1, "if usable": "xpu"},
-    "that is a Mac with an older PyTorch": {"new": False, "mps": True},
+    "that is a Mac": {
+        "built": "mps",
+        "usable": True,
+        "count": 1,
+        "if usable": "mps",
+        "mps": True,
+        "mps built": True,
+    },
+    "with an Intel GPU": {"built": "xpu", "usable": True, "count": 1, "if usable": "xpu", "xpu": (True, 1)},
+    "that is a Mac with an older PyTorch": {"new": False, "mps": True, "mps built": True},
     "without any GPU and with an older PyTorch": {"new": False},
 }
 
@@ -155,3 +166,15 @@ def test_each_fault_has_to_be_found(ignored):
     assert f"With device={ignored[1]!r} your check let a predict pass {ignored[2]}" in told(
         ex08.q4, overlooks
     )
+
+
+def test_a_training_that_makes_tensors_on_the_device_is_played_on_a_mac_too():
+    """Question 3 asks what autocast is entered for there; a sum that is made on the device is no reason to fail."""
+
+    def train(model, batches, criterion, device, lr):
+        total = torch.zeros((), device=device)
+        loss = trained()(model, batches, criterion, device, lr)
+        return (total + loss).item()
+
+    assert ex08.q3.check(train).state == "passed"
+    assert torch.zeros(1).device.type == "cpu" and torch.zeros(1, device="cuda").is_cuda

@@ -57,6 +57,9 @@ class Machine:
             lambda check_available=False: None if check_available and not usable else built,
         )
         yield torch.backends.mps, "is_available", lambda: self.best == "mps"
+        yield torch.backends.mps, "is_built", lambda: self.kind == "mps"
+        yield torch.xpu, "is_available", lambda: self.best == "xpu"
+        yield torch.xpu, "device_count", lambda: int(self.best == "xpu")
 
 
 NVIDIA = Machine("with an NVIDIA card", "cuda")
@@ -100,8 +103,8 @@ def without_gpu() -> Iterator[None]:
 def asked_of_autocast_on_a_mac() -> Iterator[set[str]]:
     """Run the block as on a Mac: yield the kinds of device for which it enters autocast.
 
-    Tensors that are sent to `mps` stay where they are, and every tensor says that it is there: what autocast was asked can be
-    seen so, what it would do cannot.
+    Tensors that are sent to `mps`, or made there, are on the CPU, and every tensor says that it is on `mps`: what autocast was
+    asked can be seen so, what it would do cannot.
     """
     asked: set[str] = set()
     enter = torch.autocast.__enter__
@@ -123,10 +126,10 @@ class _SaysMac(TorchFunctionMode):
         named = kwargs or {}
         if func == torch.Tensor.device.__get__:  # type: ignore[attr-defined]
             return torch.device("mps")
-        if func is torch.Tensor.to and any(
-            device_kind(value) == "mps" for value in (*args[1:], *named.values())
-        ):
+        if func is torch.Tensor.to and any(_means("mps", value) for value in (*args[1:], *named.values())):
             return args[0]
+        if _means("mps", named.get("device")):
+            named = named | {"device": "cpu"}
         return func(*args, **named)
 
 
@@ -136,10 +139,10 @@ class _NoCard(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         named = kwargs or {}
         asked = [*args[1:], *named.values()]
-        if func is torch.Tensor.cuda or any(_means_card(value) for value in asked):
+        if func is torch.Tensor.cuda or any(_means("cuda", value) for value in asked):
             raise RuntimeError("No CUDA GPUs are available")
         return func(*args, **named)
 
 
-def _means_card(value: object) -> bool:
-    return isinstance(value, (str, torch.device)) and device_kind(value) == "cuda"
+def _means(kind: str, value: object) -> bool:
+    return isinstance(value, (str, torch.device)) and device_kind(value) == kind

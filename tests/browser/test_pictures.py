@@ -1,0 +1,121 @@
+"""Pictures that move, in JupyterLab: by mouse and by keyboard, saved and opened again, untrusted, in both themes."""
+
+import pytest
+from lab_page import ROOT, choose, close_kernels, error_texts, open_notebook, run_all, wait_for
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Page, expect
+
+from tools.notebooks import warm
+from tools.notebooks.nbfiles import write
+
+pytestmark = pytest.mark.browser
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+FILM = """import devicelab as lab, torch
+lab.start()
+with lab.film():
+    x = torch.ones(2, 3)
+    y = torch.ones(3, device="cuda")
+    try:
+        x + y
+    except RuntimeError:
+        x = x.to("cuda")"""
+# In which box the label `x` lies: the CPU's is the first.
+BOX_OF_X = """() => {
+    const {x} = document.querySelector('.dl-pin').getBoundingClientRect();
+    const boxes = [...document.querySelectorAll('.dl-picture svg > g:first-of-type > g > rect:first-child')];
+    return boxes.slice(0, 2).map(e => e.getBoundingClientRect()).findIndex(box => x > box.x && x < box.right);
+}"""
+COPIED = "The name x moves from cpu to cuda:0; what it held before is given back."
+
+
+@pytest.fixture
+def film(page, server):
+    """The page with a film that was just made, and its slider in focus."""
+    write(server.root / "film.ipynb", new_notebook(cells=[new_code_cell(FILM, id="film")], metadata=KERNEL))
+    open_notebook(page, server, "film.ipynb")
+    run_all(page, server)
+    page.locator(".dl-knobs input").focus()
+    return page
+
+
+def says(page: Page, text: str) -> None:
+    """Wait until the live text holds this."""
+    expect(page.locator(".dl-say")).to_contain_text(text)
+
+
+def press(page: Page, *keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_by_keyboard_alone_and_in_both_themes(film):
+    says(film, "no tensor yet")
+    press(film, "ArrowRight")
+    says(film, "x is a new tensor on cpu: 2 × 3, 24 bytes.")
+    press(film, "End")
+    says(film, COPIED)
+    press(film, "Home", "ArrowLeft")
+    says(film, "no tensor yet")
+    expect(film.locator(".dl-knobs input")).to_be_focused()
+    assert film.locator(".dl-knobs input").get_attribute("aria-valuetext").startswith("Before the first line")
+    press(film, "ArrowRight", "ArrowRight", "ArrowRight")
+    parts = film.locator(".dl-refused button")
+    assert parts.all_inner_texts() == ["cuda:0 ①", "cpu ②"]
+    parts.last.focus()
+    expect(film.locator(".dl-ring")).to_have_count(1)
+    press(film, "Escape")
+    expect(film.locator(".dl-ring")).to_have_count(0)
+    for light in ("true", "false"):
+        film.evaluate("light => document.body.dataset.jpThemeLight = light", light)
+        film.wait_for_timeout(700)  # until nothing fades any more
+        assert serious(film) == []
+    assert error_texts(film) == []
+
+
+def serious(page: Page) -> list[tuple[str, str]]:
+    """Return what axe-core finds that keeps somebody from reading or using the picture, contrast below WCAG's included."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
+    found = axe.run(page, context=".dl-picture").response["violations"]
+    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
+
+
+def test_by_mouse_a_line_the_buttons_and_a_drag(film):
+    film.get_by_text('y = torch.ones(3, device="cuda")').last.click()
+    says(film, "y is a new tensor on cuda:0: 3, 12 bytes.")
+    film.get_by_label("One step back").click()
+    says(film, "x is a new tensor")
+    wait_for(lambda: film.evaluate(BOX_OF_X) == 0, 10, "the name in the CPU's box")
+    slider = film.locator(".dl-knobs input").bounding_box()
+    film.mouse.move(slider["x"] + 3, slider["y"] + slider["height"] / 2)
+    film.mouse.down()
+    film.mouse.move(slider["x"] + slider["width"] - 3, slider["y"] + slider["height"] / 2, steps=5)
+    film.mouse.up()
+    says(film, COPIED)
+    wait_for(lambda: film.evaluate(BOX_OF_X) == 1, 10, "the name in the card's box")
+
+
+def test_saved_and_opened_again_it_is_alive_before_any_cell_is_run(film, server):
+    choose(film, "File", "Save Notebook")
+    film.wait_for_timeout(1000)
+    close_kernels(server)
+    open_notebook(film, server, "film.ipynb")
+    film.locator(".dl-knobs input").focus()
+    press(film, "End")
+    says(film, COPIED)
+
+
+def test_what_the_tools_store_is_a_still_until_the_notebook_is_trusted_then_alive(page, server):
+    source = server.root / "made.ipynb"
+    write(source, new_notebook(cells=[new_code_cell(FILM, id="film")], metadata=KERNEL))
+    made = warm.run("-m", "tools.notebooks.remake", str(source), cwd=ROOT)
+    assert made.returncode == 0, made.stdout + made.stderr
+    open_notebook(page, server, "made.ipynb")
+    expect(page.locator('img[alt^="Where is each tensor?"]')).to_have_count(1)
+    assert page.locator(".dl-picture").count() == 0
+    page.keyboard.press("Control+Shift+c")
+    page.keyboard.insert_text("Trust Notebook")
+    page.keyboard.press("Enter")
+    page.locator('.jp-Dialog button:has-text("Trust")').click()
+    page.locator(".dl-knobs input").focus()
+    press(page, "End")
+    says(page, COPIED)

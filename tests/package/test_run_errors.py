@@ -200,12 +200,15 @@ ENDS = {
 @pytest.mark.parametrize("name", ENDS)
 def test_whatever_ends_a_script_its_verdict_comes_first(name, tmp_path):
     ending, code = ENDS[name]
-    (tmp_path / "job.py").write_text(TRAINED + ending)
+    told = f"import os; open({str(tmp_path / 'told')!r}, 'w').write(os.environ['DEVICELAB_CHILDREN'])\n"
+    (tmp_path / "job.py").write_text(told + TRAINED + ending)
     words = ("--simulate-gpu", "--json", str(tmp_path / "v.json"), str(tmp_path / "job.py"))
     done = warm.run("-m", "devicelab", "run", *words)
     assert done.returncode == code, done.stderr
     assert "devicelab: Training ran on cuda:0" in done.stderr
     data = json.loads((tmp_path / "v.json").read_text("utf-8"))
+    [folder] = json.loads((tmp_path / "told").read_text())["devicelab.runner.child:begin"]
+    assert not os.path.exists(folder), "what the processes told is cleared up"
     assert data["steps"] == (2 if name == "an exit handler" else 1)
 
 

@@ -67,6 +67,7 @@ class Report:
             self.code = FAILED if together.words & set(self._options.fail_on) else code or 0
             say(f"\ndevicelab: {together}")
             self._write(together, code)
+            self._family.close()  # here, for some ends come back to nobody
 
     def _write(self, together: Any, code: int | None) -> None:
         path = self._options.json

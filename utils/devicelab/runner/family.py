@@ -91,6 +91,10 @@ class Family:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the folder away; a second call does nothing."""
         if os.getpid() == self._pid:  # a fork of the script has nothing to clear up
             child.watch_forks(None)
             self._forget()

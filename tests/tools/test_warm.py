@@ -69,6 +69,16 @@ def test_torch_is_there_and_nothing_of_ours():
     assert anew("-c", WARM).stdout == "False False False\n"
 
 
+def test_what_was_imported_is_walked_by_no_collection_of_garbage():
+    assert int(warm.run("-c", "import gc; print(gc.get_freeze_count())").stdout) > 100_000
+    assert anew("-c", "import gc; print(gc.get_freeze_count())").stdout == "0\n"
+
+
+def test_no_grammar_is_built_for_addresses_that_no_notebook_has():
+    code = "import tools.notebooks, jsonschema, sys; print('lark' in sys.modules)"
+    assert anew("-c", code, cwd=warm.ROOT).stdout == "False\n"
+
+
 def test_random_numbers_are_not_repeated():
     one, two = (warm.run("-c", RANDOM).stdout.split() for _ in range(2))
     assert len(one) == 3 and not set(one) & set(two)

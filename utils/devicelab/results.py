@@ -96,11 +96,13 @@ class Timing(Shown):
 
     @property
     def text(self) -> str:
-        """The median with its spread, or with low and high where it is simulated."""
+        """The median with its spread, with the quartiles where that is wide, or with low and high where it is simulated."""
         if self.low is not None and self.high is not None:
             return f"{units.seconds(self.median)} ({units.span(self.low, self.high, self.median)})"
         if len(self.samples) == 1:
             return f"{units.seconds(self.median)} (one sample, so no spread)"
+        if self.unstable:
+            return f"{units.seconds(self.median)} (half of the samples: {units.span(*quartiles(self.samples), self.median)})"
         return f"{units.seconds(self.median)} ± {units.seconds(self.spread / 2)}"
 
     @property

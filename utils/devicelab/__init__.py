@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from .estimate import estimate
     from .expect import expect_error
     from .explain import explain
-    from .film import film
+    from .film import film, placement
     from .gpus import gpus
     from .monitor import monitor
-    from .placement import placement
     from .recordings import recordings
     from .session import start
     from .simgpu import simulate_gpu
@@ -43,7 +42,7 @@ _HOME = {
     "guess": "course.guess",
     "load_ipython_extension": "ipython",
     "monitor": "monitor",
-    "placement": "placement",
+    "placement": "film",
     "progress": "course.question.progress",
     "recordings": "recordings",
     "simulate_gpu": "simgpu",

@@ -11,19 +11,20 @@ words     what happened, in sentences
 message   PyTorch's refusal in parts
 scenes    all of it as plain data
 still     one step as a picture
+placed    where the tensors of some objects are, drawn as a film's last picture
 result    the film
 """
 
 from types import TracebackType
 
-from devicelab import devices
 from devicelab.errors import InputError
 
+from .placed import Placed, placement
 from .result import Film
-from .scenes import Scenes, nothing
+from .scenes import Scenes, here, nothing
 from .watch import Watch, callers_frame
 
-__all__ = ["Film", "film"]
+__all__ = ["Film", "Placed", "film", "placement"]
 DEEPEST = 10
 
 
@@ -48,13 +49,7 @@ class film:  # lower case: it reads as a function
         if self._film is not None:
             raise InputError("This film was made already. Make another: `with lab.film() as f:`.")
         self._film = object.__new__(Film)  # filled when the block ends, frozen from then on
-        present = devices.present()
-        gpu = {"cpu": {}}.get(present.type, {f"{present.type}:0": present.name})
-        self._card = (
-            f"{'simulated' if present.origin == 'simulated' else 'real'} {present.name}"
-            if gpu
-            else "no GPU here"
-        )
+        gpu, self._card = here()
         self._watch = Watch(self._depth, gpu)
         self._watch.begin(callers_frame())
         return self._film

@@ -1,6 +1,5 @@
 """What the variables of a block hold: which memories, under which names, inside or outside of which module."""
 
-import re
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, NamedTuple
@@ -13,7 +12,6 @@ from devicelab.reach import is_a
 from .memory import Memories
 
 MOST = 3000  # objects that are looked at after each line
-_ROOT = re.compile(r"\w+(?: in \w+)?")
 _grad: Any = torch._C.TensorBase.grad
 
 
@@ -33,17 +31,20 @@ class Holding(NamedTuple):
 
 
 class Look:
-    """One look at some variables, each a pair of name and value: `held` has a Holding for each memory that they lead to."""
+    """One look at some variables, each a pair of name and value: `held` has a Holding for each memory that they lead to.
 
-    def __init__(self, memories: Memories, named: Iterable[tuple[str, Any]]) -> None:
+    `owners` has the class of each variable that is no tensor but holds some.
+    """
+
+    def __init__(self, memories: Memories, named: Iterable[tuple[str, Any]], gradients: bool = True) -> None:
         self.held: dict[int, Holding] = {}
         self.owners: dict[str, str] = {}
-        self._memories = memories
+        self._memories, self._gradients = memories, gradients
         pairs = list(named)
         tensors = [(name, value) for name, value in pairs if is_a(value, torch.Tensor)]
         holders = [(name, value) for name, value in pairs if not is_a(value, torch.Tensor)]
         for name, tensor in tensors:
-            for ending, part in _with_gradient(tensor):
+            for ending, part in self._parts(tensor):
                 self._name(name + ending, part)
         self._walk(holders)
 
@@ -56,12 +57,20 @@ class Look:
         walk.look(holders)
         self.truncated = walk.truncated
         for at, tensor in walk.found:
-            match = _ROOT.match(at.name)
-            owner = match[0] if match else at.name
-            self.owners.setdefault(owner, type(values.get(owner)).__name__)
-            for ending, part in _with_gradient(tensor):
+            owner = max((name for name in values if at.name.startswith(name)), key=len)
+            self.owners.setdefault(owner, type(values[owner]).__name__)
+            for ending, part in self._parts(tensor):
                 label, kind = at.name[len(owner) :].lstrip(".") + ending, "gradient" if ending else at.kind
                 self._own(part, Holding((), owner, label, kind, at.hidden, at.expects(tensor)))
+
+    def _parts(self, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+        yield "", tensor
+        if not self._gradients:
+            return
+        with torch._C.DisableTorchFunctionSubclass():
+            gradient = _grad.__get__(tensor) if tensor.is_leaf else None
+        if gradient is not None:
+            yield ".grad", gradient
 
     def _name(self, name: str, tensor: torch.Tensor) -> None:
         number = self._memories.number(tensor)
@@ -73,14 +82,6 @@ class Look:
         before = self.held.get(number, Holding())
         if not before.owner:
             self.held[number] = holding._replace(names=before.names)
-
-
-def _with_gradient(tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    yield "", tensor
-    with torch._C.DisableTorchFunctionSubclass():
-        gradient = _grad.__get__(tensor) if tensor.is_leaf else None
-    if gradient is not None:
-        yield ".grad", gradient
 
 
 def variables(frames: list[tuple[FrameType, tuple[str, ...]]]) -> Iterator[tuple[str, Any]]:

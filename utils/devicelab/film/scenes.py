@@ -3,19 +3,44 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
+from devicelab import devices
+
+from .lines import Block
 from .look import Holding
+from .memory import Memories
 from .message import parts
 from .rows import MORE, Rows
 from .seen import NOBODY, Seen
-from .watch import Step, Watch
+from .watch import Step
 from .words import many, size, tell
 
 QUESTION = "Where is each tensor?"
 TITLES = {"cpu": ("CPU memory", "this computer"), "meta": ("meta", "shapes without memory")}
 FEWEST = 3  # rows of a box
 MOST_WORKS = 8  # lines from tensors to an operator; more would hide what they show
+
+
+class Shot(Protocol):
+    """What scenes are made of: steps, the memories that they are about, the lines, and the devices that are there."""
+
+    steps: list[Step]
+    memories: Memories
+    block: Block | None
+    places: dict[str, str]
+
+    def notes(self) -> list[str]:
+        """Return what is to be said beside the picture."""
+
+
+def here() -> tuple[dict[str, str], str]:
+    """Return this machine's accelerator with its name, if there is one, and what a picture says of it."""
+    present = devices.present()
+    if present.type == "cpu":
+        return {}, "no GPU here"
+    word = "simulated" if present.origin == "simulated" else "real"
+    return {f"{present.type}:0": present.name}, f"{word} {present.name}"
 
 
 class Scenes:
@@ -26,14 +51,14 @@ class Scenes:
     step `since` on and before the step `until`; one that `left` fades in that step.
     """
 
-    def __init__(self, watch: Watch, card: str) -> None:
+    def __init__(self, watch: Shot, card: str) -> None:
         self._watch, self._card = watch, card
         self.seen = Seen(watch.steps, watch.memories.all)
         self._rows = Rows(self.seen, self._devices(watch))
         self._looks: dict[tuple, int] = {}
         self._fences: dict[tuple[str, int], int] = {}
 
-    def _devices(self, watch: Watch) -> list[str]:
+    def _devices(self, watch: Shot) -> list[str]:
         met = {memory.device for memory in watch.memories.all}
         return ["cpu", *sorted((met | set(watch.places)) - {"cpu"})]
 

@@ -42,7 +42,7 @@ class _Still:
         self.code = self._window()
         self.beside = len(scenes["boxes"]) < 3  # else the boxes stand below the code
         longest = max((len(text) for _, text in scenes["code"]), default=0)
-        self.left = min(CODE, max(240.0, 92 + 7.9 * longest)) if self.beside else 20.0
+        self.left = min(CODE, max(240.0, 92 + 7.9 * longest)) if self.beside and longest else 20.0
         self.gap = GAP if self.beside else 70.0
         count = len(scenes["boxes"])
         self.each = (WIDTH - 20 - self.left - self.gap * (count - 1)) / count

@@ -10,7 +10,7 @@ from devicelab.reach import forget_copies, is_a
 from .result import Place, Placement
 from .walk import Walk
 
-__all__ = ["Place", "Placement", "placement"]
+__all__ = ["Place", "Placement", "find", "names_of", "placement"]
 
 
 def placement(*objects: object, **named: object) -> Placement:
@@ -20,18 +20,25 @@ def placement(*objects: object, **named: object) -> Placement:
     module keeps where `.to()` cannot reach them. Names come from the caller's own variables, or from keywords. Works on
     real, simulated, MPS and meta tensors; no device is touched and no value is shown.
     """
-    names, count = _names(sys._getframe(1)), len(objects)
-    found = [
+    return find(names_of(sys._getframe(1), objects) + list(named.items()))
+
+
+def find(found: list[tuple[str, object]]) -> Placement:
+    """Say where the tensors of these objects are, each with its name."""
+    walk = Walk()
+    walk.look(
+        sorted(found, key=lambda pair: is_a(pair[1], Optimizer))
+    )  # last: their state is named after the parameters
+    return Placement(walk.places, walk.truncated)
+
+
+def names_of(frame: FrameType, objects: tuple[object, ...]) -> list[tuple[str, object]]:
+    """Return each object with the name that the caller's frame has for it, else with its class's."""
+    names, count = _names(frame), len(objects)
+    return [
         (names.get(id(value)) or _unnamed(value, number, count), value)
         for number, value in enumerate(objects, 1)
     ]
-    found += named.items()
-    found.sort(
-        key=lambda pair: is_a(pair[1], Optimizer)
-    )  # last, so that its state can be named after the parameters
-    walk = Walk()
-    walk.look(found)
-    return Placement(walk.places, walk.truncated)
 
 
 def _unnamed(value: object, number: int, count: int) -> str:

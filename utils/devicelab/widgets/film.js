@@ -44,6 +44,8 @@ class Film {
     const head = html("div", { className: "dl-head" }, title, card);
     this.root = html("div", { className: "dl-picture" }, head, this.body, this.refusal, this.say, this.knob.element, ...notes);
     this.root.addEventListener("keydown", this.pressed);
+    this.code.hidden = film.code.length === 0; // one moment, such as a placement
+    this.knob.element.hidden = this.last === 0;
   }
 
   goToLine(number) {

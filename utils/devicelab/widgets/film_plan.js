@@ -34,7 +34,7 @@ export function layout(film, width) {
     high = film.boxes.map(({ rows }) => HEAD + rows * ROW + STRIP),
     highest = Math.max(...high);
   const longest = Math.max(...film.code.map(([, text]) => text.length));
-  const code = Math.min(350, Math.max(200, longest * CHAR + 66));
+  const code = film.code.length ? Math.min(350, Math.max(200, longest * CHAR + 66)) : -18;
   const narrow = width - code < 430 || count > 2;
   const wide = narrow ? width : width - code - 18;
   const each = (wide - GAP * (count - 1)) / count;

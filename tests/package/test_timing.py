@@ -277,7 +277,7 @@ def test_wide_samples_are_called_unstable():
     wide = Timing((1.0, 2.0, 3.0, 4.0), 1, "cpu", "CPU", "measured", 1)
     close = Timing((1.0, 1.01, 1.02, 1.0), 1, "cpu", "CPU", "measured", 1)
     assert wide.unstable and "measure again" in str(wide)
-    assert "±" not in wide.text and "(half of the samples: " in wide.text and "±" in close.text
+    assert "±" not in wide.text and "(quartiles " in wide.text and "±" in close.text
     assert not close.unstable and "measure again" not in str(close)
 
 

@@ -10,6 +10,7 @@ from tools.setup.say import Stop
 
 KINDS = (
     "measured",
+    "published",
     "recorded",
     "documentation",
     "genuine messages",

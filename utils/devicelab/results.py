@@ -102,7 +102,7 @@ class Timing(Shown):
         if len(self.samples) == 1:
             return f"{units.seconds(self.median)} (one sample, so no spread)"
         if self.unstable:
-            return f"{units.seconds(self.median)} (half of the samples: {units.span(*quartiles(self.samples), self.median)})"
+            return f"{units.seconds(self.median)} (quartiles {units.span(*quartiles(self.samples), self.median)})"
         return f"{units.seconds(self.median)} ± {units.seconds(self.spread / 2)}"
 
     @property

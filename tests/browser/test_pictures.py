@@ -119,3 +119,15 @@ def test_what_the_tools_store_is_a_still_until_the_notebook_is_trusted_then_aliv
     page.locator(".dl-knobs input").focus()
     press(page, "End")
     says(page, COPIED)
+
+
+def test_a_learners_copy_opens_with_its_pictures_alive(page, server):
+    copy = next((server.root / "my_course" / "lessons").glob("L01_*.ipynb"))
+    open_notebook(page, server, f"my_course/lessons/{copy.name}")
+    film = page.locator(".dl-picture").filter(
+        has=page.locator(".dl-code li", has_text='moved = data.to("cuda")')
+    )
+    film.locator(".dl-knobs input").focus()
+    page.keyboard.press("End")
+    expect(film.locator(".dl-say")).to_contain_text("moved is a new tensor on cuda:0")
+    assert page.get_by_text("model not found").count() == 0

@@ -12,6 +12,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_rules import Page, Rule, long_prose, narrow_code, order_faults
 
+from tools.notebooks.alive import STATE
 from tools.notebooks.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
 
 
@@ -205,6 +206,10 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "this machine": ("no_machine_paths", append(code("1", out=f"{ROOT}/x.py"))),
     "raw widget": ("no_raw_widgets", append(code("1", plain="interactive(children=(IntSlider(value=3),))"))),
     "papermill stamp": ("no_stamps", lambda nb: nb.metadata.update(papermill={"duration": 1})),
+    "a widget's state without its picture": (
+        "no_stamps",
+        lambda nb: nb.metadata.update(widgets={STATE: {"state": {"0": {"model_module": "x"}}}}),
+    ),
     "cell stamp": (
         "no_stamps",
         lambda nb: nb.cells[6].metadata.update(execution={"iopub.status.idle": "2026"}),

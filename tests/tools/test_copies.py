@@ -3,11 +3,12 @@
 import json
 import posixpath
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from tools.setup import copies
+from tools.setup import copies, lab
 from tools.setup.say import ROOT
 
 
@@ -121,3 +122,23 @@ def test_what_happened_is_told(capsys):
 
 def test_no_copy_is_tracked():
     assert f"/{copies.COURSE}/" in (ROOT / ".gitignore").read_text("utf-8").splitlines()
+
+
+def test_a_new_copy_is_signed_and_nothing_else(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    (small / "my.ipynb").write_text(
+        json.dumps({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    )
+    lab.trust(Path(sys.executable), ["my_course/docs/page.md"], small)
+    assert not (tmp_path / "data").exists()
+    lab.trust(Path(sys.executable), ["my.ipynb", "my_course/docs/page.md"], small)
+    assert (tmp_path / "data" / "nbsignatures.db").exists() and capsys.readouterr().out == ""
+
+
+def test_copies_that_cannot_be_signed_are_told(small, capsys):
+    lab.trust(Path(sys.executable), ["not_there.ipynb"], small)
+    assert "could not be signed" in capsys.readouterr().out
+
+
+def test_signing_costs_no_start_where_nothing_is_new(small):
+    lab.trust(Path("no/such/python"), [], small)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tools.setup.say import ROOT, STATE, Stop, folder_at, say, this_command
 CONFIG = Path(__file__).parent / "jupyter"
 PORTS = range(8888, 8988)
 STARTING = 60.0  # seconds that a server may take until it listens
+SIGN = "from nbformat.sign import TrustNotebookApp; TrustNotebookApp.launch_instance()"  # `jupyter trust`
 LAB_VARIABLES = ("SSH_CONNECTION", "SSH_TTY")
 
 
@@ -26,7 +27,9 @@ def open_lab(python: Path, port: int | None, browser: bool, *, renew: bool = Fal
         port = free_port()
     else:
         check_port_is_free(port)
-    copies.tell(copies.copy_course(renew=renew), this_command("lab --renew"))
+    copied = copies.copy_course(renew=renew)
+    copies.tell(copied, this_command("lab --renew"))
+    trust(python, [*copied.new, *copied.renewed])
     show_table(python)
     command = [str(python), "-m", "jupyterlab", *server_options(page, port, browser)]
     say("JupyterLab is starting. To end it: Ctrl-C, once.")
@@ -76,6 +79,17 @@ def _reserve(mark: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def trust(python: Path, copied: Sequence[str], root: Path = ROOT) -> None:
+    """Sign the learner's new copies of our notebooks: JupyterLab shows only trusted pictures alive before a cell is run."""
+    notebooks = [name for name in copied if name.endswith(".ipynb")]
+    if not notebooks:
+        return
+    done = subprocess.run([python, "-c", SIGN, *notebooks], cwd=root, capture_output=True, text=True)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        say(f"The copies could not be signed ({last}). Their pictures stand still until their cells are run.")
 
 
 def show_table(python: Path) -> None:

@@ -1,5 +1,6 @@
 """The film: what it shows of a block, line by line, and that no block is harmed by it."""
 
+import asyncio
 import gc
 import json
 import runpy
@@ -334,6 +335,35 @@ def test_the_film_ends_after_its_steps_and_the_block_does_not():
     assert len(json.dumps(film.data())) < 60_000
 
 
+def test_a_coroutine_that_waits_goes_on_as_one_block():
+    async def work():
+        with lab.film() as film:
+            a = torch.ones(2)
+            await asyncio.sleep(0)
+            b = a + 1
+        return film, b
+
+    film, _ = asyncio.run(work())
+    assert [step["say"] for step in film.data()["steps"][1:]] == [
+        "a is a new tensor on cpu: 2, 8 bytes. ones ran on cpu.",
+        "No tensor is made, moved or given back.",
+        "b is a new tensor on cpu: 2, 8 bytes. add ran on cpu.",
+    ]
+
+
+def test_a_film_in_a_film_shows_its_own_lines():
+    with lab.film() as outer:
+        x = torch.ones(2)
+        with lab.film() as inner:
+            y = x * 2
+        z = y + 1
+    assert [line for line, _ in outer.data()["code"]][1:3] == [
+        inner.data()["code"][0][0] - 1,
+        inner.data()["code"][0][0],
+    ]
+    assert inner.steps == 1 and at(outer, outer.steps)["cpu"] == {"x", "y", "z"} and len(z) == 2
+
+
 def test_code_without_its_source_is_shown_by_number():
     found = {}
     exec("import devicelab as lab, torch\nwith lab.film() as film:\n    x = torch.ones(2)\n", found)
@@ -367,7 +397,7 @@ def test_errors_go_on_as_ever_also_those_that_are_no_operators():
         x = 1
         x / 0
     assert film.said(2).endswith(
-        "This line is refused: ZeroDivisionError. ZeroDivisionError: division by zero"
+        "This line stops with ZeroDivisionError. ZeroDivisionError: division by zero"
     )
 
 

@@ -96,6 +96,8 @@ class Watch:
         code = frame.f_code
         if code.co_filename != self._file or len(self._frames) > self._depth:
             return None
+        if frame in self._frames:  # a coroutine goes on
+            return self._quietly
         if code not in self._blocks:
             self._blocks[code] = function_at(code, frame.f_globals)
         if self._blocks[code] is None:

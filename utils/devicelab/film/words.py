@@ -67,7 +67,7 @@ def _refused(seen: Seen, at: int) -> Iterator[str]:
     for one in refusal.operands:
         sides.setdefault(one.device, []).append(seen.names(one.memory, at) or "a result on the way")
     if len(sides) < 2:
-        yield f"This line is refused: {refusal.kind}."
+        yield f"This line stops with {refusal.kind}."
         return
     few = sorted(
         sides, key=lambda device: (device != "cpu", len(sides[device]))

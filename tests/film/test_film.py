@@ -222,6 +222,20 @@ def test_a_copy_lies_beside_what_it_was_copied_from_where_there_is_room(there):
     assert from_row == to_row
 
 
+def test_arrows_of_a_module_do_not_cross(there):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("first", torch.zeros(1))
+            self.fc = nn.Linear(1, 1)  # .to() moves parameters before buffers
+
+    with lab.film(depth=0) as film:
+        net = Net()
+        net.to("cuda")
+    arrows = film.data()["steps"][2]["arrows"]
+    assert len(arrows) == 3 and all(arrow[1] == arrow[3] for arrow in arrows)
+
+
 def test_a_thousand_tensors_are_gathered(there):
     model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(500)])
     with lab.film() as film:

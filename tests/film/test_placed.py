@@ -46,6 +46,20 @@ def test_as_html_the_still_stands_above_the_lines(there):
     assert "<li>x  cpu  [3]  12 B  (tensor)</li>" in html and x.is_cpu
 
 
+def test_what_stays_on_purpose_is_not_counted_with_what_was_left_behind(there):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    adam = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    adam.step()
+    model.to(there)
+    rows = {
+        look[4]: (look[2], look[7])
+        for look, _ in dots_at(lab.placement(model, adam).data(), 0)
+        if look[6] > 1
+    }
+    assert rows == {"optimizer state": ("8 tensors", ""), "optimizer state, on purpose": ("4 tensors", "")}
+
+
 def test_nothing_at_all():
     assert "No tensor was found." in lab.placement(1)._repr_html_()
 

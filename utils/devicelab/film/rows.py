@@ -38,6 +38,7 @@ class Rows:
         self.of: dict[int, tuple[int, int]] = {}
         self.label: dict[tuple[int, int], str] = {}
         self.gathered: set[tuple[int, int]] = set()
+        self._order: dict[tuple[str, str], int] = {}  # of an owner's rows, in whatever box
         for device in devices:
             self._place(device)
 
@@ -66,9 +67,13 @@ class Rows:
             fenced = bool(home.owner) and not home.outside
             key: object = home.owner if fenced else self._free(found, home, spans[0][0])
             unit = found.setdefault(key, Unit(device, home.owner if fenced else "", first=spans[0][0]))
-            row = home.kind if fenced and home.owner in crowded else home.label if fenced else ""
+            row = "" if not fenced else _gathering(home) if home.owner in crowded else home.label
+            self._order.setdefault((home.owner, row), len(self._order))
             unit.rows.setdefault(row, []).append(memory.number)
             unit.last = max(unit.last, spans[-1][1])
+        for unit in found.values():  # as in the box before, so that arrows do not cross
+            order = sorted(unit.rows, key=lambda row: self._order.get((unit.owner, row), 0))
+            unit.rows = {row: unit.rows[row] for row in order}
         return list(found.values())
 
     def _free(self, found: dict[object, Unit], home: Holding, first: int) -> object:
@@ -129,6 +134,11 @@ class Rows:
             together = max(len(there.intersection(numbers)) for there in self._seen.there)
             if label == MORE or together > 1:
                 self.gathered.add(at)
+
+
+def _gathering(home: Holding) -> str:
+    """Return the name of the row in which a tensor of a crowded owner is counted."""
+    return f"{home.kind}, on purpose" if home.stays else home.kind
 
 
 def _stack(units: Iterable[Unit], wish: Callable[[Unit], int | None]) -> int:

@@ -150,7 +150,7 @@ class Scenes:
         label = self._rows.label.get(at, "") if owned else ""
         fence = self._fences.get((home.owner, at[0]), -1) if fenced and label != MORE else -1
         nbytes = sum(self.seen.memories[number].nbytes for number in numbers)
-        note = _note(home) if label != MORE else ""
+        note = _note(home) if at not in self._rows.gathered else ""
         look = (*at, shape, size(nbytes), label, fence, len(numbers), note)
         return self._looks.setdefault(look, len(self._looks))
 

@@ -148,6 +148,7 @@ def test_a_name_keeps_the_old_buffer_outside_of_the_fence(there):
     before, after = (
         {look[0]: look[5] for look, is_there in dots_at(film.data(), n) if is_there} for n in (2, 3)
     )
+    assert "mean still names what net let go." in film.said(3)
     assert weight.is_cuda and mean.is_cpu and before == {0: 0} and after == {0: -1, 1: 1}
     assert at(film, 3) == {"cpu": {"mean"}, "cuda:0": {"weight", "mean"}}
 

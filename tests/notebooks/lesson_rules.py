@@ -10,9 +10,11 @@ from menu_rules import MENU
 from nbformat import NotebookNode
 from notebook_rules import EVERYWHERE, LINK, Page, Rule, narrow_code, output_texts
 
-from tools.notebooks.alive import strays
+from devicelab.widgets import modules
+from tools.notebooks.alive import PICTURES, models, strays
 from tools.notebooks.nbfiles import IGNORED, ROOT, tags
 
+MODULES = ("film",)  # that draw a picture
 MACHINE_PATH = re.compile(
     r"(?<![\w.])(?:/home/|/root\b|/Users/|/tmp/|/var/folders/|/private/|/opt/|/usr/)[\w./-]*|\b[A-Za-z]:\\\w+"
 )
@@ -72,6 +74,14 @@ def no_raw_widgets(page: Page) -> Iterator[str]:
             data = output.get("data", {})
             if RAW_WIDGET.match(str(data.get("text/plain", ""))) and "text/html" not in data:
                 yield f"{cell.id}: a saved widget shows as {data['text/plain'][:30]!r}"
+
+
+def pictures_of_now(page: Page) -> Iterator[str]:
+    """The pictures that are stored alive are drawn by the modules of now."""
+    for name, model in models(page.notebook).items():
+        drawn_by = model["state"].get("_esm", "")
+        if model["model_module"] == PICTURES and drawn_by not in map(modules.standalone, MODULES):
+            yield f"the picture {name} is drawn by an older module: run python -m tools.notebooks.remake on it"
 
 
 def no_stamps(page: Page) -> Iterator[str]:
@@ -215,6 +225,7 @@ RUN: tuple[Rule, ...] = (
     no_machine_paths,
     no_raw_widgets,
     no_stamps,
+    pictures_of_now,
 )
 LESSON: tuple[Rule, ...] = (
     *EVERYWHERE,

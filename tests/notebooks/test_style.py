@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_rules import Page, Rule, long_prose, narrow_code, order_faults
 
-from tools.notebooks.alive import STATE
+from tools.notebooks.alive import PICTURES, STATE
 from tools.notebooks.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
 
 
@@ -208,7 +208,13 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "papermill stamp": ("no_stamps", lambda nb: nb.metadata.update(papermill={"duration": 1})),
     "a widget's state without its picture": (
         "no_stamps",
-        lambda nb: nb.metadata.update(widgets={STATE: {"state": {"0": {"model_module": "x"}}}}),
+        lambda nb: nb.metadata.update(widgets={STATE: {"state": {"0": {"model_module": "x", "state": {}}}}}),
+    ),
+    "an old picture": (
+        "pictures_of_now",
+        lambda nb: nb.metadata.update(
+            widgets={STATE: {"state": {"0": {"model_module": PICTURES, "state": {"_esm": "old"}}}}}
+        ),
     ),
     "cell stamp": (
         "no_stamps",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from devicelab.widgets import modules
 from tools.setup.say import ROOT
 
 WIDGETS = ROOT / "utils" / "devicelab" / "widgets"
@@ -44,11 +45,10 @@ def test_no_module_is_long_and_none_fetches_anything():
 
 @needs_node
 def test_what_a_notebook_keeps_stands_alone(tmp_path):
-    picture = pytest.importorskip("devicelab.widgets.picture", reason="anywidget is not installed")
-    (tmp_path / "alone.mjs").write_text(picture.standalone("film"), encoding="utf-8")
+    (tmp_path / "alone.mjs").write_text(modules.standalone("film"), encoding="utf-8")
     code = (
         f"import film from {json.dumps((tmp_path / 'alone.mjs').as_uri())}; console.log(typeof film.render)"
     )
     done = node("--input-type=module", "-e", code)
     assert done.stdout.strip() == "function", done.stderr
-    assert "import " not in picture.standalone("film")
+    assert "import " not in modules.standalone("film")

@@ -9,6 +9,7 @@ import torch
 import devicelab as lab
 from devicelab import picture
 from devicelab.picture import Moving, Picture
+from devicelab.widgets import modules
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -52,12 +53,12 @@ def test_without_matplotlib_the_text_stands_there(monkeypatch):
 
 
 def test_in_a_notebook_it_is_alive_and_says_the_same_elsewhere(notebook):
-    widgets = pytest.importorskip("devicelab.widgets.picture", reason="anywidget is not installed")
+    pytest.importorskip("devicelab.widgets.picture", reason="anywidget is not installed")
     data, _ = Dial()._repr_mimebundle_()
     assert set(data) == {VIEW, "text/html", "text/plain"}
     [model] = [one for one in _models() if one.model_id == data[VIEW]["model_id"]]
     assert (model.data, model.step) == ({"steps": [{}]}, 0)
-    assert model._esm == widgets.standalone("film") and "dl-picture" in model._css
+    assert model._esm == modules.standalone("film") and "dl-picture" in model._css
 
 
 def _models():

@@ -100,11 +100,20 @@ def _named(seen: Seen, at: int) -> Iterator[str]:
             yield f"{_own(name)} is one more name for the memory of {seen.names(number, at - 1) or 'a tensor without a name'}."
         else:
             yield f"{_own(name)} is a new tensor on {memory.device}: {memory.shape}, {size(memory.nbytes)}."
+    yield from _kept(seen, at)
     dropped = [name for name in before if name not in now]
     dropped += [owner for owner in seen.steps[at - 1].owners if owner not in seen.steps[at].owners]
     dropped = [name for name in dropped if " in " not in name]
     if dropped:
         yield f"{listed(dropped)} {'is' if len(dropped) == 1 else 'are'} given up."
+
+
+def _kept(seen: Seen, at: int) -> Iterator[str]:
+    """Tell of names that hold what its owner let go: an old buffer."""
+    for number, holding in seen.steps[at].held.items():
+        owner = seen.steps[at - 1].held.get(number, holding).owner
+        if owner in seen.steps[at].owners and not holding.owner:
+            yield f"{listed(list(holding.names))} still {'name' if len(holding.names) > 1 else 'names'} what {owner} let go."
 
 
 def _own(name: str) -> str:

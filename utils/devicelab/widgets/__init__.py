@@ -1,7 +1,8 @@
 """What a notebook draws: questions to answer, and pictures that move. Nothing else imports ipywidgets or anywidget.
 
 forms    a choice, a number
-picture  a picture that moves: one ES module beside it, and style.css for all of them
+picture  a picture that moves, drawn by an ES module
+modules  these modules, and style.css for all of them, as text
 """
 
 from .forms import choice, number

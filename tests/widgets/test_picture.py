@@ -52,19 +52,29 @@ def test_without_matplotlib_the_text_stands_there(monkeypatch):
     assert len(x) == 2 and film._repr_html_().startswith("<p>Where is each tensor?")
 
 
-def test_in_a_notebook_it_is_alive_and_says_the_same_elsewhere(notebook):
-    pytest.importorskip("devicelab.widgets.picture", reason="anywidget is not installed")
+def test_in_a_notebook_it_is_alive_and_says_the_same_elsewhere(notebook, monkeypatch):
+    widgets = pytest.importorskip("devicelab.widgets.picture", reason="anywidget is not installed")
+    made, kind = [], widgets._kind
+    monkeypatch.setattr(
+        widgets, "_kind", lambda name: lambda data: made.append(kind(name)(data=data)) or made[-1]
+    )
     data, _ = Dial()._repr_mimebundle_()
     assert set(data) == {VIEW, "text/html", "text/plain"}
-    [model] = [one for one in _models() if one.model_id == data[VIEW]["model_id"]]
-    assert (model.data, model.step) == ({"steps": [{}]}, 0)
+    [model] = made
+    assert data[VIEW]["model_id"] == model.model_id and (model.data, model.step) == ({"steps": [{}]}, 0)
     assert model._esm == modules.standalone("film") and "dl-picture" in model._css
 
 
-def _models():
-    from ipywidgets.widgets.widget import _instances
-
-    return list(_instances.values())
+def test_what_colab_needs_to_know_is_passed_on(notebook, monkeypatch):
+    widgets = pytest.importorskip("devicelab.widgets.picture", reason="anywidget is not installed")
+    said = {VIEW: {"colab": {"custom_widget_manager": {}}}}
+    monkeypatch.setattr(
+        widgets.Drawing, "_repr_mimebundle_", lambda self: ({VIEW: {}, "text/plain": ""}, said)
+    )
+    assert Dial()._repr_mimebundle_() == (
+        {VIEW: {}, "text/html": Dial()._repr_html_(), "text/plain": "3"},
+        said,
+    )
 
 
 def test_a_film_is_shown_when_its_block_ends_after_an_error_too(notebook, monkeypatch):

@@ -146,7 +146,7 @@ class Moving(Shown):
         if not in_notebook():
             return {"text/plain": str(self)}, {}
         try:  # by name: the widgets stand above all that is shown, and are loaded only now
-            alive = import_module("devicelab.widgets.picture").alive(self.module, self.data())
+            alive, metadata = import_module("devicelab.widgets.picture").alive(self.module, self.data())
         except ImportError:  # no anywidget
-            alive = {}
-        return {**alive, "text/html": self._repr_html_(), "text/plain": str(self)}, {}
+            alive, metadata = {}, {}
+        return {**alive, "text/html": self._repr_html_(), "text/plain": str(self)}, metadata

@@ -16,14 +16,14 @@ class Drawing(anywidget.AnyWidget):
     step = traitlets.Int(0).tag(sync=True)
 
 
-def alive(module: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Return what a notebook's output holds of a picture that `module` draws: a reference to a new widget.
+def alive(module: str, data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a notebook's output holds of a picture that `module` draws, a reference to a new widget, and its metadata.
 
-    Where no frontend draws widgets, whatever stands beside it in the output is shown instead.
+    Where no frontend draws widgets, whatever stands beside it in the output is shown instead. Colab needs the metadata.
     """
     bundle = _kind(module)(data=data)._repr_mimebundle_()
-    found = bundle[0] if isinstance(bundle, tuple) else bundle
-    return {kind: value for kind, value in (found or {}).items() if kind != "text/plain"}
+    found, metadata = bundle if isinstance(bundle, tuple) else (bundle or {}, {})
+    return {kind: value for kind, value in found.items() if kind != "text/plain"}, metadata
 
 
 @cache

@@ -28,6 +28,17 @@ SCALAR_TYPES = {  # c10/core/ScalarType.h
     torch.complex32: "ComplexHalf",
     torch.complex64: "ComplexFloat",
     torch.complex128: "ComplexDouble",
+    torch.uint16: "UInt16",
+    torch.uint32: "UInt32",
+    torch.uint64: "UInt64",
+    torch.float8_e4m3fn: "Float8_e4m3fn",
+    torch.float8_e4m3fnuz: "Float8_e4m3fnuz",
+    torch.float8_e5m2: "Float8_e5m2",
+    torch.float8_e5m2fnuz: "Float8_e5m2fnuz",
+    torch.float8_e8m0fnu: "Float8_e8m0fnu",
+    torch.float4_e2m1fn_x2: "Float4_e2m1fn_x2",
 }
-# Younger than torch.FloatTensor and its kin.
-LATER = {"Bool", "BFloat16", "ComplexHalf", "ComplexFloat", "ComplexDouble"}
+# Those of torch.FloatTensor and its kin.
+LEGACY = ("Byte", "Char", "Short", "Int", "Long", "Half", "Float", "Double")
+# Those for which torch.cuda has a class of tensors.
+CLASSES = (*LEGACY, "Bool", "BFloat16")

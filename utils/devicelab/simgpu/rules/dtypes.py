@@ -15,6 +15,7 @@ from .nondeterministic import argument
 from .refusals import lacking, refuse
 
 UNKNOWN = "CUDA has no kernel of {} for '{}', says PyTorch's operator database; CUDA's own words for it are not known here."
+YOUNG = ("Float8", "Float4", "UInt")
 NARROWER = {  # the wider type that computes for each
     "Half": torch.float32,
     "BFloat16": torch.float32,
@@ -70,6 +71,12 @@ def check(func: Any, args: Any, kwargs: Any, dtype: torch.dtype) -> None:
                 if "kernel" in row
                 else NotImplementedError(UNKNOWN.format(name_of(func), name))
             )
+
+
+def without(func: Any, name: str) -> str | None:
+    """Return how CUDA's error calls an operator's kernel that has a type no more than the CPU's, where that is known."""
+    kernels = table()["neither"] | (table()["young"] if name.startswith(YOUNG) else {})
+    return kernels.get(name_of(func))
 
 
 def by_cusparse(given: list[torch.Tensor]) -> bool:

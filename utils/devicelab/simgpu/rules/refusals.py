@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from devicelab.simgpu.machine.texts import LATER, SCALAR_TYPES
+from devicelab.simgpu.machine.texts import LEGACY, SCALAR_TYPES
 
 Operand = tuple[torch.Tensor, torch.device]
 CPU = torch.device("cpu")
@@ -167,6 +167,6 @@ def legacy_type(tensor: torch.Tensor, device: torch.device) -> str:
     """Return the tensor's type as PyTorch's older checks write it, e.g. "torch.cuda.FloatTensor"."""
     dtype = tensor.dtype
     name = SCALAR_TYPES.get(dtype, str(dtype).removeprefix("torch."))
-    if name in SCALAR_TYPES.values() and name not in LATER:
+    if name in LEGACY:
         return f"torch.{'cuda.' if device.type == 'cuda' else ''}{name}Tensor"
     return f"{device.type.upper()}{name}Type"

@@ -12,7 +12,7 @@ from devicelab.simgpu.marks.marks import Tensor
 from devicelab.simgpu.marks.place import home, is_on_card
 from devicelab.simgpu.rules import dtypes
 from devicelab.simgpu.rules import fourier as signals
-from devicelab.simgpu.rules.refusals import lacking
+from devicelab.simgpu.rules.refusals import lacking, refuse
 
 from . import integers, only
 from .call import Calls
@@ -70,8 +70,23 @@ def fourier(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return widened(mode, func, args, kwargs, dtypes.NARROWER[SCALAR_TYPES[args[0].dtype]])
 
 
+def scaled(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Multiply matrices of eight-bit floats, which only young cards can (cuda/Blas.cpp, _scaled_mm_out_cuda)."""
+    if not is_on_card(seen):
+        return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+    if seen.spec.capability < (8, 9):
+        refuse(SCALED)
+    if args[0].dtype == args[1].dtype == torch.float8_e5m2:
+        raise ValueError("Multiplication of two Float8_e5m2 matrices is not supported")
+    return mode.run(func, args, kwargs, seen)
+
+
+SCALED = (
+    "torch._scaled_mm is only supported on CUDA devices with compute capability >= 9.0 or 8.9, or ROCm MI300+"
+)
 BY_NAME = {
     "aten::nansum": nansum,
+    **dict.fromkeys(("aten::_scaled_mm", "aten::_scaled_mm_v2"), scaled),
     **{f"aten::_fft_{kind}": fourier for kind in ("r2c", "c2r", "c2c")},
 }
 
@@ -87,8 +102,7 @@ def retry(mode: Calls, func: Any, args: Any, kwargs: Any, error: NotImplementedE
     wide = dtypes.wider(func, found[1], dtypes.by_cusparse(given))
     if wide is None:
         dtypes.check(func, args, kwargs, TYPES[found[1]])
-        name = dtypes.name_of(func)
-        kernel = dtypes.table()["neither"].get(name, integers.KERNELS.get(name))
+        kernel = dtypes.without(func, found[1]) or integers.KERNELS.get(dtypes.name_of(func))
         if kernel is not None and all(tensor.layout is torch.strided for tensor in given):
             raise lacking(kernel, found[1]) from None
         raise NotImplementedError(NONE.format(func._schema.name, found[1])) from None

@@ -1,6 +1,6 @@
 """What CUDA does otherwise with integers: matrix products, which it lacks, and divisions by zero, which it does not notice.
 
-Products: PyTorch, aten/src/ATen/native/cuda/Blas.cpp (the names given to AT_DISPATCH_FLOATING_AND_COMPLEX_TYPES_AND2); the
+Products, of eight-bit floats too: PyTorch, aten/src/ATen/native/cuda/Blas.cpp (the names given to AT_DISPATCH); the
 messages as users meet them: pytorch/pytorch issues 44428 and 138829. Divisions: the docstring of torch.fmod, "Integer division
 by zero on GPU may return any value".
 """
@@ -29,6 +29,10 @@ KERNELS = {
     "vdot": "dot",
 }
 
+BLAS = (  # AT_DISPATCH_FLOATING_AND_COMPLEX_TYPES_AND2(kHalf, kBFloat16, ...)
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+)  # fmt: skip
+
 
 def product(kernel: str) -> Callable[..., Any]:
     """Return what runs a matrix product, on a card only for the types that CUDA's kernel has."""
@@ -38,10 +42,8 @@ def product(kernel: str) -> Callable[..., Any]:
             return mode.host(func, args, kwargs)
         # What CUDA checks before it looks for its kernel comes first.
         out = mode.run(func, args, kwargs, seen)
-        is_integer = not (out.is_floating_point() or out.is_complex())
-        missing = SCALAR_TYPES.get(out.dtype) if is_integer else None
-        if missing and out.numel() and home(out) is not None:
-            raise lacking(kernel, missing)
+        if out.dtype not in BLAS and out.numel() and home(out) is not None:
+            raise lacking(kernel, SCALAR_TYPES.get(out.dtype, str(out.dtype)))
         return out
 
     return run

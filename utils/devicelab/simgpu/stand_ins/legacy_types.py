@@ -9,11 +9,11 @@ from torch import Tensor
 
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
-from devicelab.simgpu.machine.texts import SCALAR_TYPES
+from devicelab.simgpu.machine.texts import CLASSES
 from devicelab.simgpu.marks import marks
 from devicelab.simgpu.run import move
 
-NAMES = sorted(name for dtype, name in SCALAR_TYPES.items() if not dtype.is_complex)
+NAMES = sorted(CLASSES)
 
 
 # torch/csrc/tensor/python_tensor.cpp

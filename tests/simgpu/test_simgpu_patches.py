@@ -85,9 +85,9 @@ def test_a_name_that_is_there_already_is_not_added_over(monkeypatch):
 def test_a_second_replacement_of_one_name_is_an_error():
     changes = Patches()
     try:
-        changes.replace("torch.cuda.is_available", lambda: True)
-        with pytest.raises(SimulationError, match=r"torch\.cuda\.is_available is replaced a second time"):
-            changes.replace("torch.cuda.is_available", lambda: False)
+        changes.replace("torch.cuda.device_count", lambda: True)
+        with pytest.raises(SimulationError, match=r"torch\.cuda\.device_count is replaced a second time"):
+            changes.replace("torch.cuda.device_count", lambda: False)
     finally:
         changes.undo()
 
@@ -99,9 +99,9 @@ def test_a_name_that_nobody_explained_is_not_replaced():
 
 def test_a_verb_that_the_table_contradicts_is_refused():
     with pytest.raises(
-        SimulationError, match=r"replaced\.yaml says replace of torch\.cuda\.is_available, not add"
+        SimulationError, match=r"replaced\.yaml says replace of torch\.cuda\.device_count, not add"
     ):
-        Patches().add("torch.cuda.is_available", None)
+        Patches().add("torch.cuda.device_count", None)
 
 
 def test_a_wildcard_explains_the_rest():

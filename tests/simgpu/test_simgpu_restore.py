@@ -355,10 +355,10 @@ def test_the_interpreter_ends_quietly(code: str) -> None:
 
 
 def restored() -> bool:
-    return not session.stack and torch.cuda.is_available is IS_AVAILABLE and torch.Tensor.to is TO
+    return not session.stack and torch.cuda.device_count is DEVICE_COUNT and torch.Tensor.to is TO
 
 
-IS_AVAILABLE, TO = torch.cuda.is_available, torch.Tensor.to
+DEVICE_COUNT, TO = torch.cuda.device_count, torch.Tensor.to
 
 
 def test_threads_that_start_at_once_leave_torch_as_it_was():

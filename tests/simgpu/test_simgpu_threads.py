@@ -173,6 +173,37 @@ def test_a_forked_child_cannot_use_cuda_that_its_parent_started(simulation: Simu
 @pytest.mark.filterwarnings("ignore")
 def test_a_forked_child_may_start_cuda_itself(simulation: Simulation) -> None:
     assert forked(lambda: str((torch.ones(3, device="cuda") + 1).device)) == "cuda:0"
+    assert forked(lambda: (torch.cuda.is_available(), torch.cuda.Stream(), torch.cuda.is_initialized())[2]), (
+        "also twice"
+    )
+
+
+# Which questions initialize the driver: THCPModule_getDeviceCount_wrap, _getArchFlags and _initExtension call poison_fork
+# (torch/csrc/cuda/Module.cpp); is_available and device_count say when they take the other way (torch/cuda/__init__.py).
+QUESTIONS: list[tuple[str, str, Callable[[], object], bool]] = [
+    ("is_available", "0", torch.cuda.is_available, True),
+    ("accelerator", "0", torch.accelerator.is_available, True),
+    ("arch_list", "0", torch.cuda.get_arch_list, True),
+    ("name", "0", lambda: torch.cuda.get_device_name(), True),
+    ("device_count", "0", lambda: torch.cuda.device_count(), False),
+    ("by_nvml", "1", torch.cuda.is_available, False),
+    ("seed", "0", lambda: torch.manual_seed(0), False),
+    ("start", "0", lambda: None, False),
+]
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "nvml", "ask", "poisons"), QUESTIONS, ids=[row[0] for row in QUESTIONS])
+def test_a_question_that_initializes_the_driver_spoils_a_later_fork(
+    monkeypatch: pytest.MonkeyPatch, name: str, nvml: str, ask: Callable[[], object], poisons: bool
+) -> None:
+    monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", nvml)
+    with simulate_gpu():
+        ask()
+        seen = forked(lambda: str(torch.ones(1, device="cuda").device))
+        assert torch.ones(1, device="cuda").is_cuda, "the parent goes on"
+    assert ("Cannot re-initialize CUDA in forked subprocess" in seen[1]) if poisons else seen == "cuda:0"
 
 
 SPAWN = """

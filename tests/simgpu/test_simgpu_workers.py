@@ -96,7 +96,15 @@ def test_a_forked_worker_of_a_parent_that_uses_the_card_raises_cudas_error(data,
         batch(data, **options)
 
 
-@pytest.mark.parametrize(("data", "options"), MAKES.values(), ids=MAKES)
+def test_pinning_asks_for_the_card_before_the_workers_start_and_so_spoils_their_fork():
+    with pytest.raises(RuntimeError, match=f"(?s)in DataLoader worker process 0.*{REFORK}"):
+        batch(Rows(on_card), pin_memory=True)
+
+
+UNASKED = {name: made for name, made in MAKES.items() if name != "pinned"}
+
+
+@pytest.mark.parametrize(("data", "options"), UNASKED.values(), ids=UNASKED)
 def test_a_worker_that_may_use_the_card_is_told_that_its_batch_cannot_be_shared(data, options):
     with pytest.raises(
         SimulationError, match=f"(?s)Caught SimulationError in DataLoader worker process 0.*{OURS}"

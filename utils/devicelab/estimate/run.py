@@ -151,11 +151,12 @@ def _simulation(card: Card) -> Iterator[Any]:
         with session.Simulation(card, 1).start() as own:
             yield own
         return
-    started, awake = (running.initialized, torch.cuda._initialized), [card.awake for card in running.cards]
+    started = running.initialized, running.asked, torch.cuda._initialized
+    awake = [card.awake for card in running.cards]
     try:
         yield running
     finally:
-        running.initialized, torch.cuda._initialized = started
+        running.initialized, running.asked, torch.cuda._initialized = started
         for simulated, was_awake in zip(running.cards, awake, strict=True):
             simulated.awake = was_awake
 

@@ -40,6 +40,8 @@ class Machine:
     """The cards that answer as cuda:0, cuda:1, ...: which one is current, whether PyTorch has set CUDA up, their one clock.
 
     `initialized` is torch.cuda.is_initialized(): asking a card for its name sets it, and makes no context (`SimCard.awake`).
+    `asked`: CUDA was asked anything at all, such as how many cards there are, and no child forked from now on can use it
+    (poison_fork in torch/csrc/cuda/Module.cpp); `in_bad_fork`: this process is such a child.
     `mode` sees every operator; `revive` starts the same cards in a spawned child; `compiled` is "run", or "refuse" for
     programs that must not call compiled functions. `children` says whether Pythons that this one starts have the cards as
     well; `visible` is CUDA_VISIBLE_DEVICES as it was at the start, when all of the cards were to be seen.
@@ -56,7 +58,7 @@ class Machine:
         self.current = 0
         self.visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         self.active = False
-        self.initialized = False
+        self.initialized = self.asked = self.in_bad_fork = False
         self.allocator: Settings | None = None  # read from the environment as the first card is used
         self.cublas_is_reproducible: bool | None = None  # asked at the first product
         self.patches = Patches()
@@ -70,7 +72,7 @@ class Machine:
         card = self.cards[index]
         if card.forked or not card.awake:
             torch.cuda._lazy_init()
-            self.initialized = True
+            self.initialized = self.asked = True
             self.wake(index)
         return card
 
@@ -119,6 +121,7 @@ class Machine:
 
     def forked(self) -> None:
         """Do in a forked child what CUDA does there: tensors still say where they are, but no kernel runs."""
-        if self.initialized:
+        if self.asked:
+            self.in_bad_fork = True
             for card in self.cards:
                 card.forked, card.running = True, False

@@ -6,7 +6,6 @@ torch.version.cuda stays what it is (None on a CPU build): it speaks of the inst
 simulation does not change.
 """
 
-import os
 from typing import Any
 
 import torch
@@ -38,7 +37,6 @@ class Bindings:
 
     def __init__(self, machine: Machine):
         self.machine = machine
-        self.pid = os.getpid()
         self.benchmark_limit = 10  # PyTorch's default
 
     def _ledger(self, index: int) -> Any:
@@ -47,10 +45,10 @@ class Bindings:
         return self.machine.cards[index].ledger
 
     def _cuda_init(self) -> None:
-        self.machine.initialized = True
+        self.machine.initialized = self.machine.asked = True
 
     def _cuda_isInBadFork(self) -> bool:
-        return os.getpid() != self.pid and self.machine.initialized
+        return self.machine.in_bad_fork
 
     def _cuda_get_cudnn_benchmark_limit(self) -> int:
         return self.benchmark_limit
@@ -59,6 +57,7 @@ class Bindings:
         self.benchmark_limit = limit
 
     def _cuda_getDeviceCount(self) -> int:
+        self.machine.asked = True
         return len(self.machine.cards)
 
     def _cuda_getDevice(self) -> int:
@@ -162,6 +161,7 @@ class Bindings:
         return False
 
     def _cuda_getArchFlags(self) -> str:
+        self.machine.asked = True
         oldest = min(card.ledger.card.capability for card in self.machine.cards)
         return OLDER_ARCHITECTURES if oldest < TURING else ARCHITECTURES
 
@@ -248,8 +248,7 @@ def install(machine: Machine) -> None:
         "cuda._cudart": Runtime(machine),
         "cuda.nvtx._nvtx": Ranges(),
         "cuda.graphs._cuda_isCurrentStreamCapturing": bindings._cuda_isCurrentStreamCapturing,
-        "cuda.is_available": lambda: True,
-        "cuda.device_count": lambda: len(machine.cards),
+        "cuda.device_count": lambda: len(machine.cards),  # NVML's count, which leaves a later fork usable
         "backends.cuda.is_built": lambda: True,
     }
     for name, value in answers.items():

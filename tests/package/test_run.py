@@ -231,18 +231,6 @@ def test_a_thread_of_whoever_runs_the_script_is_not_waited_for(run_here, tmp_pat
         thread.join()
 
 
-def test_training_in_a_thread_is_said_to_be_unseen(run_here, tmp_path):
-    script = tmp_path / "threaded.py"
-    script.write_text(
-        "import threading, torch\n"
-        "def train(): torch.ones(2, requires_grad=True).sum().backward()\n"
-        "thread = threading.Thread(target=train)\nthread.start()\nthread.join()\n"
-    )
-    _, data, _, err = run_here(str(script))
-    assert data["verdict"] == "no-training"
-    assert "1 thread that the script started: operators there were not seen" in err
-
-
 def test_progress_goes_to_stderr(run_here, monkeypatch):
     monkeypatch.setattr(said, "PROGRESS", 0.0)
     _, _, out, err = run_here(str(SCRIPTS / "article_example_1.py"))

@@ -32,24 +32,6 @@ except RuntimeError as error:
 """
 
 
-@pytest.fixture
-def run_here(monkeypatch, tmp_path, capfd):
-    """Return a function that runs code as a script on a simulated card; what it changes is put back."""
-    for name in ("argv", "path", "excepthook", "stderr"):
-        value = getattr(sys, name)
-        monkeypatch.setattr(sys, name, list(value) if isinstance(value, list) else value)
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-
-    def run(code: str, *words: str) -> tuple[int, dict, str]:
-        script, report = tmp_path / "job.py", tmp_path / "verdict.json"
-        script.write_text(code, "utf-8")
-        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
-        ended = runner.main(["--simulate-gpu", "--json", str(report), *words, str(script)])
-        return ended, json.loads(report.read_text("utf-8")), capfd.readouterr().err
-
-    return run
-
-
 HANDLED = {
     "as another error": 'raise ValueError("step failed") from error',
     "with the same words": 'raise RuntimeError(f"step failed: {error}")',

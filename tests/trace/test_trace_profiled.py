@@ -370,3 +370,18 @@ def test_a_real_gpu_is_traced_by_the_profiler_alone(monkeypatch):
     monkeypatch.setattr(profiled.Profiled, "__enter__", lambda self: self)
     with pytest.raises(AttributeError), lab.trace():  # nothing was recorded, and no dispatch mode stood in
         assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
+
+
+def test_a_thread_is_heard_beside_the_profiler_with_all_its_phases(cuda_begins):
+    def work():
+        with seen.on_thread():
+            train(1)
+
+    with BeforeCuda(profiled=Stub) as seen:
+        cuda_begins()
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    trace = Trace(**seen.parts())
+    assert trace.phases["optimizer"].devices == trace.phases["backward"].devices == ("cpu",)
+    assert trace.steps == 2, "as the profiler counts them, which hears the steps of all threads"

@@ -1,13 +1,19 @@
-"""What a script starts: threads, and processes with the exit codes by which they ended."""
+"""What a script starts: threads, heard as well and with their errors, and processes with their exit codes."""
 
+import functools
 import re
 import subprocess
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from devicelab import children
+from devicelab.source import without
+
+from .script import is_own
 
 _PYTHON = re.compile(r"(?i)(?:pypy|python|torchrun|accelerate|deepspeed|lightning|fabric)[\d.]*w?(?:\.exe)?$")
 MOST = 1000  # processes that are remembered
@@ -16,8 +22,9 @@ MOST = 1000  # processes that are remembered
 class Started:
     """Notes the Pythons and the threads that a script starts, save for a DataLoader's workers."""
 
-    def __init__(self) -> None:
-        self.threads = 0
+    def __init__(self, heard: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._heard = heard
+        self.error: BaseException | None = None  # the first that ended a thread
         self._processes: list[Any] = []
 
     @property
@@ -44,7 +51,8 @@ class Started:
             )  # a shell's own number is no Python's
 
         def start_one(thread: threading.Thread) -> None:
-            self.threads += not thread.daemon
+            if not _pins_memory(thread):
+                thread.run = functools.partial(self._run, thread, thread.run)  # type: ignore[method-assign]
             start_thread(thread)
 
         BaseProcess.start, threading.Thread.start = start, start_one  # type: ignore[method-assign, assignment]
@@ -54,9 +62,27 @@ class Started:
         """Put everything back."""
         BaseProcess.start, subprocess.Popen.__init__, threading.Thread.start = self._originals  # type: ignore[method-assign]
 
+    def _run(self, thread: threading.Thread, run: Callable[[], None]) -> None:
+        """Run a thread where its operators are heard; an error is told as Python tells it, and kept."""
+        del thread.run  # ours; else the thread were to hold itself
+        try:
+            with self._heard():
+                run()
+        except SystemExit:  # ends a thread, and means no more
+            return
+        except BaseException as error:
+            self.error = self.error or error
+            BaseException.with_traceback(error, without(error.__traceback__, is_own))
+            threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
+
     def _note(self, process: Any, counts: bool) -> None:
         if counts and len(self._processes) < MOST:
             self._processes.append(process)
+
+
+def _pins_memory(thread: threading.Thread) -> bool:
+    """Say whether a thread is a DataLoader's own."""
+    return getattr(getattr(thread, "_target", None), "__name__", "") == "_pin_memory_loop"
 
 
 def is_loader_worker(process: Any) -> bool:

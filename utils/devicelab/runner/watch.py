@@ -9,7 +9,7 @@ import torch.distributed as dist
 
 from devicelab.errors import InputError
 from devicelab.trace import Trace, trace
-from devicelab.verdict import Verdict, judge
+from devicelab.verdict import Verdict, explain, first_line, judge, text_of
 
 from .ends import Ends
 from .learning import Learning
@@ -45,7 +45,7 @@ class Watch:
         self.pid = os.getpid()
         self.error: BaseException | None = None  # what ended it, where that is known before the end
         self.rank = Rank()
-        self.started, self._ends = Started(), Ends(self._last_words)
+        self.started, self._ends = Started(lambda: self._tracing.on_thread()), Ends(self._last_words)
         self._is_over = False
 
     def begin(self) -> None:
@@ -74,15 +74,18 @@ class Watch:
         """Judge, and tell the verdict; only the first call does."""
         self.rank.look()
         if self.leave():
-            self._tell(self, judge(self.trace, cause(error or self.error), self._notes()), code)
+            self._tell(self, judge(self.trace, self._cause(error), self._notes()), code)
+
+    def _cause(self, error: BaseException | None) -> BaseException | None:
+        """Return the error that ended the process; else that which ended a thread, where there is something to say of it."""
+        ended, thread = cause(error or self.error), self.started.error
+        return thread if ended is None and thread is not None and explain(thread)[0] else ended
 
     def _notes(self) -> tuple[str, ...]:
-        from devicelab.trace.words import plural
-
         notes = self._learning.notes
-        if self.started.threads and not self.trace.training and not self.started.codes:
-            seen = plural(self.started.threads, "thread")
-            notes += (f"{seen} that the script started: operators there were not seen",)
+        if thread := self.started.error:
+            said = first_line(f"{type(thread).__name__}: {text_of(thread)}")
+            notes += (f"a thread ended with {said}; the script went on without it",)
         if self._loud and self.trace.card == "cpu":
             notes += ("there is no GPU here; --simulate-gpu shows how the script would fare on one",)
         return notes

@@ -5,6 +5,7 @@ torch.profiler alone is used: a Python mode would slow small steps so much that 
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +40,10 @@ class trace:  # lower case: it reads as a function
         self._source = _source(self._on_step, self._early)
         self._source.__enter__()
         return self._result
+
+    def on_thread(self) -> AbstractContextManager[object]:
+        """Watch the present thread as well, while a block runs; the profiler of a real GPU cannot, and does not."""
+        return getattr(self._source, "on_thread", nullcontext)()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None

@@ -7,6 +7,7 @@ torch.profiler from then on.
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -40,7 +41,12 @@ class BeforeCuda:
         if self._profiler is None:
             self._recorder.__exit__(*error)
         else:
+            self._recorder.release()
             self._profiler.__exit__(*error)
+
+    def on_thread(self) -> AbstractContextManager[None]:
+        """Watch the present thread with the dispatch mode, to its end: the profiler is blind there."""
+        return self._recorder.on_thread()
 
     def _cuda_begins(self) -> None:
         self._is_wanted = True
@@ -52,7 +58,8 @@ class BeforeCuda:
             return
         if _get_current_dispatch_mode() is not self._recorder:
             return
-        self._recorder.__exit__(None, None, None)
+        self._recorder.leave(None, None, None)
+        self._steps_before = self._recorder.parts()["steps"]
         self._profiler = self._profiled()
         self._profiler.__enter__()
 
@@ -65,6 +72,8 @@ class BeforeCuda:
     def parts(self) -> dict[str, Any]:
         """Return the fields of a Trace: of both watchers, where there were two."""
         before = self._recorder.parts()
+        if self._profiler is not None:
+            before["steps"] = self._steps_before  # of both, the profiler counts from there
         if self._profiler is None and self._recorder.simulated:
             return before  # a simulation began inside the block
         if self._profiler is None:

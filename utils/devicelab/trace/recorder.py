@@ -4,7 +4,8 @@ What it keeps is bounded: operators are summed by name, device, phase and line, 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -71,8 +72,28 @@ def first_tensor(value: Any) -> Tensor | None:
     return None
 
 
+class _Here(threading.local):
+    """What one thread is at: the operator that runs, the optimizer's step, the last backward pass."""
+
+    heard = False
+    running: Any = None
+    step: int | None = None  # its place
+    task, task_place = -1, 0
+
+
+class _Ear(devices.Listener):
+    """Hears of the operators of one more thread for a recorder."""
+
+    def __init__(self, recorder: "Recorder"):
+        super().__init__()
+        self.hear = recorder.hear  # type: ignore[method-assign]
+
+
 class Recorder(devices.Listener):
-    """Counts operators of the thread that entered it; copies and waits of the simulated card from every thread."""
+    """Counts operators of the thread that entered it, and of those in `on_thread`; copies and waits from every thread.
+
+    Threads share the sums without a lock: no call lies between reading a count and writing it, where Python could change over.
+    """
 
     def __init__(self, on_step: Callable[[], object] | None = None, present: devices.Device | None = None):
         super().__init__()
@@ -90,10 +111,8 @@ class Recorder(devices.Listener):
         self.backwards = 0
         self.faults: list[tuple[str, int]] = []
         self._on_step = on_step
-        self._running: Any = None
-        self._step_place: int | None = None
-        self._last_task, self._task_place = -1, 0
-        self._thread = threading.get_ident()
+        self._at = _Here()
+        self.threads = 0  # heard besides its own
         self.simulated: list[devices.Device] = []  # in turn
         self.origins: set[str] = set()  # of the operators' times
         self._timed = 0
@@ -134,9 +153,25 @@ class Recorder(devices.Listener):
         devices.observers.append(self)
         self._compiled, self.uncompiled = compiled.calls(), False
         self.start = self._now()
+        self._at.heard = True
         return super().__enter__()
 
+    @contextmanager
+    def on_thread(self) -> Iterator[None]:
+        """Count the operators of the present thread as well, while a block runs."""
+        self.threads += 1
+        with _Ear(self):
+            self._at.heard = True
+            yield
+
     def __exit__(self, *error: Any) -> None:
+        try:
+            self.leave(*error)
+        finally:
+            self.release()
+
+    def leave(self, *error: Any) -> None:
+        """End on the thread that entered it; other threads, and the steps of optimizers there, are still heard."""
         self.end = self._now()
         self.uncompiled = compiled.calls() > self._compiled  # of the thread that ends it, as a rule its own
         self._note_origin()
@@ -144,13 +179,17 @@ class Recorder(devices.Listener):
             super().__exit__(*error)
         finally:  # whoever ends it on another thread must not leave it behind
             devices.observers[:] = [other for other in devices.observers if other is not self]
-            for handle in self._handles:
-                handle.remove()
+
+    def release(self) -> None:
+        """Hear of no optimizer any more."""
+        for handle in self._handles:
+            handle.remove()
 
     def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Run one operator and add it to the sums. Written out, because it runs for every operator."""
+        at = self._at
         plan = self.functions.get(id(func)) or self._plan(func)
-        self._running = func
+        at.running = func
         worked = self._worked() if self._accelerated else 0.0
         if self.flights:
             self.flights.look(func, args, kwargs)
@@ -161,7 +200,7 @@ class Recorder(devices.Listener):
             self._failed(error)
             raise
         seconds = self._now() - begin
-        is_copy, self._running = self._running is None, None
+        is_copy, at.running = at.running is None, None
         # A copy between devices, nothing that computes, or a subclass of Tensor that takes the operator apart first.
         if is_copy or not plan[1] or out is NotImplemented:
             return out
@@ -175,10 +214,10 @@ class Recorder(devices.Listener):
         if task != -1:
             phase, place = (
                 BACKWARD,
-                self._task_place if task == self._last_task else self._backward_begins(task),
+                at.task_place if task == at.task else self._backward_begins(task),
             )
-        elif self._step_place is not None and not _grad():
-            phase, place = OPTIMIZER, self._step_place
+        elif at.step is not None and not _grad():
+            phase, place = OPTIMIZER, at.step
         else:
             phase, place = OTHER, self.places.here()
             if _grad():
@@ -213,32 +252,30 @@ class Recorder(devices.Listener):
         return CPU
 
     def _backward_begins(self, task: int) -> int:
-        self._last_task, self._task_place = task, self.places.here(3)
+        self._at.task, self._at.task_place = task, self.places.here(3)
         self.backwards += 1
-        return self._task_place
+        return self._at.task_place
 
     def _step_begins(self, *_: Any) -> None:
-        if threading.get_ident() == self._thread:
-            self._step_place = self.places.here()
+        self._at.step = self.places.here()
 
     def _step_ends(self, optimizer: Any, *_: Any) -> None:
-        if threading.get_ident() == self._thread:
-            self._step_place = None
+        self._at.step = None
         self.steps.add(optimizer)
         if self._on_step is not None:
             self._on_step()
 
     def _failed(self, error: BaseException) -> None:
-        self._running = self._step_place = None
+        self._at.running = self._at.step = None
         if isinstance(error, (RuntimeError, TypeError)) and len(self.faults) < 10:
             self.faults.append((str(error), self.places.here(3)))
 
     def _phase(self) -> str:
-        if threading.get_ident() != self._thread:
+        if not self._at.heard:
             return OTHER
         if _task() != -1:
             return BACKWARD
-        if self._step_place is not None and not _grad():
+        if self._at.step is not None and not _grad():
             return OPTIMIZER
         return OTHER
 
@@ -249,7 +286,7 @@ class Recorder(devices.Listener):
             return False
         waits = not (kwargs or {}).get("non_blocking", False)
         self.copied(source.device, device, source.nbytes, source.is_pinned(), waits, 0.0)
-        self._running = None
+        self._at.running = None
         return True
 
     def began(self, device: devices.Device) -> None:
@@ -276,8 +313,8 @@ class Recorder(devices.Listener):
         end: tuple[float, float, float] = (0.0, 0.0, 0.0),
     ) -> None:
         """Add a copy between two devices: bytes, and the seconds that the link needs."""
-        if threading.get_ident() == self._thread and _schema_name(self._running) not in _FETCHES:
-            self._running = None
+        if _schema_name(self._at.running) not in _FETCHES:
+            self._at.running = None
         place = self.places.here()
         if buffer is not None and pinned and not waits and buffer.is_pinned():
             route = str(source), str(target)
@@ -293,14 +330,12 @@ class Recorder(devices.Listener):
 
     def touched(self, tensor: Any, how: str) -> None:
         """Look whether the values of a tensor of the host are asked for too early."""
-        if self.flights and threading.get_ident() == self._thread:
+        if self.flights and self._at.heard:
             self.flights.meet(tensor, how)
 
     def waited(self, seconds: float, why: str) -> None:
         """Add a moment at which the host waited for the card; without a reason, the operator or function tells it."""
-        here = threading.get_ident() == self._thread
-        running = _schema_name(self._running) if here else ""
-        self._wait(why or running or caller_name(), seconds)
+        self._wait(why or _schema_name(self._at.running) or caller_name(), seconds)
 
     def _wait(self, name: str, seconds: float) -> None:
         self._add(self.waits, (name, self._phase(), self.places.here(3)), 0, seconds)

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from importlib import resources
 
@@ -237,15 +238,36 @@ def test_why_an_optimizer_found_nothing(first, second, step, why, run_here):
 
 
 def test_a_training_that_never_learns_is_said(run_here):
-    _, data, err = run_here(MODEL + BARREN)
+    code, data, err = run_here(MODEL + BARREN, "--fail-on", "no-learning")
+    assert (code, data["learned"]) == (runner.FAILED, False)
+    assert data["sentence"].startswith(
+        "Nothing was learned: no step of an optimizer found a gradient. Training ran on cuda:0"
+    )
     assert "the optimizer found no gradients in 3 steps, at job.py:14 `optimizer.step()`" in err
     assert any("another copy of the model" in note for note in data["notes"])
-    assert "no gradients" not in run_here(TRAINED + BARREN)[2], "it learned once"
+    code, data, err = run_here(TRAINED + BARREN, "--fail-on", "no-learning")
+    assert (code, data["learned"]) == (0, True) and "no gradients" not in err, "it learned once"
     by_hand = "for p in model.parameters():\n    p.data -= 0.1 * p.grad\n"
     assert (
         "no gradients"
         not in run_here(MODEL + 'model(torch.rand(4, 3, device="cuda")).sum().backward()\n' + by_hand)[2]
     )
+
+
+def test_the_optimizer_that_is_proposed_learns(run_here):
+    _, data, _ = run_here(MODEL + BARREN)
+    made = re.search(r"fix: after .* copies other: (.*)$", "\n".join(data["notes"]), re.MULTILINE)
+    assert made and made[1] == "optimizer = torch.optim.SGD(other.parameters(), lr=0.1)"
+    mended = BARREN.replace("for _", f"{made[1]}\nfor _")
+    assert run_here(MODEL + mended, "--fail-on", "no-learning")[1]["learned"] is True
+
+
+def test_one_optimizer_of_two_that_changes_nothing_is_said(run_here):
+    _, data, _ = run_here(
+        TRAINED + "optimizer = torch.optim.Adam(nn.Linear(2, 2).parameters())\noptimizer.step()"
+    )
+    assert data["sentence"].startswith("1 of 2 optimizers changed nothing. Training ran on cuda:0")
+    assert data["learned"] is False
 
 
 def test_a_report_that_can_no_longer_be_written_costs_neither_the_verdict_nor_the_exit_code(tmp_path, capfd):

@@ -8,10 +8,11 @@ from .explain.reading import read
 from .explain.wordings import MISPLACED
 from .source import Line, own_lines
 from .trace import Trace
-from .trace.words import at, label, summary
+from .trace.words import NO_STEP, at, label, summary
 
 Word = Literal["accelerator", "cpu", "mixed", "mismatch", "no-training"]
 WORDS: tuple[Word, ...] = ("accelerator", "cpu", "mixed", "mismatch", "no-training")
+NO_LEARNING = "no-learning"  # beside one of them: what an optimizer held was never reached
 
 
 def is_mismatch(message: str) -> bool:
@@ -24,7 +25,8 @@ def is_mismatch(message: str) -> bool:
 class Verdict:
     """What became of a script: one word for machines, sentences for people, and the trace behind them.
 
-    `error` is what ended the script, at `line`; `explanation` says which tensor stayed behind, where that could be found.
+    `error` is what ended the script, at `line`; `explanation` says which tensor stayed behind, where that could be found;
+    `vain` says whether all optimizers, or some, changed nothing, and is empty where each did.
     """
 
     word: Word
@@ -33,6 +35,7 @@ class Verdict:
     line: Line | None = None
     explanation: str = ""
     notes: tuple[str, ...] = ()
+    vain: str = ""
 
     @property
     def sentence(self) -> str:
@@ -40,7 +43,8 @@ class Verdict:
         if self.word == "mismatch":
             before = f" Until then: {self.trace.verdict()}" if self.trace.training else ""
             return f"Tensors on unlike devices met{at(self.line)}.{before}"
-        return self.trace.verdict()
+        said = self.trace.verdict()
+        return f"{self.vain}. {said.replace(NO_STEP, '')}" if self.vain else said
 
     @property
     def first_error(self) -> str:
@@ -58,11 +62,14 @@ class Verdict:
         """Return plain data for JSON: the word under "verdict", the sentence, and the whole trace."""
         data = self.trace.to_dict()
         data.update(verdict=self.word, sentence=self.sentence, notes=[*self.trace.notes, *self.notes])
+        data["learned"] = not self.vain if self.trace.steps else None
         data["error"] = {"message": self.error, "line": str(self.line or "")} if self.error else None
         return data | {"explanation": self.explanation or None}
 
 
-def judge(trace: Trace, error: BaseException | None = None, notes: tuple[str, ...] = ()) -> Verdict:
+def judge(
+    trace: Trace, error: BaseException | None = None, notes: tuple[str, ...] = (), vain: str = ""
+) -> Verdict:
     """Return the verdict on a run that `trace` watched, and that `error` ended, if anything did."""
     line, said, explanation, misplaced = None, "", "", False
     if error is not None:
@@ -70,12 +77,12 @@ def judge(trace: Trace, error: BaseException | None = None, notes: tuple[str, ..
         explanation, misplaced, own = explain(error)
         line = own or line
     if misplaced:
-        return Verdict("mismatch", trace, said, line, explanation, notes)
+        return Verdict("mismatch", trace, said, line, explanation, notes, vain)
     caught = next(((text, where) for text, where in trace.faults if is_mismatch(text)), None)
     if caught and not trace.training:
         message = f"the script caught an error at {caught[1]}: {first_line(caught[0])}"
-        return Verdict("mismatch", trace, said, caught[1], explanation, (*notes, message))
-    return Verdict(_word(trace), trace, said, line, explanation, notes)
+        return Verdict("mismatch", trace, said, caught[1], explanation, (*notes, message), vain)
+    return Verdict(_word(trace), trace, said, line, explanation, notes, vain)
 
 
 def text_of(error: BaseException) -> str:

@@ -64,7 +64,7 @@ class Report:
             members = self._family.members(codes)
             seen = {one.data["process"]["pid"] for one in members}
             together = Together(verdict, tuple(members), len(set(codes) - seen))
-            self.code = FAILED if together.words & set(self._options.fail_on) else code or 0
+            self.code = FAILED if together.faults & set(self._options.fail_on) else code or 0
             say(f"\ndevicelab: {together}")
             self._write(together, code)
             self._family.close()  # here, for some ends come back to nobody

@@ -1,13 +1,17 @@
 """Optimizers that change nothing: `step()` finds no gradient in any of the parameters that they hold."""
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from devicelab.source import Line, line_here
+from devicelab.reach import is_a
+from devicelab.source import USER, Line, line_here, whose
 
 
 @dataclass
@@ -18,6 +22,12 @@ class _Steps:
     where: str = ""  # its parameters are
     frozen: bool = False
     reached: bool = False  # by a backward pass, after the first step
+    fix: str = ""
+
+    @property
+    def vain(self) -> bool:
+        """Whether none of them found a gradient."""
+        return self.barren == self.count
 
 
 class Learning:
@@ -42,8 +52,16 @@ class Learning:
         return tuple(
             f"the optimizer found no gradients in {plural(steps.count, 'step')}{at(steps.line)}: {_why(steps)}"
             for steps in self._steps.values()
-            if steps.barren == steps.count
+            if steps.vain
         )
+
+    @property
+    def vain(self) -> str:
+        """The same in a sentence for all optimizers; empty where each found gradients."""
+        count, of = sum(steps.vain for steps in self._steps.values()), len(self._steps)
+        if count == of:
+            return "Nothing was learned: no step of an optimizer found a gradient" if of else ""
+        return f"{count} of {of} optimizers changed nothing" if count else ""
 
     def _step_ends(self, optimizer: Any, *_: Any) -> None:
         number = self._numbers.setdefault(optimizer, len(self._steps))
@@ -60,6 +78,7 @@ class Learning:
         held = [one for group in optimizer.param_groups for one in group["params"]]
         steps.where = ", ".join(sorted({str(one.device) for one in held}))
         steps.frozen = not any(one.requires_grad for one in held)
+        steps.fix = _fix(optimizer, held)
         for one in held:
             if one.requires_grad and one.is_leaf:
                 self._hooks.append(one.register_post_accumulate_grad_hook(partial(_reached, steps)))
@@ -76,8 +95,39 @@ def _why(steps: _Steps) -> str:
         return "a backward pass reached the parameters that it holds, and their gradients were cleared before the step"
     return (
         f"no backward pass reached the parameters that it holds (on {steps.where}): those of another copy of the model "
-        "perhaps; or a .detach(), .item() or no_grad() lies between them and the loss"
+        f"perhaps; or a .detach(), .item() or no_grad() lies between them and the loss{steps.fix}"
     )
+
+
+def _fix(optimizer: Any, held: list[Any]) -> str:
+    """Return how to make the optimizer anew of the model that gradients did reach, as far as the user's variables tell."""
+    for variables in _variables():
+        own = next((name for name, value in variables.items() if value is optimizer), None)
+        model = next((name for name, value in variables.items() if _is_trained(value, held)), None)
+        if own and model:
+            kind = type(optimizer)
+            home = "torch.optim." if kind.__module__.startswith("torch.optim") else ""
+            rate = f", lr={optimizer.param_groups[0]['lr']}" if "lr" in optimizer.param_groups[0] else ""
+            made = f"{own} = {home}{kind.__name__}({model}.parameters(){rate})"
+            return f"\n    fix: after the last line that makes or copies {model}: {made}"
+    return ""
+
+
+def _variables() -> Iterator[dict[str, Any]]:
+    """Yield the variables of the user's functions that are being run, the innermost first."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if whose(frame.f_code.co_filename) == USER:
+            yield {**frame.f_globals, **frame.f_locals}
+        frame = frame.f_back  # type: ignore[assignment]
+
+
+def _is_trained(value: Any, held: list[Any]) -> bool:
+    """Say whether a value is a model with gradients, and none of its parameters is held."""
+    if not is_a(value, torch.nn.Module):
+        return False
+    own, others = list(value.parameters()), {id(one) for one in held}
+    return any(one.grad is not None for one in own) and not any(id(one) in others for one in own)
 
 
 def _has_gradients(optimizer: Any) -> bool:

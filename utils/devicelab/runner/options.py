@@ -8,6 +8,7 @@ from pathlib import Path
 from devicelab.errors import InputError, listed
 
 CARD = "Tesla T4"
+_SOURCES = (".py", ".pyw", ".ipynb")
 _TAKES_A_VALUE = ("--json", "--fail-on", "--compiled")
 _TEXT = """Run a script unchanged, then say on which device it trained, what it copied and what made it wait. Processes that
 it starts are watched as well. Exit codes: the script's own; 3 where the verdict, or that of a process of its own, is one of
@@ -77,11 +78,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(given: argparse.Namespace, fail_on: tuple[str, ...], target: list[str]) -> None:
-    from devicelab.verdict import WORDS
+    from devicelab.verdict import NO_LEARNING, WORDS
 
     for word in fail_on:
-        if word not in WORDS:
-            raise InputError(f"--fail-on knows {listed(WORDS)}, separated by commas, but it got {word!r}.")
+        if word not in (*WORDS, NO_LEARNING):
+            raise InputError(
+                f"--fail-on knows {listed((*WORDS, NO_LEARNING))}, separated by commas, but it got {word!r}."
+            )
     if given.compiled is not None and not given.simulate_gpu:
         raise InputError("--compiled speaks of a simulated card: give --simulate-gpu as well.")
     if given.compiled not in (None, "run", "refuse"):
@@ -92,10 +95,16 @@ def _check(given: argparse.Namespace, fail_on: tuple[str, ...], target: list[str
         hint = _hint(target[0]) if given.simulate_gpu else ""
         raise InputError(f"There is no script {target[0]!r} here ({Path.cwd()}).{hint}")
     if given.json is not None:
-        _check_writable(given.json)
+        _check_writable(given.json, Path(target[0]))
 
 
-def _check_writable(path: Path) -> None:
+def _check_writable(path: Path, script: Path) -> None:
+    if path == Path("-"):
+        raise InputError("--json - would mix the report with what the script prints: name a file.")
+    if path.suffix in _SOURCES or (path.exists() and script.exists() and path.samefile(script)):
+        raise InputError(
+            f"--json: {str(path)!r} is source code, and would be written over: name a file for the report."
+        )
     if not path.absolute().parent.is_dir():
         raise InputError(f"--json: there is no folder {str(path.parent)!r} to write into.")
     try:

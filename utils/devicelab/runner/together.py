@@ -6,7 +6,7 @@ from typing import Any
 
 from devicelab.picture import columns
 from devicelab.trace.words import label, listed, plural
-from devicelab.verdict import Verdict
+from devicelab.verdict import NO_LEARNING, Verdict
 
 from .family import Member
 
@@ -39,6 +39,12 @@ class Together:
         counting = [one for one in self.rows if one.devices or one.rank is not None or one.word == "mismatch"]
         words = {one.word for one in counting if one.word}
         return words if words and self.verdict.word == "no-training" else words | {self.verdict.word}
+
+    @property
+    def faults(self) -> set[str]:
+        """What --fail-on looks at: the words, and "no-learning" where an optimizer of any process changed nothing."""
+        learned = [not self.verdict.vain, *(one.data.get("learned") is not False for one in self.rows)]
+        return self.words if all(learned) else self.words | {NO_LEARNING}
 
     @property
     def word(self) -> str:

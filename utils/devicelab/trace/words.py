@@ -18,6 +18,7 @@ _KINDS = {
     "aten::_unique2": "unique",
 }
 
+NO_STEP = "; no step of an optimizer was seen"
 _READERS = {"aten::_local_scalar_dense": "item"}
 
 
@@ -51,7 +52,7 @@ def verdict(trace: Observed) -> str:
     if not trace.training:
         return f"No training here: {_shares(trace)}{_unused(trace)}."
     where = {phase.devices for phase in trace.phases.values()}
-    missing = "" if "optimizer" in trace.phases else "; no step of an optimizer was seen"
+    missing = "" if "optimizer" in trace.phases else NO_STEP
     if "backward" not in trace.phases:
         missing = "; no backward pass was seen"
     if len(where) == 1:

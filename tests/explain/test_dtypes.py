@@ -22,8 +22,8 @@ def test_it_is_told_by_the_learners_names_and_the_fix_mends(name, tmp_path):
     ("line", "fix"),
     [
         ("out = net(batch)", "batch = batch.float()"),
-        ("x = a + b", "x = x.float()"),
-        ("for x in net(y):", "x = x.float()"),
+        ("x = a + b", ".float()"),
+        ("for x in net(y):", ".float()"),
     ],
 )
 def test_in_a_text_the_name_is_the_calls_argument(line, fix):

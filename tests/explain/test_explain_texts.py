@@ -1,5 +1,6 @@
 """Pasted texts: every wording from PyTorch 0.4 to today, and every form of a traceback."""
 
+import ast
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from devicelab.explain import explain
 from devicelab.explain.catalogue import SURE
 from devicelab.explain.others import FAMILIES
 from devicelab.explain.reading import read
-from devicelab.explain.wordings import DTYPE
+from devicelab.explain.wordings import DTYPE, MISPLACED
 
 pytestmark = pytest.mark.text
 
@@ -44,6 +45,12 @@ def test_a_pasted_message_is_explained(name):
     for key in ("culprit", "fix"):
         if key in case:
             assert getattr(found, key) == case[key], found
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if TEXTS[name]["kind"] in (*MISPLACED, DTYPE)])
+def test_what_is_to_be_typed_is_python(name):
+    fix = explain(TEXTS[name]["text"]).fix
+    assert ast.parse(f"x{fix}" if fix.startswith(".") else fix), fix
 
 
 def test_every_family_has_a_text():

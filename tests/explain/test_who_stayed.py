@@ -5,6 +5,7 @@ import torch
 from explain_scripts import Case, cases, failing, mended
 
 from devicelab.explain import explain
+from devicelab.explain.sources import suffixed
 
 TWO = (
     "Expected all tensors to be on the same device, but found at least two devices, {}! "
@@ -49,6 +50,64 @@ def test_labels_and_indices_are_several():
         "X, the input of the layer, is on cpu"
         in told("y = net(X)", TWO.format("cuda:0 and cpu", "mat1", "addmm")).what
     )
+
+
+BLAMED = "Expected object of device type cuda but got device type cpu for argument #1 '{}' in call to {}"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "culprit", "fix"),
+    [
+        ("", BLAMED.format("self", "_th_mm"), "the left operand of the product", '.to("cuda")'),
+        ("", BLAMED.format("mat2", "_th_mm_out"), "the right operand of the product", '.to("cuda")'),
+        ("", BLAMED.format("tensor", "_th_dot"), "the right operand of the product", '.to("cuda")'),
+        ("", TWO.format("cuda:0 and cpu", "mat2", "wrapper_CUDA_mm"), "the right operand of the product", '.to("cuda")'),
+        ("c = a @ b", BLAMED.format("self", "_th_mm"), "a", 'a = a.to("cuda")'),
+        ("c = a.mv(v)", BLAMED.format("vec", "_th_mv"), "v", 'v = v.to("cuda")'),
+        ("c = torch.dot(u, v + w)", BLAMED.format("tensor", "_th_dot"), "v + w", '(v + w).to("cuda")'),
+        ("y = net(x)", BLAMED.format("mat2", "_th_mm"), "net", 'net = net.to("cuda")'),
+        ("y = net(x)", BLAMED.format("self", "_th_mm"), "x", 'x = x.to("cuda")'),
+        ("y = net(x / 255)", BLAMED.format("mat1", "_th_addmm"), "x / 255", '(x / 255).to("cuda")'),
+        ("y = net(x if a else b)", BLAMED.format("mat1", "_th_addmm"), "x if a else b", '(x if a else b).to("cuda")'),
+        ("y = net(x[:3])", BLAMED.format("mat1", "_th_addmm"), "x[:3]", 'x[:3].to("cuda")'),
+        ("y = net(b['x'])", BLAMED.format("mat1", "_th_addmm"), "b['x']", "b['x'] = b['x'].to(\"cuda\")"),
+        ("z = x + y", BLAMED.format("other", "_th_equal"), "the argument other",
+         "import devicelab as lab; print(lab.placement(x, y))"),
+    ],
+)  # fmt: skip
+def test_the_sides_of_a_product_and_what_moves_them(code, message, culprit, fix):
+    found = told(code, message) if code else explain(f"RuntimeError: {message}")
+    assert (found.culprit, found.fix) == (culprit, fix), found
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("x", "x.cpu()"), ("x.y", "x.y.cpu()"), ("x[1:]", "x[1:].cpu()"), ("f(x)", "f(x).cpu()"), ("[x]", "[x].cpu()"),
+        ("x / 255", "(x / 255).cpu()"), ("-x", "(-x).cpu()"), ("not x", "(not x).cpu()"), ("x < y", "(x < y).cpu()"),
+        ("x if a else b", "(x if a else b).cpu()"), ("lambda: x", "(lambda: x).cpu()"), ("255", "(255).cpu()"),
+        ("await x", "(await x).cpu()"), ("(t for t in x)", "(t for t in x).cpu()"), ("x and y", "(x and y).cpu()"),
+        ("", ".cpu()"),
+    ],
+)  # fmt: skip
+def test_a_call_is_typed_behind_the_whole_expression(text, written):
+    assert suffixed(text, ".cpu()") == written
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "fix"),
+    [
+        ("h = pack_padded_sequence(x, n)", "'lengths' argument should be a 1D CPU int64 tensor, but got 1D cuda:0 Long tensor",
+         ".cpu()"),
+        ("h = pack(x, lengths)", "'lengths' argument should be a 1D CPU int64 tensor, but got 1D cuda:0 Long tensor",
+         "lengths.cpu()"),
+        ("plt.plot(x * 2)", "can't convert cuda:0 device type tensor to numpy.", ".detach().cpu()"),
+        ("c = a + b", "expected scalar type Half but found Float", ".half()"),
+        ("c = net(a * 2)", "mat1 and mat2 must have the same dtype, but got Half and Float", "(a * 2).float()"),
+    ],
+)  # fmt: skip
+def test_a_fix_names_nothing_that_the_line_does_not(code, message, fix):
+    assert told(code, message).fix == fix
 
 
 INDEX = "indices should be either on cpu or on the same device as the indexed tensor ({})"

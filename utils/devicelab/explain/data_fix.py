@@ -8,6 +8,7 @@ from .culprit import Scene
 from .history import brought_back, dropped_move, last_assignment
 from .names import Named, View, name_of
 from .operands import CPU_MAKERS, ENDED, FACTORIES, Operand, has_ended
+from .sources import atom, suffixed
 from .verdict import Verdict, before, beside, device_text, instead, line_of
 
 
@@ -33,11 +34,11 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     back = brought_back(named.view, name)
     if back:
         at = line_of(scene, named.view.frame, back[0])
-        place = _in_place(named.view, (back[0], f"{name} = {back[1]}.cpu()"), at)
+        place = _in_place(named.view, (back[0], f"{name} = {suffixed(back[1], '.cpu()')}"), at)
         return Verdict(name, f"{at} brings it back to the CPU", f"{name} = {back[1]}", place)
-    why = ENDED if ended else f"it is on {where}, and {_company(scene)}"
+    why = ENDED if ended else f"it is on {where}, and {company(scene)}"
     if _only_in_place(named):
-        return Verdict(name, why, f"{name}.to({beside(scene, device)})", instead(scene, name))
+        return Verdict(name, why, suffixed(name, f".to({beside(scene, device)})"), instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):
         return Verdict(name, why, f"{name} = {name}.to({device})", before(scene, named.view))
     return Verdict(name, why, _container_fix(named, device), before(scene, named.view))
@@ -68,7 +69,8 @@ def _only_in_place(named: Named) -> bool:
     return root in set_there
 
 
-def _company(scene: Scene) -> str:
+def company(scene: Scene) -> str:
+    """Say who is where the rest should be."""
     others = [one for one in scene.met if one.device == scene.target]
     return (
         f"{_own_name(scene, others[0])} is on {scene.target}" if others else f"the rest is on {scene.target}"
@@ -140,10 +142,11 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
         and isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
     ):
-        inner = ast.unparse(call.func.value)
+        inner = atom(ast.unparse(call.func.value))
         return Verdict(text, f"this line moves {inner} to {operand.device}", inner, instead(scene, text))
-    fix = f"{text}.to({beside(scene, device, view)})"
-    return Verdict(text, f"it is on {operand.device}", fix, instead(scene, text))
+    fix = suffixed(text, f".to({beside(scene, device, view)})")
+    why = f"what it is computed from is on {operand.device}, and {company(scene)}"
+    return Verdict(text, why, fix, instead(scene, text))
 
 
 def _made_module(scene: Scene, view: View) -> str | None:

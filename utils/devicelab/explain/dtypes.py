@@ -13,7 +13,7 @@ from .names import View
 from .operands import look_up
 from .reading import Reading
 from .result import Explanation
-from .sources import call_in
+from .sources import call_in, changed, word_for
 from .wordings import DTYPE
 
 _SHORT = {"float32": "float", "float64": "double", "float16": "half", "int64": "long", "bfloat16": "bfloat16"}
@@ -25,19 +25,29 @@ def told(reading: Reading, code: str) -> Explanation:
     at, other = (*reading.dtypes, None, None)[:2]
     where = f", both on {reading.argument_device}" if reading.argument_device else ""
     types = f": {at} and {other}" if at and other else f": {other} is needed" if other else ""
-    name = _named(code, other) or (
-        reading.argument if reading.argument in ("index", "indices", "target") else ""
+    name = _named(code, other) or _argument(reading, code)
+    call = call_in(code)
+    method = (
+        _method(other) if other else f".to(next({call.function if call else 'model'}.parameters()).dtype)"
+    )
+    fix, place = (
+        changed(name, method, None) if name else (method, f"behind what is {at or 'of another dtype'}")
     )
     return Explanation(
         DTYPE,
         f"This is about dtypes, not about devices{types}{where}.",
         name or None,
         WHY,
-        _fix(name or "x", other)
-        if other
-        else f"{name or 'x'} = {name or 'x'}.to(next(model.parameters()).dtype)",
+        fix,
+        fix_at=place,
         seen=False,
     )
+
+
+def _argument(reading: Reading, code: str) -> str:
+    """Return the argument that a message names, where the line says nothing against that name."""
+    name = reading.argument if reading.argument in ("index", "indices", "target") else ""
+    return word_for(name, code) if name else ""
 
 
 def _named(code: str, wanted: str | None) -> str:
@@ -48,8 +58,8 @@ def _named(code: str, wanted: str | None) -> str:
     return call.arguments[-1 if wanted == "int64" else 0]
 
 
-def _fix(name: str, dtype: str) -> str:
-    return f"{name} = {name}.{_SHORT[dtype]}()" if dtype in _SHORT else f"{name} = {name}.to(torch.{dtype})"
+def _method(dtype: str) -> str:
+    return f".{_SHORT[dtype]}()" if dtype in _SHORT else f".to(torch.{dtype})"
 
 
 def seen_in(frames: list[Frame], reading: Reading) -> Explanation:
@@ -70,7 +80,7 @@ def seen_in(frames: list[Frame], reading: Reading) -> Explanation:
         found,
         what=f"{what}this is about dtypes, not about devices.",
         culprit=name,
-        fix=_fix(name, dtype),
+        fix=f"{name} = {name}{_method(dtype)}",
         fix_at=f"before line {own[0].line}",
     )
 

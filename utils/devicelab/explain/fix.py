@@ -4,18 +4,20 @@ import ast
 import re
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from devicelab.reach import is_a
 
 from .came_back import came_back
 from .culprit import Scene
-from .data_fix import data, nameless
+from .data_fix import company, data, nameless
 from .frames import Frame
 from .history import made_at
 from .names import Named, View
 from .operands import ENDED, device_of, has_ended
-from .verdict import Verdict, before, beside, device_text, instead, line_of
+from .sources import suffixed
+from .verdict import Verdict, before, beside, device_text, instead, library_text, line_of
 
 NO_VALUES = (
     "a tensor on the meta device has a shape but no values; it must be made, or loaded, on a real device"
@@ -97,9 +99,9 @@ def _tensor(scene: Scene, named: Named) -> Verdict:
     kind, device = named.kind, device_text(named.view, scene.target)
     where = str(device_of(named.tensor))
     if where == "meta":
-        return Verdict(
-            named.text, NO_VALUES, f"{named.text} = torch.zeros_like({named.text}, device={device})"
-        )
+        library = library_text(named.view.frame.frame.f_globals, torch)
+        fix = f"{named.text} = {library}.zeros_like({named.text}, device={device})"
+        return Verdict(named.text, NO_VALUES, fix)
     if kind == "optimizer state":
         root = _optimizer_root(named)
         why = "this state was made while its parameter was there; moving the model moves no optimizer state"
@@ -122,7 +124,7 @@ def _optimizer_root(named: Named) -> str:
 def _single(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     root = _outermost_module(named.view, named.text)
     if root == named.text:
-        return Verdict(named.text, f"it is on {where}", f"{root} = {root}.to({device})")
+        return Verdict(named.text, f"it is on {where}, and {company(scene)}", f"{root} = {root}.to({device})")
     owner = named.view.submodules.get(root)
     returned = _returned(scene, named.text, root, named.view)
     if returned is not None:
@@ -151,23 +153,35 @@ def _attribute(scene: Scene, named: Named) -> Verdict:
     """A plain attribute: a buffer moves with its module."""
     owner, _, name = named.text.rpartition(".")
     why = f"{name} is a plain attribute of {owner}: .to() moves parameters and buffers, nothing else"
-    found = _set_in_class(scene, named.view.submodules.get(owner), name)
+    module = named.view.submodules.get(owner)
+    me, _ = _called_in(module)
+    found = _set_in_class(scene, module, name)
     if found:
         frame, line, value = found
-        fix = f'self.register_buffer("{name}", {value})'
+        fix = f'{me}.register_buffer("{name}", {value})'
         return Verdict(named.text, why, fix, f"in place of {line_of(scene, frame, line)}")
-    fix = f'self.register_buffer("{name}", self.{name})'
-    return Verdict(named.text, why, fix, f"in __init__, instead of self.{name} = ...")
+    fix = f'{me}.register_buffer("{name}", {me}.{name})'
+    return Verdict(named.text, why, fix, f"in __init__, instead of {me}.{name} = ...")
+
+
+def _called_in(owner: nn.Module | None) -> tuple[str, str]:
+    """Return how a module's own `__init__` calls itself and torch.nn."""
+    made = getattr(type(owner), "__init__", None)
+    code = getattr(made, "__code__", None)
+    if owner is None or made is None or code is None or made is nn.Module.__init__ or not code.co_argcount:
+        return "self", "torch.nn"
+    return code.co_varnames[0], library_text(made.__globals__, nn)
 
 
 def _set_in_class(scene: Scene, owner: nn.Module | None, name: str) -> tuple[Frame, int, str] | None:
     """Find `self.name = value` in the owner's class, in any file that the traceback leads through."""
+    me, _ = _called_in(owner)
     classes = {kind.__name__ for kind in type(owner).__mro__} if owner is not None else set()
     for view in scene.views:
         for kind in ast.walk(view.frame.tree) if view.frame.tree else ():
             if isinstance(kind, ast.ClassDef) and kind.name in classes:
                 for node in ast.walk(kind):
-                    if isinstance(node, ast.Assign) and f"self.{name}" in map(ast.unparse, node.targets):
+                    if isinstance(node, ast.Assign) and f"{me}.{name}" in map(ast.unparse, node.targets):
                         return view.frame, node.lineno, ast.unparse(node.value)
     return None
 
@@ -178,12 +192,11 @@ def _hidden(scene: Scene, named: Named, device: str) -> Verdict:
     name = found["name"] if found else named.text.rpartition(".")[2]
     owner = found["owner"] if found else named.text.rpartition(".")[0]
     why = f"{name} is a plain Python container in {owner}: .to() does not look inside"
-    if "cannot reach" in named.kind:
-        holder = "nn.ModuleDict" if re.search(rf"\.{name}\['", named.text) else "nn.ModuleList"
-        return Verdict(named.text, why, f"self.{name} = {holder}(self.{name})", "at the end of __init__")
-    if isinstance(named.tensor, nn.Parameter):
-        return Verdict(
-            named.text, why, f"self.{name} = nn.ParameterList(self.{name})", "at the end of __init__"
-        )
+    is_dict = re.search(rf"\.{name}\['", named.text) is not None
+    if "cannot reach" in named.kind or isinstance(named.tensor, nn.Parameter):
+        kind = ("Module" if "cannot reach" in named.kind else "Parameter") + ("Dict" if is_dict else "List")
+        me, library = _called_in(named.view.submodules.get(owner))
+        fix = f"{me}.{name} = {library}.{kind}({me}.{name})"
+        return Verdict(named.text, why, fix, "at the end of __init__")
     used = next((one.text for one in scene.stayed if one.node is not None), named.text)
-    return Verdict(named.text, why, f"{used}.to({beside(scene, device)})", instead(scene, used))
+    return Verdict(named.text, why, suffixed(used, f".to({beside(scene, device)})"), instead(scene, used))

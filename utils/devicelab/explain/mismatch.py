@@ -7,6 +7,7 @@ from .names import View, name_of
 from .operands import Operand
 from .reading import Reading
 from .result import Explanation, Met
+from .special import INDEX_WHY, INDEX_WORDS, by_index
 from .verdict import Verdict
 
 MOST_NAMES = 3  # in one sentence
@@ -28,9 +29,9 @@ def mismatch(frames: list[Frame], reading: Reading) -> Explanation | None:
         )  # fmt: skip
     return Explanation(
         reading.family,
-        _sentence(scene, found),
+        _indexed(scene, found, reading) or _sentence(scene, found),
         found.culprit,
-        found.why,
+        INDEX_WHY if _indexed(scene, found, reading) else found.why,
         found.fix,
         place.line,
         place.file,
@@ -41,6 +42,14 @@ def mismatch(frames: list[Frame], reading: Reading) -> Explanation | None:
         found.others,
         _via(scene, place),
     )
+
+
+def _indexed(scene: Scene, found: Verdict, reading: Reading) -> str:
+    """Return that a tensor on the CPU is indexed by one on an accelerator, "" for all else."""
+    index = next((one for one in scene.met if one.device == scene.target), None)
+    if index is None or not scene.stayed or not reading.message.lstrip().startswith(INDEX_WORDS):
+        return ""
+    return by_index(found.culprit, str(scene.stayed[0].device), _label(scene, index), str(scene.target))
 
 
 def _sentence(scene: Scene, found: Verdict) -> str:

@@ -14,7 +14,7 @@ from .names import View, name_of
 from .operands import Operand
 from .reading import Reading
 from .result import Explanation, Met
-from .sources import call_in, elements_in
+from .sources import call_in, changed, elements_in, suffixed, word_for
 from .told import AnyFrame
 from .verdict import device_text
 from .wordings import CPU_ONLY, MISPLACED
@@ -102,14 +102,16 @@ def _subject(operand: Operand | None, views: list[View]) -> str:
 
 def _numpy(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     subject = subject or (_read_by_numpy(own[0].code) if own else "")
-    name = subject or "tensor"
+    name = subject or word_for("tensor", own[0].code if own else "")
     what = f"{subject or 'The tensor'} is on {reading.argument_device}, and NumPy sees only the CPU's memory."
     why = "NumPy, matplotlib and pandas cannot read a GPU's memory; a copy on the CPU can be converted"
     if own and own[0].function.startswith("__getitem__") and subject.isidentifier():
         why += "; an index that is on a GPU was drawn there, because torch.set_default_device made the GPU the default"
         return Answer(what, subject, why, f"{name} = {name}.cpu()")
     direct = not own or ".numpy()" in own[0].code
-    return Answer(what, subject or None, why, f"{name}.detach().cpu(){'.numpy()' if direct else ''}")
+    detach = "" if name.endswith(".detach()") else ".detach()"
+    fix = suffixed(name, f"{detach}.cpu(){'.numpy()' if direct else ''}")
+    return Answer(what, subject or None, why, fix, "" if name else "behind the tensor that NumPy is to read")
 
 
 def _read_by_numpy(code: str) -> str:
@@ -127,7 +129,7 @@ def _pin(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     what = f"{subject or 'A tensor'} is on the GPU already and cannot be pinned."
     why = "pinned memory is the CPU's memory, held ready for copies to the GPU; what is on the GPU needs none"
     if own and "pin_memory(" in own[0].code and subject:
-        return Answer(what, subject, why, f"{subject} = {subject}.cpu().pin_memory()")
+        return Answer(what, subject, why, changed(subject, ".cpu().pin_memory()", own[0].line)[0])
     return Answer(what, subject or "the data set's tensors", why, "DataLoader(..., pin_memory=False)")
 
 
@@ -151,8 +153,14 @@ _READ_ON_CPU = {
 def _read_on_cpu(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     name = subject or reading.argument or reading.family
     reads, why = _READ_ON_CPU[reading.family]
+    verb = "are" if name in ("lengths", "scalars") else "is"
+    written = subject or word_for(name, own[0].code if own else "")
     return Answer(
-        f"{name} is on {reading.argument_device}, but {reads} on the CPU.", name, why, f"{name}.cpu()"
+        f"{subject or f'The {name}'} {verb} on {reading.argument_device}, but {reads} on the CPU.",
+        name,
+        why,
+        suffixed(written, ".cpu()"),
+        "" if written else f"behind what the line gives for {name}",
     )
 
 

@@ -126,7 +126,8 @@ _OPERATORS = (
     ("batch_norm", r"batch_norm"),
     ("layer_norm", r"layer_norm"),
     ("batched product", r"^(bmm|baddbmm)(_|$)"),
-    ("matrix product", r"^(addmm|mm|addmv|mv|dot|matmul)(_|$)"),
+    ("matrix product", r"^(addmm|addmv)(_|$)"),
+    ("product", r"^(mm|mv|dot|vdot|matmul)(_|$)"),
     ("nll_loss", r"nll_loss|ClassNLL"),
     ("optimizer step", r"fused_(adam|sgd|adagrad)"),
 )

@@ -1,15 +1,29 @@
 """Mismatches told by a text whose place says more than the blamed argument: an optimizer's step, a traced function, an index."""
 
+import builtins
 import re
 from dataclasses import replace
 
 from .reading import Reading
 from .result import Explanation
-from .sources import call_in, elements_in
+from .sources import call_in, changed, elements_in, names_in, suffixed
 from .told import AnyFrame, Told
 
 WHY = "an operation computes on one device; whatever was not moved there stays where it was made"
-PLACEMENT = "print(lab.placement(model, optimizer, batch))"
+INDEX_WORDS = "indices should be"
+THE_TENSOR = "the indexed tensor"
+INDEX_WHY = (
+    "an index may be on the CPU or where the tensor is; with the index moved to the CPU the work is done there, with the "
+    "tensor moved it stays on the accelerator"
+)
+PLACEMENT = "import devicelab as lab; print(lab.placement({}))"
+_NO_TENSORS = {"torch", "nn", "F", "np", "numpy", "self", "print", "math", *dir(builtins)}
+
+
+def placement_of(code: str) -> str:
+    """Return the line that shows where everything is that a line of code names."""
+    found = [name for name in names_in(code) if name not in _NO_TENSORS]
+    return PLACEMENT.format(", ".join(found or ("model", "optimizer", "batch")))
 
 
 def explained(
@@ -17,11 +31,11 @@ def explained(
     what: str,
     culprit: str | None = None,
     why: str = WHY,
-    fix: str = PLACEMENT,
+    fix: str = "",
     **more: object,
 ) -> Explanation:
     """Return the explanation of a text, with what most of them have in common."""
-    return Explanation(reading.family, what, culprit, why, fix, seen=False, **more)  # type: ignore[arg-type]
+    return Explanation(reading.family, what, culprit, why, fix or placement_of(""), seen=False, **more)  # type: ignore[arg-type]
 
 
 def _optimizer(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
@@ -97,32 +111,35 @@ def _traced(reading: Reading) -> Explanation:
 
 def _indexing(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:
     """An index that is neither on the CPU nor beside the tensor: the message says where the tensor is."""
-    if not reading.message.lstrip().startswith("indices should be") or not reading.argument_device:
+    if not reading.message.lstrip().startswith(INDEX_WORDS) or not reading.argument_device:
         return None
     where = reading.argument_device
     pairs = elements_in(place.code) if place else []
     tensors, indices = (sorted({pair[side] for pair in pairs}, key=len) for side in (0, 1))
-    tensor, index = " or ".join(tensors) or "the indexed tensor", " or ".join(indices) or "the index"
+    tensor, index = " or ".join(tensors) or THE_TENSOR, " or ".join(indices) or "the index"
     elsewhere = "an accelerator" if where == "cpu" else "another card"
-    move = (
-        f"{tensors[0]} = {tensors[0]}.to({indices[0]}.device)"
-        if tensors and indices
-        else "tensor = tensor.to(index.device)"
-    )
-    fix = (
-        f"{indices[0]} = {indices[0]}.cpu()"
-        if len(indices) == 1 and indices[0].isidentifier()
-        else "index = index.cpu()"
+    one = len(tensors) == 1 and len(indices) == 1
+    fix, at = (
+        changed(tensor, f".to({suffixed(index, '.device')})", place.line if place else None)
+        if one
+        else changed(index, ".cpu()", None)
+        if len(indices) == 1
+        else (".cpu()", "behind the index")
     )
     return explained(
         reading,
-        f"{tensor} is on {where}, and {index}, by which it is indexed, on {elsewhere}.".replace(
-            "the indexed", "The indexed", 1
-        ),
+        by_index(tensor, where, index, elsewhere),
         tensor,
-        f"an index may be on the CPU or where the tensor is; so that the work stays on the accelerator, move the tensor: {move}",
-        move if len(tensors) == 1 and tensors[0].isidentifier() else fix,
+        INDEX_WHY,
+        fix,
+        fix_at=at,
     )
+
+
+def by_index(tensor: str, where: str, index: str, elsewhere: str) -> str:
+    """Return that a tensor is indexed by one on another device."""
+    name = tensor.capitalize() if tensor == THE_TENSOR else tensor
+    return f"{name} is on {where}, and {index}, by which it is indexed, on {elsewhere}."
 
 
 def _metric(reading: Reading, told: Told, place: AnyFrame | None) -> Explanation | None:

@@ -1,7 +1,9 @@
 """The verdict on a mismatch, and how a learner would write its parts."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 
@@ -31,6 +33,11 @@ def device_text(view: View, target: torch.device) -> str:
         if isinstance(value, (torch.device, str)) and not name.startswith("_") and _means(value, target):
             return name
     return f'"{target.type}"' if target.index in (None, 0) else f'"{target}"'
+
+
+def library_text(names: Mapping[str, object], library: ModuleType) -> str:
+    """Return how the learner's code calls a library: "nn", or "torch.nn" where it was not imported under a name of its own."""
+    return next((name for name, value in names.items() if value is library), library.__name__)
 
 
 def _means(value: torch.device | str, target: torch.device) -> bool:

@@ -9,6 +9,7 @@ import torch
 
 from devicelab.explain.names import View
 from devicelab.explain.operands import MISSING, look_up
+from devicelab.explain.sources import suffixed
 from devicelab.explain.spots import Spot, backwards, learned_from, names, returned, set_by
 from devicelab.reach import is_a
 from devicelab.source import is_cell
@@ -89,8 +90,7 @@ def ended(statement: ast.stmt, parts: set[int], end: str) -> str:
     for one in ast.walk(statement):
         if id(one) in parts:
             old = ast.unparse(one)
-            new = f"({old}){end}" if isinstance(one, ast.BinOp) else f"{old}{end}"
-            text = new.join(text.rsplit(old, 1))
+            text = suffixed(old, end).join(text.rsplit(old, 1))
     return text
 
 
@@ -111,10 +111,9 @@ def _in_parts(growth: Growth, failed: str) -> Remedy:
         why = f"their graphs are needed until the backward pass in line {line}, and not after it"
         return Remedy(f"{name}.clear()", f"after line {line}", why)
     part = growth.parts[0]
-    text = f"({ast.unparse(part)})" if isinstance(part, ast.BinOp) else ast.unparse(part)
     why = "one backward pass at the end needs the graphs of all rounds; gradients add up, so a pass for each gives the same"
     at = f"in place of {growth.spot.place(failed)}; leave out the backward pass in line {line}"
-    return Remedy(f"{text}.backward(); {_with(growth, '.detach()')}", at, why)
+    return Remedy(f"{suffixed(ast.unparse(part), '.backward()')}; {_with(growth, '.detach()')}", at, why)
 
 
 def _reached(scope: ast.AST, call: ast.Call) -> set[str]:

@@ -74,6 +74,8 @@ FURTHER = {
     "doesn't exist for this backend, or was omitted during the selective/custom build process (if using custom build). If "
     "you are a Facebook employee using PyTorch on mobile, please visit https://fburl.com/ptmfixes for possible resolutions. "
     "'aten::histogram.bin_ct' is only available for these backends: [CPU].": ("operator", {"cuda"}),
+    "Expected weight to have type Float but got Half": (DTYPE, set()),
+    "invalid dtype for bias - should match query's dtype": (DTYPE, set()),
     "CUDA error: invalid device ordinal": ("ordinal", set()),
     "CUDA error: initialization error": ("fork", set()),
     "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 14.58 GiB": (
@@ -99,6 +101,10 @@ NOT_ABOUT_DEVICES = (
     "\"ufunc_add_CUDA\" not implemented for 'UInt16'",
     "torch._scaled_mm is only supported on CUDA devices with compute capability >= 9.0 or 8.9, or ROCm MI300+",
     "Multiplication of two Float8_e5m2 matrices is not supported",
+    "expected scalar type Half but found Float",
+    "Expected tensor for argument #1 'input' to have the same type as tensor for argument #2 'weight'; but type "
+    "torch.cuda.FloatTensor does not equal torch.cuda.HalfTensor (while checking arguments for cudnn_batch_norm)",
+    "Input and hidden tensors are not the same dtype, found input tensor with Float and hidden tensor with Half",
     "Unsupported device in DLTensor.",
     "No available kernel. Aborting execution.",
     "num_classes should be positive",

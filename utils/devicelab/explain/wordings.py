@@ -164,6 +164,8 @@ _DTYPES = (
         r"(?:to|must) have the same dtype,? but got:? (?:query\.dtype: )?{at dtype}(?: !=|,? and| key\.dtype:) {other dtype}",
     ),
     (NOW, r"(?:to|must) have the same dtype"),
+    (NOW, r"Expected \w+ to have type {other word} but got {at word}"),
+    (NOW, r"invalid dtype for bias - should match query's dtype"),
     (NOW, r"expected target dtype to be {other word}(?: or \w+)?, but got {at word}"),
     ("2.8", r"input must have the type {other word}, got type {at word}"),
     (NOW, r"RNN input dtype \({at word}\) does not match weight dtype \({other word}\)"),

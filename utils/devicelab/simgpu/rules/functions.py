@@ -15,7 +15,7 @@ from devicelab.simgpu.marks.marks import device_of as place
 from . import attention as kernels
 from . import fourier as fourier_transforms
 from . import published
-from .layers import check_attention, check_lengths, check_rnn
+from .layers import check_attention, check_lengths, check_rnn, check_rnn_types
 from .refusals import CPU, generated, iterate, missing, refuse
 
 Tensor = torch.Tensor
@@ -51,7 +51,10 @@ def recurrent(given: dict[str, Any]) -> None:
         if place(data).type != "cuda":
             return
         hidden, parameters = given["params"], given["has_biases"]
-    check_rnn(place(data), places([hidden] if isinstance(hidden, Tensor) else hidden), places(parameters))
+    hidden = [hidden] if isinstance(hidden, Tensor) else hidden
+    check_rnn(place(data), places(hidden), places(parameters))
+    if place(data).type == "cuda" and torch.backends.cudnn.enabled and not torch.is_autocast_enabled("cuda"):
+        check_rnn_types(data, hidden, parameters)
 
 
 @before("input hx w_ih w_hh b_ih b_hh", "torch.lstm_cell", "torch.gru_cell")
@@ -75,7 +78,11 @@ def attention(given: dict[str, Any]) -> None:
     query, mask = given["query"], given.get("attn_mask")
     device = place(query)
     check_attention(device, place(given["key"]), place(given["value"]))
-    if not isinstance(mask, Tensor) or place(mask) == device:
+    if not isinstance(mask, Tensor):
+        return
+    if place(mask) == device:
+        if device != CPU and mask.dtype == torch.float32 != query.dtype:
+            mask_of_another_type(given)
         return
     if device == CPU:
         missing("_scaled_dot_product_flash_attention_for_cpu")
@@ -86,6 +93,15 @@ def attention(given: dict[str, Any]) -> None:
     name = f"_scaled_dot_product_{'cudnn' if kernel == kernels.CUDNN else 'efficient'}_attention"
     checked = located(("query", query), ("key", given["key"]), ("value", given["value"]), ("attn_bias", mask))
     generated(f"wrapper_CUDA__{name}", checked)
+
+
+def mask_of_another_type(given: dict[str, Any]) -> None:
+    """transformers/cuda/attention.cu, _efficient_attention_forward; cuDNN and the math kernel take a mask in single precision."""
+    types = {given[name].dtype for name in ("query", "key", "value")}
+    if torch.is_autocast_enabled("cuda"):  # which casts the mask too
+        return
+    if len(types) == 1 and kernels.choose(kernels.params_of(given)) == kernels.EFFICIENT:
+        refuse("invalid dtype for bias - should match query's dtype")
 
 
 @before("input normalized_shape weight", "torch.rms_norm")

@@ -1,5 +1,7 @@
 """Layers: for which kernel CUDA PyTorch decides, and what the composite around it checks first."""
 
+from collections.abc import Iterable
+
 import torch
 
 from devicelab.simgpu.machine.texts import SCALAR_TYPES
@@ -100,6 +102,19 @@ def check_rnn(given: torch.device, hidden: list[torch.device], parameters: list[
                 refuse(
                     f"Input and {name} tensors are not at the same device, found input tensor at {given} "
                     f"and {name} tensor at {device}"
+                )
+
+
+def check_rnn_types(
+    data: torch.Tensor, hidden: Iterable[torch.Tensor], parameters: Iterable[torch.Tensor]
+) -> None:
+    """RNN.h, check_attributes, as cudnn/RNN.cpp calls it: with types."""
+    for name, tensors in (("hidden", hidden), ("parameter", parameters)):
+        for tensor in tensors:
+            if tensor.dtype != data.dtype:
+                refuse(
+                    f"Input and {name} tensors are not the same dtype, found input tensor with {SCALAR_TYPES[data.dtype]} "
+                    f"and {name} tensor with {SCALAR_TYPES[tensor.dtype]}"
                 )
 
 

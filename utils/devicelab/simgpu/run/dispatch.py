@@ -14,7 +14,7 @@ from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.marks import UNUSUAL, Tensor, tag_of
 from devicelab.simgpu.marks.place import MIXED, NOTHING, merge, place
 
-from . import dtypes, lost
+from . import dtypes, lost, words
 from .call import Calls
 from .handlers import PLANS, plan_of
 
@@ -80,6 +80,8 @@ class SimulatedDispatch(Calls):
                 return dtypes.retry(self, func, args, kwargs or {}, error)
             except NotImplementedError as last:
                 error = last
+        if isinstance(error, RuntimeError):
+            error = words.translated(error, args, kwargs or {}, func)
         self.refused = str(error)
         if isinstance(error, RuntimeError):
             error.__traceback__ = (

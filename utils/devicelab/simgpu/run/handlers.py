@@ -18,7 +18,7 @@ from devicelab.simgpu.marks.place import MIXED, NOTHING, home, is_on_card, place
 from devicelab.simgpu.rules import asserts, attention, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
 
-from . import copy, create, draw, dtypes, integers, only, wait
+from . import copy, create, draw, dtypes, integers, normalization, only, wait
 from .asserts import asserting
 from .call import Calls, beside_meta
 
@@ -183,6 +183,9 @@ BY_NAME = {
     "aten::resize_": resize,
     "aten::resize_as_": resize,
     "aten::set_": set_,
+    **integers.BY_NAME,
+    **dtypes.BY_NAME,
+    **normalization.BY_NAME,
 }
 
 BUILTIN = ("aten", "quantized", "mkldnn", "profiler")
@@ -232,7 +235,7 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
     if alone is not None:
         return alone
     name = func._schema.name
-    by_name = BY_NAME.get(name) or integers.BY_NAME.get(name) or dtypes.BY_NAME.get(name)
+    by_name = BY_NAME.get(name)
     if by_name is not None:
         return by_name
     if integers.divides(func):

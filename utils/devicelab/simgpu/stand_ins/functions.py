@@ -18,6 +18,7 @@ from devicelab.simgpu.rules import attention, fourier
 from devicelab.simgpu.rules.functions import place, places
 from devicelab.simgpu.rules.outputs import CHECKS
 from devicelab.simgpu.rules.refusals import CPU
+from devicelab.simgpu.run import words
 from devicelab.simgpu.run.create import request
 
 Tensor = torch.Tensor
@@ -114,6 +115,14 @@ def with_halves(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     return original(*args, **kwargs)
 
 
+def in_cudas_words(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call a function that describes its tensors in its errors, by the names of their types."""
+    try:
+        return original(*args, **kwargs)
+    except RuntimeError as error:
+        raise words.translated(error, args, kwargs) from None
+
+
 def where_the_first_is(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function that makes its result from nothing where there is nothing to compute: of an empty matrix, of no terms."""
     first = args[0] if args else next(iter(kwargs.values()), None)
@@ -138,6 +147,7 @@ CALLS = {
     "_pack_padded_sequence": with_batch_sizes_on_cpu,
     "ctc_loss": with_moved_targets,
     **dict.fromkeys(FROM_NOTHING, where_the_first_is),
+    **dict.fromkeys(("stft", "istft"), in_cudas_words),
     "quantile": unread,
     "nanquantile": unread,
 }

@@ -1,0 +1,34 @@
+"""What the CPU's kernels say of types, in the words of CUDA's."""
+
+import re
+from typing import Any
+
+from torch.utils._pytree import tree_flatten
+
+from devicelab.simgpu.marks.marks import Tensor
+from devicelab.simgpu.marks.place import home
+from devicelab.simgpu.rules import dtypes
+
+CPUS = re.compile(r"on CPU$")
+WORDS = (  # (what the CPU says, what CUDA says)
+    (r" or input should be a MKLDNN tensor and \w+ is a dense tensor", ""),  # Convolution.cpp
+    (r"expected m1 and m2 to have", "expected mat1 and mat2 to have"),  # cuda/Blas.cpp
+    (r"\btorch\.(\w+Tensor)\b", r"torch.cuda.\1"),  # ATen/core/Tensor.cpp, toString
+    (r"\bCPU(\w+Type)\b", r"CUDA\1"),
+)
+
+
+def translated(error: RuntimeError, args: Any, kwargs: Any, func: Any = None) -> RuntimeError:
+    """Return CUDA's error for the CPU's about a call whose tensors all lie on a card; others as they are."""
+    given = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
+    if type(error) is not RuntimeError or not given or any(home(tensor) is None for tensor in given):
+        return error
+    text = str(error)
+    try:
+        if func is not None and CPUS.search(text):
+            dtypes.check(func, args, kwargs, given[0].dtype)
+    except RuntimeError as lacks:
+        return lacks
+    for theirs, ours in WORDS:
+        text = re.sub(theirs, ours, text)
+    return error if text == str(error) else RuntimeError(text)

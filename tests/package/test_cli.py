@@ -102,7 +102,10 @@ def test_interrupting_the_command_ends_it_with_a_word_and_130():
         text=True,
         env=dict(os.environ, DEVICELAB_GPU="simulated"),
     )
-    assert command.stdout.readline().startswith("cuda:0 is a simulated")
-    command.send_signal(signal.SIGINT)
-    _, errors = command.communicate(timeout=60)
+    try:
+        assert command.stdout.readline().startswith("cuda:0 is a simulated")
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=60)
+    finally:
+        command.kill()  # one that did not hear it would run on
     assert command.returncode == 130 and errors.strip().endswith("interrupted.")

@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 import threading
 
 import pytest
@@ -211,7 +212,7 @@ def test_the_books_balance_after_any_history(ledger):
         else:
             held.append(ledger.take(chance.choice([100, 5000, 700 * KIB, 3 * MIB, 12 * MIB, 40 * MIB])))
     stats = ledger.stats()
-    blocks = sum(token.block.size for token in held)
+    blocks = sum(watch.block.size for watch in ledger._watches.values())
     assert stats["allocated_bytes"]["all"]["current"] == blocks
     for name in ("allocated_bytes", "reserved_bytes", "inactive_split_bytes", "segment"):
         parts = stats[name]
@@ -308,3 +309,16 @@ def test_a_refused_operand_is_freed_with_its_last_name():
             assert "same device" in message and torch.cuda.memory_allocated() == before
         finally:
             gc.enable()
+
+
+def test_no_line_of_python_runs_when_a_tensor_dies():
+    """A Ctrl-C that met such a line would be printed and lost."""
+    with simulate_gpu("T4"):
+        held = [torch.ones(3, device="cuda") for _ in range(3)]
+        ran = []
+        sys.setprofile(lambda frame, event, what: ran.append(frame.f_code) if event == "call" else None)
+        try:
+            held.clear()
+        finally:
+            sys.setprofile(None)
+        assert ran == [] and torch.cuda.memory_allocated() == 0

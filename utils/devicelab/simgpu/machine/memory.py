@@ -5,6 +5,7 @@ small and 20 MiB for middling requests, best fit, split, merged again when freed
 the values lie in the host's memory.
 """
 
+import weakref
 from bisect import bisect_left, insort
 from collections import deque
 from threading import Lock
@@ -71,15 +72,20 @@ class Block:
 
 
 class Token:
-    """Holds a block as long as it lives: it rides on the storage that occupies the memory."""
+    """Rides on the storage that occupies a block: the block is freed when it dies."""
 
-    __slots__ = ("block", "freed")
+    __slots__ = ("__weakref__",)
 
-    def __init__(self, block: Block, freed: "deque[Block]"):
-        self.block, self.freed = block, freed
 
-    def __del__(self) -> None:
-        self.freed.append(self.block)  # atomic: this runs in any thread, in the middle of anything
+class Watch(weakref.ref[Token]):
+    """Puts itself among the `freed` when its token dies.
+
+    Without a line of Python: this happens in any thread, in the middle of anything, and a Ctrl-C that met such a line would be
+    lost.
+    """
+
+    __slots__ = ("block",)
+    block: Block
 
 
 class Pool:
@@ -117,7 +123,8 @@ class Ledger:
         self.allowed: int | None = None  # bytes, where a fraction was set
         self.settings = Settings()
         self.ooms = self.retries = self.waits = 0
-        self._freed: deque[Block] = deque()
+        self._freed: deque[Watch] = deque()
+        self._watches: dict[int, Watch] = {}  # of the blocks that are in use
         self._next_address = 0x7F0000000000
         self._lock = Lock()
 
@@ -135,7 +142,11 @@ class Ledger:
             block.requested = nbytes
             self.used.up(block.size, nbytes)
             pool.used.up(block.size, nbytes)
-        return Token(block, self._freed)
+        token = Token()
+        watch = Watch(token, self._freed.append)
+        watch.block = block
+        self._watches[id(watch)] = watch  # nothing else keeps it
+        return token
 
     def _find(self, pool: Pool, size: int) -> Block:
         """Find the smallest free block of at least `size`, or get a new segment, and cut off what is too much."""
@@ -178,7 +189,9 @@ class Ledger:
     def _collect(self) -> None:
         """Count what was freed, and keep it ready: merging waits until it is needed or looked at."""
         while self._freed:
-            block = self._freed.popleft()
+            watch = self._freed.popleft()
+            del self._watches[id(watch)]
+            block = watch.block
             pool, size = block.pool, block.size
             self.used.down(size, block.requested)
             pool.used.down(size, block.requested)

@@ -1,7 +1,13 @@
-"""Each simulated card has a random number generator of its own, so drawing on a card does not advance the CPU's."""
+"""Each simulated card has a random number generator of its own, so drawing on a card does not advance the CPU's.
 
+Its state is CUDA's, a seed and an offset, and nothing else: every operator that draws begins the CPU's stream anew from the
+two, and moves the offset on.
+"""
+
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -10,11 +16,17 @@ from .machine import SimCard
 
 RealGenerator = torch._C.Generator
 MASK = 2**64 - 1
+DRAWN = 4  # what an operator adds to the offset: CUDA's least (CUDAGeneratorState::increase); a large tensor adds more there
+SEED_BYTES = 8
+STATE_BYTES = 16
 _known: "WeakValueDictionary[int, CardGenerator]" = WeakValueDictionary()
 
 
 class CardGenerator(RealGenerator):
-    """A generator of a simulated card. The same seed gives other numbers than on the CPU, as with CUDA."""
+    """A generator of a simulated card. The same seed gives other numbers than on the CPU, as with CUDA.
+
+    Errors are those of aten/src/ATen/cuda/CUDAGeneratorImpl.cpp and of check_rng_state in ATen/core/Generator.h.
+    """
 
     _card_device: torch.device
     _cdata: int
@@ -34,9 +46,9 @@ class CardGenerator(RealGenerator):
         return self._card_device
 
     def manual_seed(self, seed: int) -> "CardGenerator":
-        """Set the seed."""
-        self._seed = int(seed) & MASK
-        super().manual_seed((self._seed * 6364136223846793005 + 1442695040888963407) & MASK)
+        """Set the seed, and go back to the beginning of its stream."""
+        super().manual_seed(seed)
+        self._seed, self._offset = super().initial_seed(), 0
         return self
 
     def seed(self) -> int:
@@ -48,20 +60,72 @@ class CardGenerator(RealGenerator):
         """Return the seed that was set last."""
         return self._seed
 
+    def get_offset(self) -> int:
+        """Return how far the stream has been drawn."""
+        return self._offset
 
-def device_of_generator(generator: RealGenerator) -> torch.device:
-    """Return the generator's device; C++ hands out plain wrappers, so it is looked up by the generator behind them."""
-    known = _known.get(generator._cdata)  # type: ignore[attr-defined]
-    return known.device if known is not None else generator.device
+    def set_offset(self, offset: int) -> "CardGenerator":
+        """Go to a place in the stream, a multiple of 4."""
+        if offset % DRAWN:
+            raise RuntimeError("offset must be a multiple of 4")
+        self._offset = offset
+        return self
+
+    def get_state(self) -> torch.Tensor:
+        """Return the seed and the offset, 8 bytes each, as a tensor of the CPU."""
+        state = self._seed.to_bytes(SEED_BYTES, "little") + self._offset.to_bytes(SEED_BYTES, "little")
+        return torch.frombuffer(bytearray(state), dtype=torch.uint8)
+
+    def set_state(self, new_state: torch.Tensor) -> "CardGenerator":
+        """Take a seed, and an offset if there is one."""
+        state = _bytes_of(new_state)
+        if len(state) not in (SEED_BYTES, STATE_BYTES):
+            raise RuntimeError("RNG state is wrong size")
+        self.manual_seed(int.from_bytes(state[:SEED_BYTES], "little"))
+        return self.set_offset(int.from_bytes(state[SEED_BYTES:], "little"))
+
+    def clone_state(self) -> "CardGenerator":
+        """Return a generator of the same card that goes on from here."""
+        return CardGenerator(self.device).set_state(self.get_state())
+
+    def begin(self, stream: RealGenerator) -> None:
+        """Let a generator of the CPU draw what comes next here; the next operator draws from further on."""
+        place = self._seed * 6364136223846793005 + 1442695040888963407 + self._offset * 0x9E3779B97F4A7C15
+        self._offset += DRAWN
+        RealGenerator.manual_seed(stream, place & MASK)
+
+    def __reduce__(self) -> Any:
+        return torch.Generator, (self.device,), (self._seed, self._offset, self.get_state())
+
+    def __setstate__(self, state: tuple[int, int, torch.Tensor]) -> None:
+        self.set_state(state[2])
 
 
-def check(generator: RealGenerator | None, card: SimCard | None) -> None:
-    """Raise CUDA's error where a generator belongs to the other type of device."""
+def _bytes_of(state: torch.Tensor) -> bytes:
+    if not isinstance(state, torch.Tensor):
+        raise TypeError(f"expected a torch.ByteTensor, but got {type(state).__name__}")
+    if state.layout != torch.strided or state.device.type != "cpu" or state.dtype != torch.uint8:
+        raise TypeError("RNG state must be a torch.ByteTensor")
+    if not state.is_contiguous():
+        raise RuntimeError("RNG state must be contiguous")
+    return ctypes.string_at(state.data_ptr(), state.numel())
+
+
+def of_card(generator: RealGenerator) -> CardGenerator | None:
+    """Return the card's generator, or None for one of the CPU; C++ hands out plain wrappers of what lies behind it."""
+    return _known.get(generator._cdata)  # type: ignore[attr-defined]
+
+
+def ready(generator: RealGenerator | None, card: SimCard | None) -> None:
+    """Raise CUDA's error where a generator belongs to the other type of device; let one of a card begin to draw."""
     if generator is None:
         return
-    found, expected = device_of_generator(generator).type, "cpu" if card is None else "cuda"
+    known, expected = of_card(generator), "cpu" if card is None else "cuda"
+    found = generator.device.type if known is None else "cuda"
     if found != expected:
         raise RuntimeError(f"Expected a '{expected}' device type for generator but found '{found}'")
+    if known is not None:
+        known.begin(generator)
 
 
 @contextmanager
@@ -69,9 +133,8 @@ def default_generator_of(card: SimCard) -> Iterator[None]:
     """Let the CPU's default generator be the card's for one operator."""
     default = torch.default_generator
     kept = default.get_state()
-    default.set_state(card.generator.get_state())
+    card.generator.begin(default)
     try:
         yield
     finally:
-        card.generator.set_state(default.get_state())
         default.set_state(kept)

@@ -102,7 +102,7 @@ def create_random(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> 
     """Run a random factory with the generator of the device that it belongs to."""
     target = wanted(mode, kwargs, seen)
     card = target if is_on_card(target) else None
-    generators.check(kwargs.get("generator"), card)
+    generators.ready(kwargs.get("generator"), card)
     if card is None:
         return create(mode, func, args, kwargs, seen)
     if kwargs.get("generator") is not None:

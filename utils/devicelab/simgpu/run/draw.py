@@ -16,12 +16,12 @@ LEAST = {torch.float16: 2.0**-24, torch.bfloat16: 2.0**-24}  # half of float32's
 def draw(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run a random operator that takes a generator: the card's own by default."""
     if seen is None:
-        generators.check(kwargs.get("generator"), None)
+        generators.ready(kwargs.get("generator"), None)
         return mode.host(func, args, kwargs)
     card = seen if is_on_card(seen) else mode.settle(func, args, kwargs, seen)
     at = position(func, "generator")
     given = args[at] if at < len(args) else kwargs.get("generator")
-    generators.check(given, card if card.__class__ is SimCard else None)
+    generators.ready(given, card if card.__class__ is SimCard else None)
     if given is not None or card.__class__ is not SimCard:
         return mode.run(func, args, kwargs, seen)
     with generators.default_generator_of(card):  # type: ignore[arg-type]

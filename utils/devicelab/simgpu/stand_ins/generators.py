@@ -17,7 +17,9 @@ class _GeneratorType(type(RealGenerator)):  # type: ignore[misc]
 
 
 class Generator(RealGenerator, metaclass=_GeneratorType):
-    """Stands in for torch.Generator: makes one of the CPU or of a simulated card."""
+    """Stands in for torch.Generator: makes one of the CPU or of a simulated card. What is pickled names torch's own class."""
+
+    __module__, __qualname__ = RealGenerator.__module__, RealGenerator.__qualname__
 
     _card_device: torch.device
     _cdata: int
@@ -100,6 +102,7 @@ def install(machine: Machine) -> None:
             machine.patches.replace(f"{module}.{function.__name__}", function)
     generators = tuple(card.generator for card in machine.cards)
     machine.patches.replace("torch.cuda.default_generators", generators)
-    machine.patches.replace("torch.Generator", Generator)
+    for name in ("torch.Generator", "torch._C.Generator"):
+        machine.patches.replace(name, Generator)
     # What was seeded before the simulation is in torch.initial_seed(), with which the cards' generators start.
     machine.patches.replace("torch.cuda._lazy_seed_tracker", torch.cuda._LazySeedTracker())

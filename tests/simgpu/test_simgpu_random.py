@@ -1,6 +1,7 @@
 """The random numbers of a simulated card: their state is CUDA's, and gives the same numbers again."""
 
 import copy
+import itertools
 import pickle
 from collections.abc import Callable, Iterator
 
@@ -51,10 +52,16 @@ def test_every_operator_that_draws_moves_on_and_no_other_does() -> None:
     generator = torch.cuda.default_generators[0]
     seen = [generator.get_offset()]
     x = torch.ones(4, device="cuda")
-    for draw in (x.normal_, x.bernoulli_, lambda: F.dropout(x), lambda: torch.randperm(4, device="cuda"), lambda: x + 1):
+    for draw in (
+        x.normal_,
+        x.bernoulli_,
+        lambda: F.dropout(x),
+        lambda: torch.randperm(4, device="cuda"),
+        lambda: x + 1,
+    ):
         draw()
         seen.append(generator.get_offset())
-    assert [after - before for before, after in zip(seen, seen[1:], strict=False)] == [4, 4, 4, 4, 0]
+    assert [after - before for before, after in itertools.pairwise(seen)] == [4, 4, 4, 4, 0]
     torch.rand(4), torch.rand(4, device="cuda:1")
     assert generator.get_offset() == seen[-1]
     assert default().tolist() != default().tolist()
@@ -93,7 +100,9 @@ def test_the_place_in_a_stream_can_be_set() -> None:
     ],
     ids=["of the card", "of floats", "of no tensor", "of the CPU", "in steps"],
 )  # fmt: skip
-@pytest.mark.parametrize("give", [torch.cuda.set_rng_state, lambda state: own().set_state(state)], ids=["default", "own"])
+@pytest.mark.parametrize(
+    "give", [torch.cuda.set_rng_state, lambda state: own().set_state(state)], ids=["default", "own"]
+)
 def test_what_is_no_state_is_refused_in_cudas_words(
     give: Callable[..., object], state: Callable[[], object], error: type[Exception], words: str
 ) -> None:
@@ -119,7 +128,9 @@ def test_the_cards_state_is_none_of_the_cpus() -> None:
     ],
     ids=["clone_state", "deepcopy", "pickle", "set_state"],
 )
-def test_a_twin_lies_on_the_card_and_goes_on_from_there(twin: Callable[[torch.Generator], torch.Generator]) -> None:
+def test_a_twin_lies_on_the_card_and_goes_on_from_there(
+    twin: Callable[[torch.Generator], torch.Generator],
+) -> None:
     generator = own()
     other = twin(generator)
     assert (other.device, other.initial_seed()) == (torch.device("cuda:0"), 7)

@@ -132,6 +132,49 @@ def test_modes_of_a_thread_are_its_own(simulation: Simulation) -> None:
     assert threads.on_this_thread(simulation.mode)
 
 
+def on_another_thread(program: Callable[[], Any]) -> Any:
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        return pool.submit(program).result()
+
+
+def test_a_new_thread_begins_with_the_first_card_and_the_default_streams(simulation: Simulation) -> None:
+    torch.cuda.set_device(1)
+    with torch.cuda.stream(torch.cuda.Stream()):
+        seen = on_another_thread(
+            lambda: (
+                torch.cuda.current_device(),
+                str(torch.ones(1, device="cuda").device),
+                torch.cuda.current_stream(1),
+            )
+        )
+        assert seen == (0, "cuda:0", torch.cuda.default_stream(1))
+        assert torch.cuda.current_stream() != torch.cuda.default_stream()
+    assert (torch.cuda.current_device(), torch.cuda.current_stream()) == (1, torch.cuda.default_stream(1))
+
+
+@pytest.mark.parametrize("name", ["set_device", "accelerator"])
+def test_a_thread_chooses_a_card_and_a_stream_for_itself(simulation: Simulation, name: str) -> None:
+    choose = {"set_device": torch.cuda.set_device, "accelerator": torch.accelerator.set_device_index}[name]
+
+    def program() -> tuple[int, str]:
+        choose(1)
+        torch.cuda.set_stream(torch.cuda.Stream(1))
+        return torch.cuda.current_device(), str(torch.ones(1, device="cuda").device)
+
+    assert on_another_thread(program) == (1, "cuda:1")
+    assert (torch.cuda.current_device(), str(torch.ones(1, device="cuda").device)) == (0, "cuda:0")
+    assert torch.cuda.current_stream(1) == torch.cuda.default_stream(1)
+
+
+def test_work_in_a_stream_of_one_thread_is_not_waited_for_in_the_default_stream_of_another(
+    simulation: Simulation,
+) -> None:
+    with torch.cuda.stream(torch.cuda.Stream()):
+        torch.cuda._sleep(10**9)
+        assert on_another_thread(lambda: torch.cuda.current_stream().query())
+        assert not torch.cuda.current_stream().query()
+
+
 def forked(program: Callable[[], Any]) -> Any:
     """Run a program in a forked child; return what it returns, or its error's type and message."""
     reader, writer = multiprocessing.get_context("fork").Pipe(False)

@@ -65,7 +65,7 @@ class Meter(Clock):
         self._count(func)
         self.on_card += 1
         bound = COMPUTE if cost.flops and cost.arithmetic > cost.memory else MEMORY
-        self._book(bound, cost.work, self._current[index].tail)
+        self._book(bound, cost.work, self._here.queues[index].tail)
 
     def host(self, func: Any, args: tuple, out: Any) -> None:
         """Run an operator on the nominal host and book it."""
@@ -90,7 +90,7 @@ class Meter(Clock):
         """Book a copy before the host waits for its end."""
         super()._worked(index, kind, seconds)
         if kind == "copy":
-            self._book(TRANSFER, seconds, self._current[index].tail)
+            self._book(TRANSFER, seconds, self._here.queues[index].tail)
 
     def wait(self, index: int, stream: int | None = None, why: str = "") -> None:
         """Let the host wait for the card, and count it."""

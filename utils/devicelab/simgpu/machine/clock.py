@@ -69,6 +69,14 @@ class History(threading.local):
         self.streams.append(streams)
 
 
+class Here(threading.local):
+    """The current stream of every card, and its queue: each thread has its own, and begins with the default streams."""
+
+    def __init__(self, queues: list[dict[int, Queue]]) -> None:
+        self.streams = [DEFAULT_STREAM for _ in queues]
+        self.queues = [one[DEFAULT_STREAM] for one in queues]
+
+
 class Clock:
     """Host seconds and queues of all simulated cards."""
 
@@ -84,8 +92,7 @@ class Clock:
         self.faults: dict[int, Fault] = {}  # by the card's number: assertions that failed
         self.is_blocking = False
         self._queues: list[dict[int, Queue]] = [{DEFAULT_STREAM: Queue()} for _ in cards]
-        self._stream = [DEFAULT_STREAM for _ in cards]
-        self._current = [queues[DEFAULT_STREAM] for queues in self._queues]
+        self._here = Here(self._queues)
         self._history = History()
 
     def now(self) -> float:
@@ -123,7 +130,7 @@ class Clock:
         if kernels:
             seconds = kernels * KERNEL + work
             low, high = kernels * KERNEL_LOW + work / spread, kernels * KERNEL_HIGH + work * spread
-            self._current[index].add(self, low, seconds, high)
+            self._here.queues[index].add(self, low, seconds, high)
             if self.watchers:
                 self._worked(index, "kernel", seconds)
 
@@ -135,7 +142,7 @@ class Clock:
 
         def kernel(index: int, func: Any, args: tuple, out: Any) -> None:
             launch(index, func, args, out)
-            queue = self._current[index]
+            queue = self._here.queues[index]
             self.until(queue.low, queue.tail, queue.high)
 
         self.kernel = kernel  # type: ignore[method-assign]
@@ -176,17 +183,19 @@ class Clock:
         self.spend(self.dispatch)
         self.spend(costs.LAUNCH)
         work = self.costs[index].copy(nbytes, pinned or between_cards, target.type == "cpu")
-        self._current[index].add(self, *work)
+        self._here.queues[index].add(self, *work)
         self._worked(index, "copy", work[1])
         staged = target.type == "cuda" and nbytes <= STAGED
         waits = not (between_cards or (non_blocking and (pinned or staged)))
         for observer in devices.observers:
-            queue = self._current[index]
+            queue = self._here.queues[index]
             end = (queue.low, queue.high, queue.tail)
             observer.copied(source, target, nbytes, pinned, waits, work[1], buffer, end)
         if between_cards:
             self.hold(
-                target.index or 0, self._stream[target.index or 0], self.mark(index, self._stream[index])
+                target.index or 0,
+                self._here.streams[target.index or 0],
+                self.mark(index, self._here.streams[index]),
             )
         elif waits:
             self.synchronizing(index, why="copy", told=not non_blocking)
@@ -219,7 +228,7 @@ class Clock:
             raise RuntimeError("called a synchronizing CUDA operation")
         if told and self.complain == 1:
             warnings.warn("called a synchronizing CUDA operation", UserWarning, stacklevel=2)
-        self.wait(index, self._stream[index] if stream is None else stream, why)
+        self.wait(index, self._here.streams[index] if stream is None else stream, why)
 
     @contextmanager
     def running_ahead(self) -> Iterator[None]:
@@ -235,7 +244,7 @@ class Clock:
         self.check(index)
         seconds = cycles / CYCLES
         self.spend(costs.LAUNCH)
-        self._current[index].add(self, seconds, seconds, seconds)
+        self._here.queues[index].add(self, seconds, seconds, seconds)
         self._worked(index, "kernel", seconds)
 
     def context(self, index: int) -> None:
@@ -247,7 +256,7 @@ class Clock:
 
     def _worked(self, index: int, kind: str, seconds: float) -> None:
         """Tell of the work that the current stream was just given."""
-        end = self._current[index].tail
+        end = self._here.queues[index].tail
         for watcher in self.watchers:
             watcher(index, kind, end - seconds, end)
 
@@ -298,18 +307,18 @@ class Clock:
 
     def current_stream(self, index: int) -> int:
         """Return the number of a card's current stream."""
-        return self._stream[index]
+        return self._here.streams[index]
 
     def set_stream(self, index: int, stream: int) -> None:
         """Let later work of a card go to another stream."""
-        self._stream[index] = stream
-        self._current[index] = self._queue(index, stream)
+        self._here.streams[index] = stream
+        self._here.queues[index] = self._queue(index, stream)
         self._history.note(self.streams)
 
     @property
     def streams(self) -> Streams:
         """The current stream of every card."""
-        return tuple(self._stream)
+        return tuple(self._here.streams)
 
     @property
     def has_history(self) -> bool:
@@ -319,12 +328,12 @@ class Clock:
     def streams_at(self, number: int) -> Streams:
         """Return the streams that were current as autograd made the node with a number."""
         at = bisect_right(self._history.numbers, number)
-        return self._history.streams[at - 1] if at else (DEFAULT_STREAM,) * len(self._stream)
+        return self._history.streams[at - 1] if at else (DEFAULT_STREAM,) * len(self._here.streams)
 
     def use(self, streams: Streams) -> None:
         """Let later work go to these streams, as autograd's engine does for a node."""
-        self._stream = list(streams)
-        self._current = [self._queue(index, stream) for index, stream in enumerate(streams)]
+        self._here.streams = list(streams)
+        self._here.queues = [self._queue(index, stream) for index, stream in enumerate(streams)]
 
     def marks(self, streams: Streams) -> list[costs.Span]:
         """Return when each of these streams will have done what is queued in it now."""

@@ -97,7 +97,7 @@ class CardGenerator(RealGenerator):
     def __reduce__(self) -> Any:
         return torch.Generator, (self.device,), (self._seed, self._offset, self.get_state())
 
-    def __setstate__(self, state: tuple[int, int, torch.Tensor]) -> None:
+    def __setstate__(self, state: tuple[int, int | None, torch.Tensor]) -> None:
         self.set_state(state[2])
 
 

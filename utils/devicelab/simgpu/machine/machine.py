@@ -1,6 +1,7 @@
 """The simulated cards of one simulation, and what belongs to them: the clock, the memory, what is replaced of torch."""
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -55,7 +56,7 @@ class Machine:
     def __init__(self, spec: Card, count: int):
         self.cards = [SimCard(spec, index) for index in range(count)]
         self.clock = Clock([spec] * count)
-        self.current = 0
+        self._here = threading.local()
         self.visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         self.active = False
         self.initialized = self.asked = self.in_bad_fork = False
@@ -63,6 +64,15 @@ class Machine:
         self.cublas_is_reproducible: bool | None = None  # asked at the first product
         self.patches = Patches()
         self._at_stop: list[Callable[[], object]] = []
+
+    @property
+    def current(self) -> int:
+        """The current card of this thread: the first, until the thread chooses another (CUDA keeps it per thread)."""
+        return getattr(self._here, "current", 0)
+
+    @current.setter
+    def current(self, index: int) -> None:
+        self._here.current = index
 
     def card(self, device: torch.device) -> SimCard:
         """Return the card that a cuda device means; without index the current one. Using a card wakes it."""

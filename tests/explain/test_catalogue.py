@@ -64,6 +64,72 @@ def test_each_wording_leads_to_its_own_entry(words, name):
     assert find(f"RuntimeError: {words.replace('...', '[0]')}") is ENTRIES[name]
 
 
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_that_speaks_of_a_usual_cause_does_not_call_it_the_only_one(name):
+    assert not (
+        ENTRIES[name].sure == "yes" and re.search("most often|as a rule|usually", ENTRIES[name].means)
+    )
+
+
+SEVERAL = {
+    "bf16 not on this card": ("sees no GPU", "before Ampere"),
+    "shared memory object": ("ulimit -n", "/dev/shm"),
+    "too many open files": ("ulimit -n", "set_sharing_strategy"),
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_words_of_two_causes_name_both(name):
+    one = ENTRIES[name]
+    said = " ".join((one.means, one.why, *one.tell, *one.do.values()))
+    assert one.sure != "yes" and [words for words in SEVERAL[name] if words not in said] == []
+
+
+LISTS = {
+    "batch = batch.to(device)": (
+        "'list' object has no attribute 'to'",
+        "batch = [t.to(device) for t in batch]",
+    ),
+    "x = self.f(pair.cuda())": (
+        "'tuple' object has no attribute 'cuda'",
+        "pair = tuple(t.cuda() for t in pair)",
+    ),
+    "data['x'].to('cuda:1')": (
+        "'dict' object has no attribute 'to'",
+        "data['x'] = {k: v.to('cuda:1') for k, v in data['x'].items()}",
+    ),
+    "f(make(a).to(device))": ("'list' object has no attribute 'to'", "[t.to(device) for t in make(a)]"),
+}
+
+
+@pytest.mark.parametrize("code", LISTS)
+def test_a_container_that_is_moved_is_answered_with_its_own_name(code):
+    message, fix = LISTS[code]
+    found = explain(
+        f'Traceback (most recent call last):\n  File "t.py", line 3, in step\n    {code}\nAttributeError: {message}'
+    )
+    assert (found.kind, found.fix) == ("container moved", fix)
+
+
+def test_a_list_that_is_moved_is_answered_where_it_happens():
+    batch = [1]
+    with pytest.raises(AttributeError) as seen:
+        batch.to("cuda")
+    assert explain(seen.value).fix == "batch = [t.to('cuda') for t in batch]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "RuntimeError: cupy could not do it",
+        "jax.errors.JaxRuntimeError: INTERNAL",
+        "XlaRuntimeError: RESOURCE_EXHAUSTED: x",
+    ],
+)
+def test_what_may_be_about_devices_is_not_said_to_be_something_else(text):
+    assert "that devicelab knows" in explain(text).what
+
+
 def test_no_wording_is_so_short_that_it_fits_anything():
     assert [words for words, _ in WORDS if len(words) < 12] == []
 
@@ -87,7 +153,6 @@ def test_no_wording_is_so_short_that_it_fits_anything():
         "ImportError: cannot import name 'packaging' from 'pkg_resources'",
         "ImportError: /lib64/libstdc++.so.6: version `GLIBCXX_3.4.29' not found",
         "OSError: [Errno 28] No space left on device",
-        "OSError: [Errno 24] Too many open files",
         "OSError: We couldn't connect to 'https://huggingface.co' to load this file",
         "FileNotFoundError: [Errno 2] No such file or directory: 'data/train.csv'",
         "PermissionError: [Errno 13] Permission denied: '/root/.cache'",

@@ -113,7 +113,7 @@ def _unknown(error: BaseException) -> Explanation:
     frames = frames_of(error)
     own = [frame for frame in frames if frame.is_learners] or frames
     name = type(error).__name__
-    known = from_catalogue(str(error), name)
+    known = from_catalogue(str(error), name, own[-1].code if own else "")
     if known is not None:
         place = own[-1] if own else None
         return replace(known, line=place.line, file=place.file, code=place.code) if place else known

@@ -14,7 +14,7 @@ from .names import View, name_of
 from .operands import Operand
 from .reading import Reading
 from .result import Explanation, Met
-from .sources import call_in, changed, elements_in, suffixed, word_for
+from .sources import call_in, changed, elements_in, is_named, statement_of, suffixed, word_for
 from .told import AnyFrame
 from .verdict import device_text
 from .wordings import CPU_ONLY, MISPLACED
@@ -48,11 +48,12 @@ def from_catalogue(message: str, exception: str | None = None, code: str = "") -
     found = catalogue.find(message, exception, code)
     if found is None:
         return None
+    fix = _each(message, code) if found.id == "container moved" else ""
     return Explanation(
         found.kind,
         found.means,
         why=found.why,
-        fix=found.do["any"],
+        fix=fix or found.do["any"],
         seen=False,
         note="",
         tell=found.tell,
@@ -60,6 +61,32 @@ def from_catalogue(message: str, exception: str | None = None, code: str = "") -
         sure=found.confidence,
         source=found.source[0],
     )
+
+
+# How each kind of container is made anew, from its name and the call on one of its tensors.
+_CONTAINERS = {
+    "list": "[t{1} for t in {0}]",
+    "tuple": "tuple(t{1} for t in {0})",
+    "dict": "{{k: v{1} for k, v in {0}.items()}}",
+}
+
+
+def _each(message: str, code: str) -> str:
+    """Return what moves the tensors in the container that a line tried to move as a whole, "" where it does not show one."""
+    said = re.search(r"'(list|tuple|dict)' object has no attribute '(to|cuda)'", message)
+    statement = statement_of(code)
+    if said is None or statement is None:
+        return ""
+    calls = (one for one in ast.walk(statement) if isinstance(one, ast.Call))
+    moves = [
+        (one, one.func) for one in calls if isinstance(one.func, ast.Attribute) and one.func.attr == said[2]
+    ]
+    if len(moves) != 1:
+        return ""
+    call, function = moves[0]
+    owner = ast.unparse(function.value)
+    made = _CONTAINERS[said[1]].format(owner, ast.unparse(call).removeprefix(ast.unparse(function.value)))
+    return f"{owner} = {made}" if is_named(owner) else made
 
 
 def documented(found: Explanation, message: str, exception: str = "") -> Explanation:

@@ -37,6 +37,18 @@ _SPEAKS_OF_DEVICES = (
     "level_zero",
     "nvidia",
     "triton",
+    "cupy",
+    "jax",
+    "xla",
+    "tpu",
+    "opencl",
+    "vulkan",
+    "out of memory",
+    "resource_exhausted",
+    "resourceexhausted",
+    "/dev/dri",
+    "/dev/kfd",
+    "object has no attribute 'to'",
 )
 _MOST_ASSERTION = 300  # letters
 # ComfyUI's reports, which name the exception above its frames.
@@ -162,7 +174,7 @@ def _placed(found: Explanation, place: AnyFrame | None) -> Explanation:
 def _something_else(one: Told, every: list[Told]) -> Explanation:
     """Say by its name that an error is none about devices, and whether an earlier one was."""
     name = one.name.rpartition(".")[2]
-    said = one.message.lower()
+    said = f"{one.name} {one.message}".lower()
     known = " that devicelab knows" if any(word in said for word in _SPEAKS_OF_DEVICES) else ""
     found = Explanation(
         "unknown",

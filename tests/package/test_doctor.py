@@ -699,3 +699,11 @@ def test_the_command_line_and_its_exit_codes(tmp_path):
         and "nothing.py cannot be read" in missing.stderr
         and "Traceback" not in missing.stderr
     )
+
+
+def test_what_would_hide_a_card_is_said_beside_another_reason():
+    [found] = diagnose(replace(CPU_WHEEL, visible=""))
+    assert found.kind != "hidden" and any("it hides every card" in one for one in found.evidence)
+    assert not any(
+        "it hides every card" in one for one in diagnose(replace(CPU_WHEEL, visible="0"))[0].evidence
+    )

@@ -132,3 +132,9 @@ def test_the_pipe_that_the_help_shows():
         "This KeyError is not an error about devices.\n",
         "",
     )
+
+
+def test_a_script_is_no_text_of_an_error(tmp_path, capsys):
+    (tmp_path / "train.py").write_text("import torch")
+    assert __main__.main(["explain", str(tmp_path / "train.py")]) == 2
+    assert "python -m devicelab run" in capsys.readouterr().err

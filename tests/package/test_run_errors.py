@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import sys
 from importlib import resources
 
@@ -305,3 +306,32 @@ def test_a_terminal_without_letters_gets_the_verdict(run_here, monkeypatch, tmp_
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(out, encoding="ascii", errors="strict"))
     said.say("größe …")
     assert out.getvalue().decode() == "gr\\xf6\\xdfe \\u2026\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux")
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_stderr_that_is_full_changes_no_exit_code(code, tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(f"raise SystemExit({code})")
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "devicelab", "run", str(script)]
+        assert subprocess.run(command, stderr=full).returncode == code
+
+
+SHADOWING = {"torch.py": "print('mine')", "torch/__init__.py": "", "random.py": "print('mine')"}
+
+
+@pytest.mark.parametrize("name", SHADOWING)
+@pytest.mark.parametrize("command", ["run job.py", "explain error.txt"])
+def test_a_file_in_the_way_of_torch_is_said_and_not_run(command, name, tmp_path):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(SHADOWING[name])
+    (tmp_path / "job.py").write_text("import torch")
+    (tmp_path / "error.txt").write_text("KeyError: 1")
+    done = subprocess.run(
+        [sys.executable, "-m", "devicelab", *command.split()], cwd=tmp_path, capture_output=True, text=True
+    )
+    first = name.split("/")[0]
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"{first} lies beside" in done.stderr and f" {first} my_{first}" in done.stderr
+    assert "torch" not in name or "mine" not in done.stdout

@@ -5,8 +5,10 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from .errors import DevicelabError
+from . import shadow
+from .errors import DevicelabError, InputError
 from .private import private
 
 
@@ -18,7 +20,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):  # a script's own output is left as it is
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no letter for something
     try:
+        if options.run is not _doctor and (other := shadow.torch_in(shadow.first_folder())):
+            raise InputError(_shadowed(other))
         return options.run(options)
+    except (ImportError, AttributeError) as error:
+        other = shadow.behind(error)
+        if other is None:
+            raise
+        print(private(f"devicelab: {_shadowed(other)}"), file=sys.stderr)
+        return 2
     except DevicelabError as error:
         print(private(f"devicelab: {error}"), file=sys.stderr)
         return 2
@@ -28,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _shadowed(other: Path) -> str:
+    return f"{shadow.sentence(other, 'what you run')} Rename it: {shadow.rename(other)}"
 
 
 def _parser() -> argparse.ArgumentParser:

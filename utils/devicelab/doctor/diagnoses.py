@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from .finding import Finding, nvidia_evidence, reinstall
+from .finding import Finding, nvidia_evidence, reinstall, unset
 from .known import known
 from .machine import Machine
-from .missing import MISSING
+from .missing import MISSING, hides_all
 from .usable import USABLE
 
 
@@ -17,7 +17,7 @@ def diagnose(m: Machine) -> list[Finding]:
     if m.usable:
         return [finding for check in USABLE if (finding := check(m))]
     found = next((finding for check in MISSING if (finding := check(m))), None)
-    return [_and_the_wheel(found, m) if found else _unknown(m)]
+    return [_and_hidden(_and_the_wheel(found, m) if found else _unknown(m), m)]
 
 
 def _and_the_wheel(finding: Finding, m: Machine) -> Finding:
@@ -25,6 +25,14 @@ def _and_the_wheel(finding: Finding, m: Machine) -> Finding:
     if m.cuda_build or m.hip_build or finding.kind not in ("container", "wsl", "no driver", "no card"):
         return finding
     more = f"torch {m.torch} was built for the CPU only: a card alone would not be enough"
+    return replace(finding, evidence=(*finding.evidence, more))
+
+
+def _and_hidden(finding: Finding, m: Machine) -> Finding:
+    """Add that a card would be hidden as well, where another reason comes first."""
+    if finding.kind == "hidden" or not hides_all(m.visible):
+        return finding
+    more = f"CUDA_VISIBLE_DEVICES is {m.visible!r}: it hides every card, also one that is there: {unset(m)}"
     return replace(finding, evidence=(*finding.evidence, more))
 
 

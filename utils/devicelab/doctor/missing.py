@@ -94,14 +94,21 @@ def _hidden(m: Machine) -> Finding | None:
     wanted = [word.strip() for word in m.visible.split(",") if word.strip()]
     known = {str(gpu.index) for gpu in m.smi_gpus}
     numbers = [word for word in wanted if word.lstrip("-").isdigit()]
-    nothing = not wanted or wanted[0] == "-1" or wanted[0].lower() in ("none", "nodevfiles")
     absent = bool(known) and wanted == numbers and wanted[0] not in known if wanted else False
-    if not nothing and not absent:
+    if not hides_all(m.visible) and not absent:
         return None
     sentence = f"CUDA_VISIBLE_DEVICES is {m.visible!r}, which hides every card from this process."
     evidence = (f"nvidia-smi sees {len(m.smi_gpus)}: {names(m.smi_gpus)}",) if m.smi_gpus else ()
     todo = "srun --gres=gpu:1 --pty bash    # Slurm gave this job no card" if m.host == "Slurm" else unset(m)
     return Finding("hidden", sentence, (f"CUDA_VISIBLE_DEVICES={m.visible}", *evidence), todo)
+
+
+def hides_all(visible: str | None) -> bool:
+    """Say whether a value of CUDA_VISIBLE_DEVICES lets a process see no card, whatever cards there are."""
+    if visible is None:
+        return False
+    first = visible.partition(",")[0].strip().lower()
+    return first in ("", "-1", "none", "nodevfiles")
 
 
 def _undivided(m: Machine) -> Finding | None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from devicelab import shadow
 from devicelab.errors import InputError
 
 from .finding import Finding, names, with_variable
@@ -21,7 +22,6 @@ LAZY = (
     "torch.cuda.amp.autocast",
     "torch.cuda.is_initialized",
 )
-SHADOWS = {"torch", "torchvision", "numpy", "devicelab"}
 
 
 def check(path: Path) -> None:
@@ -179,11 +179,12 @@ def _shadowed(path: Path, m: Machine) -> Finding | None:
     """A file or package beside the script that Python takes for a module of the same name, which torch or the script imports."""
     python = {name for name in sys.stdlib_module_names if name in sys.modules} - set(sys.builtin_module_names)
     packages = [one.parent for one in path.parent.glob("*/__init__.py")]
-    beside = sorted(one for one in (*path.parent.glob("*.py"), *packages) if one.stem in SHADOWS | python)
+    beside = sorted(
+        one for one in (*path.parent.glob("*.py"), *packages) if one.stem in shadow.SHADOWS | python
+    )
     if not beside:
         return None
     other = beside[0]
-    sentence = f"{other.name} lies beside {path.name}: Python imports it in place of the module {other.stem}."
+    sentence = shadow.sentence(other, path.name)
     evidence = ("the folder of the script comes first when Python looks for a module",)
-    command = f"{'ren' if m.system == 'Windows' else 'mv'} {other.name} my_{other.name}"
-    return Finding("shadowed", sentence, evidence, command, blocking=False)
+    return Finding("shadowed", sentence, evidence, shadow.rename(other, m.system), blocking=False)

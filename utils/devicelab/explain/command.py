@@ -36,6 +36,10 @@ def text_from(source: str | None) -> str:
         if source is None and sys.stdin.isatty():
             raise InputError("explain needs a file with the error's text, or - and the text piped in.")
         return decoded(sys.stdin.buffer.read())
+    if Path(str(source)).suffix == ".py":
+        raise InputError(
+            f"{source} is a script, not the text of an error; run it: python -m devicelab run {source}"
+        )
     try:
         return decoded(Path(str(source)).read_bytes())
     except OSError as error:

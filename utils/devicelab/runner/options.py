@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from devicelab import shadow
 from devicelab.errors import InputError, listed
 
 CARD = "Tesla T4"
@@ -78,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _check(given: argparse.Namespace, fail_on: tuple[str, ...], target: list[str]) -> None:
+    if target and (other := shadow.torch_in(Path(target[0]).parent)):
+        said = shadow.sentence(other, Path(target[0]).name)
+        raise InputError(f"{said} Rename it: {shadow.rename(other)}")
     from devicelab.verdict import NO_LEARNING, WORDS
 
     for word in fail_on:

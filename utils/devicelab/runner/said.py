@@ -21,12 +21,13 @@ def kept_stderr() -> Iterator[None]:
     except (AttributeError, OSError, ValueError):  # none, or one without a file: what is there is used
         yield
         return
-    with stream:
-        _own.append(stream)
-        try:
-            yield
-        finally:
-            _own.pop()
+    _own.append(stream)
+    try:
+        yield
+    finally:
+        _own.pop()
+        with suppress(OSError):  # a full disk keeps what could not be written, and refuses it once more
+            stream.close()
 
 
 def say(text: str) -> None:

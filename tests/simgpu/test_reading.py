@@ -106,6 +106,9 @@ NOT_ABOUT_DEVICES = (
     "\"ufunc_add_CUDA\" not implemented for 'UInt16'",
     "torch._scaled_mm is only supported on CUDA devices with compute capability >= 9.0 or 8.9, or ROCm MI300+",
     "Multiplication of two Float8_e5m2 matrices is not supported",
+    "torch.linalg.lstsq: `driver` other than `gels` is not supported on CUDA",
+    "torch.linalg.svd: unknown svd driver gels in svd_cusolver computation. Check doc at "
+    "https://pytorch.org/docs/stable/generated/torch.linalg.svd.html",
     "expected scalar type Half but found Float",
     "Expected tensor for argument #1 'input' to have the same type as tensor for argument #2 'weight'; but type "
     "torch.cuda.FloatTensor does not equal torch.cuda.HalfTensor (while checking arguments for cudnn_batch_norm)",
@@ -179,6 +182,7 @@ ELSEWHERE = {
     "lists.BANNED[_name(op)]",
     "row['says'].format(name)",
     "NONE.format(func._schema.name, found[1])",
+    "UNKNOWN.format(driver)",
 }
 
 

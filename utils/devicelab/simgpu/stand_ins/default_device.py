@@ -22,11 +22,15 @@ def in_force() -> torch.device | None:
 
 def install(machine: Machine) -> None:
     """Have the default device restored at the end, if it is a simulated card by then."""
-    before = _present()
+    before, was_set = _present(), hasattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context")
 
     def restore() -> None:
         now = _present()
         if now is not None and now.type == "cuda" and now != before:
             torch.set_default_device(before)
+            if (
+                not was_set
+            ):  # the None that is left is asked for its device by get_default_device of PyTorch 2.8
+                del torch._GLOBAL_DEVICE_CONTEXT.device_context
 
     machine.on_stop(restore)

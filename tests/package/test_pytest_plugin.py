@@ -246,3 +246,14 @@ def test_the_plugin_loads_torch_only_when_asked(pytester, options, loaded):
         check=True,
     )
     assert done.stdout.splitlines()[0] == loaded, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "shows"), [("--tb=auto", False), ("--tb=short", False), ("--full-trace", True)]
+)
+def test_a_failure_ends_in_the_users_line_and_all_frames_come_on_demand(project, option, shows):
+    result = run(project, "--simulate-gpu", option, "-k", "forgetful")
+    result.stdout.fnmatch_lines(["*Expected all tensors to be on the same device*"])
+    shown = [line for line in result.outlines if "simgpu" in line and ".py:" in line]
+    assert bool(shown) is shows
+    result.stdout.fnmatch_lines(["*code_under_test.py:*"])

@@ -4,6 +4,7 @@
 test. Loading the plugin imports no torch: other people's test runs that do not use it pay nothing.
 """
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,15 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if simulation is None:
         return None
     return f"devicelab: cuda:0 is a simulated {config.getoption('simulate_gpu')}; nothing here runs on a real GPU"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Let a failure end in the test's or torch's own line, without the simulated card's frames, but for --full-trace."""
+    traceback = sys.modules.get("devicelab.simgpu.stand_ins.traceback")
+    if call.excinfo is not None and traceback is not None and not item.config.getoption("fulltrace"):
+        error = traceback.trim(call.excinfo.value)
+        call.excinfo = pytest.ExceptionInfo.from_exc_info((type(error), error, error.__traceback__))
 
 
 @pytest.fixture(autouse=True)

@@ -103,6 +103,7 @@ NOT_ABOUT_DEVICES = (
     "RNG state is wrong size",
     "expected a torch.ByteTensor, but got list",
     "offset must be a multiple of 4",
+    "CUDA error: invalid resource handle",
     "\"ufunc_add_CUDA\" not implemented for 'UInt16'",
     "torch._scaled_mm is only supported on CUDA devices with compute capability >= 9.0 or 8.9, or ROCm MI300+",
     "Multiplication of two Float8_e5m2 matrices is not supported",

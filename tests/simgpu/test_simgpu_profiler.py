@@ -5,11 +5,12 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import nn
-from torch.profiler import profile, record_function
+from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab import simulate_gpu
 from devicelab.costs import DISPATCH
+from devicelab.errors import SimulationError
 from devicelab.simgpu import current
 from devicelab.versions import release
 
@@ -104,3 +105,36 @@ def test_unheard_marks_take_the_time_of_heard_ones(step, mode):
         with record_function("Optimizer.step#Mine.step"):
             pass
     assert clock.now() - begin == pytest.approx(2 * DISPATCH.seconds)
+
+
+def test_a_profile_of_the_card_too_records_the_cpu_alone_and_says_so_once(step, capfd):
+    with (
+        pytest.warns(UserWarning, match="a simulated card has none: it records the CPU alone") as said,
+        profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen,
+    ):
+        step()
+    assert [str(one.message) for one in said if "CUDA" in str(one.message)] == []
+    assert "CUDA event" not in capfd.readouterr().err, "C++ would complain at every operator"
+    assert "aten::linear" in {event.key for event in seen.key_averages()}
+    table = seen.key_averages().table(sort_by="self_cuda_time_total")
+    assert "CPU total" in table and "CUDA total" not in table
+
+
+def test_the_older_profiler_does_the_same(step, capfd):
+    with (
+        pytest.warns(UserWarning, match="records the CPU alone"),
+        torch.autograd.profiler.profile(use_device="cuda"),
+    ):
+        step()
+    assert "CUDA event" not in capfd.readouterr().err
+
+
+def test_a_profile_of_the_card_alone_is_refused(step):
+    with pytest.raises(SimulationError, match=r"profile ProfilerActivity\.CPU\. devicelab\.trace\(\) tells"):
+        profile(activities=[ProfilerActivity.CUDA]).start()
+
+
+def test_a_profile_of_the_cpu_is_none_of_our_business(step, recwarn):
+    with profile(activities=[ProfilerActivity.CPU]):
+        step()
+    assert not [one for one in recwarn if "profiler" in str(one.message)]

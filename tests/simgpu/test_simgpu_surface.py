@@ -311,6 +311,17 @@ def test_a_stream_on_a_card_that_is_not_there_is_refused(cards):
         torch.cuda.Stream(device=4)
 
 
+def test_events_of_two_cards_have_no_time_between_them(cards):
+    """cudaEventElapsedTime gives cudaErrorInvalidResourceHandle where the events belong to two contexts."""
+    events = [torch.cuda.Event(enable_timing=True) for _ in cards.cards]
+    for index, event in enumerate(events):
+        event.record(torch.cuda.current_stream(index))
+        event.synchronize()
+    with pytest.raises(torch.AcceleratorError, match=r"^CUDA error: invalid resource handle\n"):
+        events[0].elapsed_time(events[1])
+    assert events[0].elapsed_time(events[0]) == 0
+
+
 def test_torchs_own_names_for_streams_and_events_make_simulated_ones(card):
     """As the documentation of torch.accelerator times work."""
     start, end = torch.Event(enable_timing=True), torch.Event("cuda", enable_timing=True)

@@ -175,6 +175,17 @@ def test_work_in_a_stream_of_one_thread_is_not_waited_for_in_the_default_stream_
         assert not torch.cuda.current_stream().query()
 
 
+def test_a_simulation_stopped_by_another_thread_leaves_an_idle_mode_behind() -> None:
+    simulation = simulate_gpu()
+    on_another_thread(simulation.stop)
+    assert threads.on_this_thread(simulation.mode)
+    assert (torch.ones(2) + 1).tolist() == [2.0, 2.0] and not torch.cuda.is_available()
+    with pytest.raises((NotImplementedError, AssertionError)):
+        torch.ones(2, device="cuda")
+    simulate_gpu().stop()
+    assert torch._C._get_dispatch_mode(threads.KEY) is None
+
+
 def forked(program: Callable[[], Any]) -> Any:
     """Run a program in a forked child; return what it returns, or its error's type and message."""
     reader, writer = multiprocessing.get_context("fork").Pipe(False)

@@ -66,6 +66,23 @@ REFUSED = {
         ),
         "torch.cuda.jiterator is not simulated",
     ),
+    "memory pool": (lambda: torch.cuda.MemPool(), "torch.cuda.MemPool is not simulated"),
+    "own allocator": (
+        lambda: torch.cuda.memory.CUDAPluggableAllocator("a.so", "malloc", "free"),
+        "torch.cuda.CUDAPluggableAllocator is not simulated",
+    ),
+    "another library's stream": (
+        lambda: torch.cuda.ExternalStream(5),
+        "torch.cuda.ExternalStream is not simulated",
+    ),
+    "event for another process": (
+        lambda: torch.cuda.Event(interprocess=True).ipc_handle(),
+        "An event that another process waits for is not simulated",
+    ),
+    "event of another process": (
+        lambda: torch.cuda.Event.from_ipc_handle(torch.device("cuda:0"), b"0" * 64),
+        "An event that another process waits for is not simulated",
+    ),
     "memory snapshot": (lambda: torch.cuda.memory_snapshot(), "memorySnapshot is not simulated"),
     "blas handle": (lambda: torch.cuda.current_blas_handle(), "getCurrentBlasHandle is not simulated"),
 }

@@ -239,3 +239,16 @@ def test_a_buffer_that_is_gone_is_not_kept_by_the_trace():
         return sent
 
     assert traced(program).hazards == ()
+
+
+def test_what_numpy_writes_to_the_buffer_is_not_seen():
+    """NumPy's views share the memory and tell nobody: the page says so."""
+
+    def program(write):
+        buffer = pinned()
+        sent = send(buffer)
+        write(buffer)
+        return sent
+
+    assert "written" in str(traced(program, lambda buffer: buffer.fill_(2)))
+    assert "written" not in str(traced(program, lambda buffer: buffer.numpy().fill(2)))

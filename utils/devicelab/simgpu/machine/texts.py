@@ -10,6 +10,7 @@ ASYNCHRONOUS = (
 DEBUG = "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.\n"
 _ADVICE = ASYNCHRONOUS + DEBUG
 INITIALIZATION = f"CUDA error: initialization error\n{_ADVICE}"
+HANDLE = f"CUDA error: invalid resource handle\n{_ADVICE}"
 ORDINAL = (
     f"CUDA error: invalid device ordinal\nGPU device may be out of range, do you have enough GPUs?\n{_ADVICE}"
 )

@@ -1,20 +1,27 @@
-"""The marks that every optimizer sets for the profiler: where nobody hears of them, they take their time and no dispatch.
+"""torch.profiler, which records the CPU alone; and its marks: where nobody hears of them, they take their time and no dispatch.
 
-Two in zero_grad and two in step are a fifth of a small step's operators, and each would pass the mode for nothing. Marks of
-the learner's own stay what they are.
+Of every optimizer's marks two in zero_grad and two in step are a fifth of a small step's operators, and each would pass the
+mode for nothing. Marks of the learner's own stay what they are.
 """
 
 import functools
+import warnings
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
 import torch
+from torch.autograd import ProfilerActivity, ProfilerState
 
+from devicelab.errors import SimulationError
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.versions import release
 
+CPU_ALONE = (
+    "The profiler asks the NVIDIA driver what a GPU does, and a simulated card has none: {}. devicelab.trace() tells what ran "
+    "on the card, and its simulated times."
+)
 UNHEARD = object()  # in the place of the profiler's record
 _profiling = torch._C._autograd._profiler_enabled  # type: ignore[attr-defined]
 
@@ -58,8 +65,25 @@ def leave(original: Callable[..., Any]) -> Callable[..., Any]:
     return __exit__
 
 
+def of_the_cpu(original: Callable[..., None]) -> Callable[..., None]:
+    """Return the __init__ of a profiler that was asked for the card as well, and records what this machine's CPU does."""
+
+    @functools.wraps(original)
+    def __init__(self: Any, *args: Any, use_cpu: bool = True, **kwargs: Any) -> None:
+        if not use_cpu and kwargs.get("use_device") == "cuda":
+            raise SimulationError(CPU_ALONE.format("profile ProfilerActivity.CPU"))
+        original(self, *args, use_cpu=use_cpu, **kwargs)
+        if self.enabled and self.use_device == "cuda":
+            self.use_device, self.profiler_kind = None, ProfilerState.KINETO
+            self.kineto_activities.discard(ProfilerActivity.CUDA)
+            warnings.warn(CPU_ALONE.format("it records the CPU alone"), stacklevel=2)
+
+    return __init__
+
+
 def install(machine: Machine) -> None:
-    """Replace what sets a mark and what ends it; before PyTorch 2.11 the mode did not hear of marks, and they took no time."""
+    """Replace what begins a profile, and what sets a mark and ends it; before PyTorch 2.11 the mode heard of no marks."""
+    machine.patches.wrap("torch.autograd.profiler.profile.__init__", of_the_cpu)
     if release(torch.__version__) < (2, 11):
         return
     machine.patches.wrap("torch.autograd.profiler.record_function.__enter__", enter)

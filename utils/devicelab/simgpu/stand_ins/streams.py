@@ -10,10 +10,16 @@ from typing import Any
 import torch
 
 from devicelab.costs import Span
+from devicelab.errors import SimulationError
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.clock import Clock
 from devicelab.simgpu.machine.machine import Machine
+from devicelab.simgpu.machine.texts import HANDLE, ORDINAL
 
+SHARED = (
+    "An event that another process waits for is not simulated: a simulated card is not shared between processes. Let them "
+    "tell each other by torch.multiprocessing, on the CPU."
+)
 CUDA = 1  # the number of the CUDA device type in C++
 _stream_ids = itertools.count(1)
 
@@ -44,7 +50,7 @@ class Stream(torch.Stream):
         if index < 0:
             index = torch.cuda.current_device()
         if index >= torch.cuda.device_count():
-            raise torch.AcceleratorError("CUDA error: invalid device ordinal")
+            raise torch.AcceleratorError(ORDINAL)
         stream_id = kwargs.get("stream_id")
         if stream_id is None:
             stream_id = next(_stream_ids)
@@ -154,6 +160,15 @@ class Event(torch.Event):
         if self._time is not None:
             clock().hold(stream.device_index, stream.stream_id, self._time)
 
+    def ipc_handle(self) -> bytes:
+        """Refuse to be handed to another process."""
+        raise SimulationError(SHARED)
+
+    @classmethod
+    def from_ipc_handle(cls, device: Any, handle: bytes) -> "Event":
+        """Refuse to be another process's event."""
+        raise SimulationError(SHARED)
+
     def query(self) -> bool:
         """Return whether the queue has passed the marker at the present host time."""
         if self._time is None:
@@ -174,6 +189,8 @@ class Event(torch.Event):
             raise ValueError("Both events must be recorded before calculating elapsed time.")
         if not (self.query() and end_event.query()):
             raise RuntimeError("Both events must be completed before calculating elapsed time.")
+        if self._index != end_event._index:  # cudaEventElapsedTime: both belong to one card's context
+            raise torch.AcceleratorError(HANDLE)
         return (end_event._time.seconds - self._time.seconds) * 1e3
 
     @property

@@ -37,6 +37,10 @@ SENSORS = (
     "{} cannot be answered: it asks the NVIDIA driver, and a simulated card has no driver and no sensors. "
     "torch.cuda.memory_allocated() and devicelab.clock() do work."
 )
+FOREIGN = (
+    "{} is not simulated: it takes the memory or the stream of another library on a real GPU, and a simulated card has "
+    "neither. Leave it out here: PyTorch's own allocator and torch.cuda.Stream() work."
+)
 INTERNAL = "torch.cuda's {} is not simulated. If your program needs it, run that part on a real GPU."
 
 SENSOR_FUNCTIONS = (
@@ -48,6 +52,12 @@ SENSOR_FUNCTIONS = (
     "device_memory_used",
     "list_gpu_processes",
 )
+# The classes and functions that lead to another library's memory or stream, with the modules that name them.
+FOREIGN_NAMES = {
+    "MemPool": ("torch.cuda", "torch.cuda.memory"),
+    "CUDAPluggableAllocator": ("torch.cuda", "torch.cuda.memory"),
+    "ExternalStream": ("torch.cuda", "torch.cuda.streams"),
+}
 GRAPH_NAMES = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handle")
 # Functions of the C++ extension that others than torch.cuda call: torch._inductor, and programs that watch memory.
 INTERNALS = (
@@ -90,6 +100,9 @@ def install(machine: Machine) -> None:
     ):
         patches.replace(name, refusal(COMPILER.format(name)))
     patches.everywhere("torch.export.export", exporting)
+    for name, modules in FOREIGN_NAMES.items():
+        for module in modules:
+            patches.replace(f"{module}.{name}", refused_class(name, FOREIGN.format(f"torch.cuda.{name}")))
     _graphs(patches)
     _several_cards(patches)
     _custom_kernels(patches)

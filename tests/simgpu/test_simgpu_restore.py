@@ -274,6 +274,7 @@ def test_default_device_does_not_outlive_the_simulation(untouched: None) -> None
 
 
 def test_a_default_device_set_before_stays(untouched: None) -> None:
+    was_set = hasattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context")
     torch.set_default_device("meta")
     try:
         with simulate_gpu():
@@ -281,6 +282,8 @@ def test_a_default_device_set_before_stays(untouched: None) -> None:
         assert torch.zeros(2).device.type == "meta"
     finally:
         torch.set_default_device(None)
+        if not was_set:  # before PyTorch 2.10 get_default_device does not survive the None that is left
+            del torch._GLOBAL_DEVICE_CONTEXT.device_context
 
 
 def test_tensors_that_outlive_the_simulation_say_what_they_are(untouched: None) -> None:

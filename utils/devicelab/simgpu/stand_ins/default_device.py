@@ -30,7 +30,7 @@ def install(machine: Machine) -> None:
             torch.set_default_device(before)
             if (
                 not was_set
-            ):  # the None that is left is asked for its device by get_default_device of PyTorch 2.8
+            ):  # the None that is left is asked for its device by get_default_device before PyTorch 2.10
                 del torch._GLOBAL_DEVICE_CONTEXT.device_context
 
     machine.on_stop(restore)

@@ -107,6 +107,7 @@ NOT_ABOUT_DEVICES = (
     "\"ufunc_add_CUDA\" not implemented for 'UInt16'",
     "torch._scaled_mm is only supported on CUDA devices with compute capability >= 9.0 or 8.9, or ROCm MI300+",
     "Multiplication of two Float8_e5m2 matrices is not supported",
+    "legacy constructor expects device type: cuda but device type: cpu was passed",
     "torch.linalg.lstsq: `driver` other than `gels` is not supported on CUDA",
     "torch.linalg.svd: unknown svd driver gels in svd_cusolver computation. Check doc at "
     "https://pytorch.org/docs/stable/generated/torch.linalg.svd.html",

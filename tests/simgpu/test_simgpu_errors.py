@@ -85,6 +85,14 @@ def checked(argument, device, common, wrapper):
     )
 
 
+def asserted(number):
+    """What `gpu_kernel` says of a 0-dim CPU operand; the number of the line in PyTorch's file is left out."""
+    return (
+        'iter.device(arg).is_cuda() INTERNAL ASSERT FAILED at "/pytorch/aten/src/ATen/native/cuda/CUDALoops.cuh", please '
+        f"report a bug to PyTorch. argument {number}: expected a CUDA device but found cpu"
+    )
+
+
 def two(common="cuda:0", other="cpu"):
     """Family B: what TensorIterator says (ATen/TensorIterator.cpp, compute_types)."""
     return f"Expected all tensors to be on the same device, but found at least two devices, {common} and {other}!"
@@ -130,6 +138,11 @@ MIXED_LOSS = {
     "F.binary_cross_entropy_with_logits(C(3),C(3),pos_weight=c(3))": two(),
     "F.binary_cross_entropy_with_logits(C(3),C(3),weight=c(3))": two(),
     "F.smooth_l1_loss(C(3),c(3))": two(),
+    # cuda/Loops.cuh: gpu_kernel of what TensorIterator let pass
+    "F.mse_loss(C(),c())": asserted(2),
+    "F.mse_loss(c(),C())": asserted(1),
+    "F.smooth_l1_loss(C(),c())": asserted(2),
+    "torch.logaddexp(C(3),c())": asserted(2),
     "F.soft_margin_loss(C(3),c(3))": two(),
     "F.multilabel_soft_margin_loss(C(3,5),c(3,5))": two(),
     "F.hinge_embedding_loss(C(3,5),c(3,5))": two(),

@@ -33,6 +33,7 @@ def test_a_tensor_knows_its_type(card):
     x = torch.ones(2, device="cuda")
     assert x.type() == "torch.cuda.FloatTensor" == str(torch.cuda.FloatTensor)
     assert isinstance(x, torch.cuda.FloatTensor)
+    assert isinstance(x, torch.FloatTensor)  # which CUDA denies: see the page
     assert not isinstance(x.cpu(), torch.cuda.FloatTensor) and not isinstance(x, torch.cuda.DoubleTensor)
     assert torch.cuda.FloatTensor.dtype is torch.float32 and torch.cuda.FloatTensor.is_cuda
 
@@ -99,3 +100,12 @@ def test_a_torchscript_file_is_not_written_from_a_card(card, tmp_path):
         with pytest.raises(SimulationError, match=r"cannot write a TorchScript file of a module on a card"):
             save()
     torch.jit.save(scripted.cpu(), tmp_path / "x.pt")
+
+
+def test_the_old_new_makes_nothing_on_another_kind_of_device(card):
+    ones = torch.ones(2, device="cuda")
+    assert ones.new([1.0], device="cuda").device == ones.new(2, device="cuda:0").device == CUDA0
+    with pytest.raises(RuntimeError, match="expects device type: cuda but device type: cpu was passed"):
+        ones.new([1.0], device="cpu")
+    with pytest.raises(RuntimeError, match="expects device type: cpu but device type: cuda was passed"):
+        torch.ones(2).new([1.0], device="cuda")

@@ -80,6 +80,26 @@ def binary_cross_entropy_with_logits(call: Call) -> torch.device:
     return iterate(target, [*target, *call.of("weight")])
 
 
+@rules.of("mse_loss", "smooth_l1_loss", "logaddexp", "logaddexp2")
+def unaware_of_scalars(call: Call) -> torch.device:
+    """cuda/BinaryMiscOpsKernels.cu, LogAddExpKernel.cu: TensorIterator lets a 0-dim CPU operand pass, `gpu_kernel` does not.
+
+    pytorch/pytorch issue 154978; the number of the line in PyTorch's file is left out.
+    """
+    inputs = call.of("self", "other", "target")
+    device = structured(call, call.of("out"), inputs)
+    for number, (_, place) in enumerate(inputs, start=1):
+        if device.type != "cpu" and place.type == "cpu":
+            refuse(ASSERTED + f"argument {number}: expected a CUDA device but found cpu")
+    return device
+
+
+ASSERTED = (
+    'iter.device(arg).is_cuda() INTERNAL ASSERT FAILED at "/pytorch/aten/src/ATen/native/cuda/CUDALoops.cuh", please report '
+    "a bug to PyTorch. "
+)
+
+
 @rules.of("soft_margin_loss")
 def soft_margin_loss(call: Call) -> torch.device:
     """Loss.cpp: `neg(target).mul_(input)`."""

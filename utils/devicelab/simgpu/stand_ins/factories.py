@@ -218,9 +218,15 @@ _new_tensor = Tensor.new_tensor
 
 
 def new(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Do as the old Tensor.new: on the device of `tensor`, uninitialized or from data."""
-    out = _new(tensor, *args, **kwargs)
+    """Do as the old Tensor.new: on the device of `tensor`, uninitialized or from data (torch/csrc/utils/tensor_new.cpp)."""
     card = card_of(tensor)
+    if card is not None and kwargs.get("device") is not None:
+        target, card = move.target_of(kwargs.pop("device"))
+        if card is None:
+            raise RuntimeError(
+                f"legacy constructor expects device type: cuda but device type: {target.type} was passed"
+            )
+    out = _new(tensor, *args, **kwargs)
     return out if card is None or card_of(out) is card else move.move(out, card.device)
 
 

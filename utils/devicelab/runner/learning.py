@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,6 +14,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from devicelab.reach import is_a
 from devicelab.source import USER, Line, line_here, whose
+
+from .advice import Advice, advice
 
 
 @dataclass
@@ -35,6 +39,7 @@ class Learning:
 
     def __init__(self) -> None:
         self._steps: dict[int, _Steps] = {}
+        self.advice = Advice()  # of the first step
         self._numbers: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._hooks: list[Any] = []
         self._handle = register_optimizer_step_post_hook(self._step_ends)
@@ -67,6 +72,9 @@ class Learning:
         number = self._numbers.setdefault(optimizer, len(self._steps))
         steps = self._steps.setdefault(number, _Steps(line=None))
         steps.count += 1
+        if number == 0 and steps.count == 1 and (frame := next(_frames(), None)):
+            with suppress(Exception):  # of a user's class; no advice is none
+                self.advice = advice(frame)
         if steps.barren == steps.count - 1 and not _has_gradients(optimizer):
             steps.barren += 1
             if steps.barren == 1:
@@ -101,7 +109,7 @@ def _why(steps: _Steps) -> str:
 
 def _fix(optimizer: Any, held: list[Any]) -> str:
     """Return how to make the optimizer anew of the model that gradients did reach, as far as the user's variables tell."""
-    for variables in _variables():
+    for variables in ({**frame.f_globals, **frame.f_locals} for frame in _frames()):
         own = next((name for name, value in variables.items() if value is optimizer), None)
         model = next((name for name, value in variables.items() if _is_trained(value, held)), None)
         if own and model:
@@ -113,12 +121,12 @@ def _fix(optimizer: Any, held: list[Any]) -> str:
     return ""
 
 
-def _variables() -> Iterator[dict[str, Any]]:
-    """Yield the variables of the user's functions that are being run, the innermost first."""
+def _frames() -> Iterator[FrameType]:
+    """Yield the user's functions that are being run, the innermost first."""
     frame = sys._getframe(1)
     while frame is not None:
         if whose(frame.f_code.co_filename) == USER:
-            yield {**frame.f_globals, **frame.f_locals}
+            yield frame
         frame = frame.f_back  # type: ignore[assignment]
 
 

@@ -86,6 +86,8 @@ class Watch:
         if thread := self.started.error:
             said = first_line(f"{type(thread).__name__}: {text_of(thread)}")
             notes += (f"a thread ended with {said}; the script went on without it",)
+        if self.trace.card != "cpu" and self.trace.training == ("cpu",):
+            notes += self._learning.advice.lines(self.trace.card)
         if self._loud and self.trace.card == "cpu":
             notes += ("there is no GPU here; --simulate-gpu shows how the script would fare on one",)
         return notes

@@ -147,6 +147,13 @@ def test_a_pickled_generator_names_torchs_class(device: str) -> None:
     assert isinstance(pickle.loads(stored), GENUINE)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_generator_is_of_torchs_class_by_either_name(device: str) -> None:
+    generator = torch.Generator(device)
+    assert isinstance(generator, torch._C.Generator) and isinstance(generator, torch.Generator)
+    assert issubclass(type(generator), torch.Generator) and not issubclass(int, torch.Generator)
+
+
 def test_a_stored_state_is_heard_of_by_no_trace() -> None:
     from devicelab.trace import trace
 

@@ -59,7 +59,7 @@ class Remembered:
 
     def _state(self, value: Any) -> None:
         """Remember what an object holds outside of Python's attributes."""
-        if is_a(value, torch._C.Generator):  # torch.Generator is replaced while a GPU is simulated
+        if is_a(value, torch.Generator):
             self._states.append((value.set_state, value.get_state()))
         elif is_a(value, random.Random):
             self._states.append((value.setstate, value.getstate()))

@@ -15,6 +15,9 @@ class _GeneratorType(type(RealGenerator)):  # type: ignore[misc]
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, RealGenerator)
 
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(subclass, RealGenerator)
+
 
 class Generator(RealGenerator, metaclass=_GeneratorType):
     """Stands in for torch.Generator: makes one of the CPU or of a simulated card. What is pickled names torch's own class."""

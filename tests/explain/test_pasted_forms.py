@@ -321,3 +321,84 @@ def test_a_device_that_was_typed_in_capitals_from_memory_is_read():
     )
     assert found.kind == "mismatch"
     assert "on cpu, but cuda:0 is needed" in found.what
+
+
+SPAWNED = """Traceback (most recent call last):
+  File "/home/kim/p/train.py", line 9, in <module>
+    mp.spawn(work, args=(2,), nprocs=2)
+  File "/opt/py/lib/python3.11/site-packages/torch/multiprocessing/spawn.py", line 215, in join
+    raise ProcessRaisedException(msg, error_index, failed_process.pid)
+torch.multiprocessing.spawn.ProcessRaisedException:
+
+-- Process 1 terminated with the following error:
+Traceback (most recent call last):
+  File "/opt/py/lib/python3.11/site-packages/torch/multiprocessing/spawn.py", line 90, in _wrap
+    fn(i, *args)
+  File "/home/kim/p/train.py", line 5, in work
+    x = torch.zeros(3, device=torch.device("cuda", rank))
+RuntimeError: CUDA error: invalid device ordinal
+
+"""
+OTHER_RANK = """Process SpawnProcess-1:
+Traceback (most recent call last):
+  File "/home/kim/p/train.py", line 7, in work
+    y = model(x)
+RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!
+"""
+
+
+@pytest.mark.parametrize("text", [SPAWNED, SPAWNED + OTHER_RANK], ids=["alone", "before another rank's"])
+def test_the_process_that_spawn_names_is_explained(text):
+    found = explain(text)
+    assert (found.kind, found.line, found.fix) == ("ordinal", 5, "nprocs=torch.cuda.device_count()")
+
+
+def test_an_error_that_came_of_a_spawned_processs_is_the_last_one():
+    after = SPAWNED + "During handling of the above exception, another exception occurred:\n\n" + OTHER_RANK
+    assert explain(after).kind == "mismatch"
+
+
+WORKER = """RuntimeError: Caught RuntimeError in DataLoader worker process 0.
+Original Traceback (most recent call last):
+  File "/home/kim/p/data.py", line 11, in __getitem__
+    {}
+RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, use 'spawn'
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        ("return self.x[i].to(device), self.y[i].cuda()", "return self.x[i], self.y[i]"),
+        ('return torch.tensor(self.x[i], device="cuda")', "return torch.tensor(self.x[i])"),
+        ("return read(self.names[i])", "DataLoader(..., num_workers=0)"),
+    ],
+)
+def test_a_worker_is_mended_in_the_data_set_so_that_batches_are_moved_as_a_whole(code, fix):
+    found = explain(WORKER.format(code))
+    assert (found.kind, found.fix) == ("fork", fix)
+    assert ("move each batch" in found.fix_at) is ("num_workers" not in fix)
+
+
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [
+        ("ck = torch.load('ck.pt')", "ck = torch.load('ck.pt', map_location=\"cpu\")"),
+        ("net.load_state_dict(torch.load(f'é_{n}.pt', weights_only=True)['net'])",
+         "net.load_state_dict(torch.load(f'é_{n}.pt', weights_only=True, map_location=\"cpu\")['net'])"),
+        ("ck = torch.load(path, map_location='cuda:1')", 'torch.load(path, map_location="cpu")'),
+    ],
+)  # fmt: skip
+def test_the_line_that_loads_a_checkpoint_is_kept_as_it_is_written(code, fix):
+    words = "Attempting to deserialize object on a CUDA device but torch.cuda.is_available() is False."
+    found = explain(
+        f'Traceback (most recent call last):\n  File "t.py", line 4, in <module>\n    {code}\nRuntimeError: {words}'
+    )
+    assert found.fix == fix
+
+
+@pytest.mark.parametrize("unit", ["x", "RuntimeError: ", "a b: "])
+def test_one_line_of_twenty_megabytes_is_cut(unit):
+    start = time.perf_counter()
+    assert explain(unit * (20_000_000 // len(unit))).kind == "unknown"
+    assert time.perf_counter() - start < 5  # it takes a third of a second; uncut it took 24

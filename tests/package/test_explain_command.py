@@ -52,8 +52,9 @@ def test_what_is_piped_in_is_explained(ask):
         (TEXT, 0),
         ("RuntimeError: expected scalar type Half but found Float", 0),
         ("KeyError: 'step'", 1),
-        ("", 1),
-        ("\x00\x01" * 500, 1),
+        ("", 2),
+        (" \n", 2),
+        ("\x00\x01" * 500, 2),
     ],
 )
 def test_the_exit_code_says_whether_devicelab_knows_it(ask, text, code):
@@ -65,6 +66,18 @@ def test_unusable_input_is_2(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdin", type("Terminal", (), {"isatty": lambda self: True})())
     assert __main__.main(["explain"]) == 2
     assert "explain needs a file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the words of a Unix shell")
+def test_a_closed_input_and_a_full_disk_are_2():
+    command = f"{sys.executable} -m devicelab explain"
+    closed = subprocess.run(f"{command} - <&-", shell=True, capture_output=True, text=True)
+    assert closed.returncode == 2 and closed.stderr.startswith("devicelab: explain needs a file")
+    if os.path.exists("/dev/full"):
+        full = subprocess.run(
+            f"{command} - >/dev/full", shell=True, input=TEXT, stderr=subprocess.PIPE, text=True
+        )
+        assert (full.returncode, full.stderr.count("\n")) == (2, 1) and "cannot be written" in full.stderr
 
 
 def test_the_help_says_what_the_exit_codes_mean(capsys):
@@ -101,7 +114,7 @@ def test_what_windows_writes_is_read(encoding):
         TEXT,
         "KeyError: 'x'",
         "RuntimeError: CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
-        "",
+        "no error at all",
     ],
 )
 def test_the_json_keeps_its_schema(ask, text):

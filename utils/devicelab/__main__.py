@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 _EXPLAIN = """Says what an error means, from its text: python train.py 2>&1 | python -m devicelab explain -
 Exit codes: 0 it is about devices or dtypes and devicelab knows it, 1 it is about something else or nothing is known of it,
-2 unusable input. What is printed holds no home folders and no names of users or computers."""
+2 unusable input (empty, no text). What is printed holds no home folders and no names of users or computers."""
 _DOCTOR = """Says why torch has no GPU here, with evidence and one command to try; the report holds no user names.
 Exit codes: 0 a GPU can be used and nothing is wrong, 1 there is none or something is wrong, 2 unusable input."""
 _RECORD = """Measures a real NVIDIA GPU (a few minutes), writes its recording, and prints our estimates beside the times.

@@ -3,6 +3,7 @@
 import codecs
 import json
 import locale
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from devicelab.errors import InputError
 from devicelab.private import private, private_data
 
 from . import explain
+from .pasted import is_no_text
 from .result import Explanation
 
 KNOWN, OTHER = 0, 1  # exit codes
@@ -24,16 +26,35 @@ _MARKS = (
 
 
 def main(source: str | None, as_json: bool) -> int:
-    """Print the explanation of a text; return 0 where it is about devices or dtypes, 1 where it is about something else."""
-    found = explain(text_from(source))
-    print(json.dumps(as_data(found), indent=2) if as_json else private(str(found)))
+    """Print the explanation of a text; return 0 where it is about devices or dtypes, 1 where it is about something else.
+
+    Raises InputError for what cannot be read, is empty or no text, and where the answer cannot be written.
+    """
+    text = text_from(source)
+    if not text.strip() or is_no_text(text):
+        raise InputError(
+            "this is no text that could hold an error." if text.strip() else "the text is empty."
+        )
+    found = explain(text)
+    _written(json.dumps(as_data(found), indent=2) if as_json else private(str(found)))
     return KNOWN if found.helps else OTHER
+
+
+def _written(answer: str) -> None:
+    """Print an answer; what a full disk keeps from being written is not tried again when Python ends."""
+    try:
+        print(answer, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise InputError(f"the answer cannot be written: {error.strerror}.") from None
 
 
 def text_from(source: str | None) -> str:
     """Read a file, or what is piped in; raises InputError where there is neither."""
     if source in (None, STDIN):
-        if source is None and sys.stdin.isatty():
+        if sys.stdin is None or (source is None and sys.stdin.isatty()):
             raise InputError("explain needs a file with the error's text, or - and the text piped in.")
         return decoded(sys.stdin.buffer.read())
     if Path(str(source)).suffix == ".py":

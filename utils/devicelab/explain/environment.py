@@ -3,7 +3,7 @@
 import platform
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,8 +16,13 @@ from .told import AnyFrame
 
 PORTABLE = 'device = torch.device("cuda" if torch.cuda.is_available() else "cpu")'
 PORTABLE_MAC = 'device = torch.device("mps" if torch.backends.mps.is_available() else "cpu")'
+A_CARD = "The card that was asked for"
 DOCTOR = "python -m devicelab doctor"
 ERROR_AT_FALLBACK = 'warnings.filterwarnings("error", message=".*fall back to run on the CPU")'
+
+
+# What puts a tensor on a device, in a line that had better leave it on the CPU.
+_ON_A_DEVICE = re.compile(r"\.(?:to|cuda)\([^()]*\)|, ?device=(?:[\w.]+|\"[^\"]*\"|'[^']*')(?=[,)])")
 
 
 @dataclass(frozen=True)
@@ -81,17 +86,40 @@ def _fork(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     in_worker = any(frame.function in ("__getitem__", "__iter__", "collate_fn") for frame in own)
     if in_worker or "DataLoader worker" in reading.message:
         why += "; a data set serves CPU tensors, and the training loop moves each batch"
-        return Answer(what, "a tensor made on the GPU inside a worker", why, "DataLoader(..., num_workers=0)")
+        culprit, line = "a tensor made on the GPU inside a worker", own[0].line if own else None
+        code = own[0].code if own else ""
+        stays = _ON_A_DEVICE.sub("", code)
+        if stays != code:
+            return Answer(
+                what, culprit, why, stays, f"in place of line {line}; move each batch in the training loop"
+            )
+        return Answer(
+            what,
+            culprit,
+            f"{why}; without workers it runs as it is, sample by sample",
+            "DataLoader(..., num_workers=0)",
+        )
     return Answer(what, "the forked process", why, 'torch.multiprocessing.set_start_method("spawn")')
 
 
 def _ordinal(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     code = own[0].code if own else ""
     asked = re.search(r"(?:cuda:|\.cuda\(|device=|set_device\(|device\()\s*(\d+)", code)
-    name = f"cuda:{asked[1]}" if asked else "the card that was asked for"
+    name = f"cuda:{asked[1]}" if asked else A_CARD
     why = "cards are counted from 0, and only those that CUDA_VISIBLE_DEVICES lets through count"
+    what = f"{name} does not exist on this machine."
     fix = re.sub(rf"cuda:{asked[1]}\b", "cuda:0", code) if asked else code
-    return Answer(f"{name} does not exist on this machine.", name, why, fix if fix != code else '"cuda:0"')
+    if fix != code:
+        return Answer(what, name, why, fix)
+    return Answer(
+        what, name, why, "print(torch.cuda.device_count())", "above the line: numbers go from 0 to one less"
+    )
+
+
+def fewer_processes(answer: Answer) -> Answer:
+    """Return the answer to a card that does not exist in a process that `mp.spawn` started."""
+    why = f"{answer.why}; each process asked for the card of its own number, and there are more processes than cards"
+    return replace(answer, why=why, fix="nprocs=torch.cuda.device_count()", at="in the call of spawn")
 
 
 def _device_string(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:

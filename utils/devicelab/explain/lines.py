@@ -64,7 +64,7 @@ def streams_of(text: str) -> list[list[Line]]:
 
 def plain(text: str) -> str:
     """Return the text without colours, links and tags, and not longer than is looked at."""
-    text = _shortened(text).replace("\xa0", " ").replace("\ufeff", "").replace("\r\n", "\n")
+    text = shortened(text).replace("\xa0", " ").replace("\ufeff", "").replace("\r\n", "\n")
     text = _EMPTY_LINES.sub("\n\n", text)
     if "\\n  File " in text:  # a traceback as a string, within JSON or a repr
         text = text.replace("\\n", "\n").replace('\\"', '"').replace("\\\\", "\\")
@@ -80,7 +80,7 @@ def plain(text: str) -> str:
     return text
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """Return the end of a text that is too long, and before it the last traceback where the end holds none."""
     if len(text) <= MOST:
         return text

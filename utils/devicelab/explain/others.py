@@ -27,6 +27,8 @@ def other_family(frames: Sequence[AnyFrame], reading: Reading) -> Explanation:
     operand = _operand(live, reading.family) if reading.family in CPU_ONLY else None
     subject = _subject(operand, [View(frame) for frame in own if isinstance(frame, Frame)])
     answer = _ANSWERS[reading.family](reading, subject, own)
+    if reading.family == "ordinal" and answer.culprit == environment.A_CARD and any(map(_is_spawns, frames)):
+        answer = environment.fewer_processes(answer)
     place = own[0] if own else None
     return Explanation(
         reading.family,
@@ -40,6 +42,13 @@ def other_family(frames: Sequence[AnyFrame], reading: Reading) -> Explanation:
         fix_at=answer.at,
         met=(Met(subject, str(operand.device), operand.shape),) if operand and subject else (),
         seen=bool(live),
+    )
+
+
+def _is_spawns(frame: AnyFrame) -> bool:
+    """Whether a frame is that by which torch.multiprocessing.spawn calls a function in a new process."""
+    return frame.function == "_wrap" and frame.path.replace("\\", "/").endswith(
+        "torch/multiprocessing/spawn.py"
     )
 
 
@@ -285,7 +294,30 @@ def _at_load(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     path = _loaded(own)
     place = "device" if own and "device" in own[0].names() else '"cpu"'
     why = "torch.save notes on which device each tensor was, and torch.load puts it there again unless it is told otherwise"
-    return Answer(what, path or "the checkpoint", why, f"torch.load({path or 'path'}, map_location={place})")
+    line = next((found for frame in own if (found := _with_place(frame.code, place))), "")
+    fix = line or f"torch.load({path or 'path'}, map_location={place})"
+    return Answer(
+        what,
+        path or "the checkpoint",
+        why,
+        fix,
+        f"in place of line {own[0].line}" if line and own[0].line else "",
+    )
+
+
+def _with_place(code: str, place: str) -> str:
+    """Return a line as it is written, with a place for what its torch.load loads; "" where it has one, or loads nothing."""
+    calls = [one for one in ast.walk(statement_of(code) or ast.Module([], [])) if isinstance(one, ast.Call)]
+    loads = [one for one in calls if ast.unparse(one.func) == "torch.load" and one.args]
+    if (
+        len(loads) != 1
+        or len(loads[0].args) > 1
+        or any(word.arg == "map_location" for word in loads[0].keywords)
+    ):
+        return ""
+    at = (loads[0].end_col_offset or 0) - 1  # in bytes, as Python counts columns
+    raw = code.encode()
+    return f"{raw[:at].decode().rstrip().removesuffix(',')}, map_location={place}{raw[at:].decode()}"
 
 
 def _loaded(own: list[AnyFrame]) -> str | None:

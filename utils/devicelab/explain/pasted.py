@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from . import dtypes
 from .frames import Frame
+from .lines import shortened
 from .memory import out_of_memory
 from .others import documented, from_catalogue, other_family
 from .reading import Reading, read
@@ -68,6 +69,7 @@ _SAMPLE = 4_096  # letters by which a text is told from other data
 
 def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
     """Explain a pasted traceback or a message alone; `frames` are given where the error itself was there."""
+    text = shortened(text)
     every = told_in(text)
     one = _reported(text, judged(every))
     if one is None or not (one.name or one.message):
@@ -202,7 +204,7 @@ def _without_an_error(text: str, cut: Told | None, frames: list[Frame]) -> Expla
     found = about(Told("", text.strip(), cut.frames if cut else ()), frames)
     if found is not None:
         return replace(found, note=BREAKS_OFF) if cut and cut.own and found.line else found
-    if _is_no_text(text):
+    if is_no_text(text):
         return Explanation("unknown", "This is no text that could hold an error.", seen=False, note="")
     what = "This text is not an error about devices that devicelab knows."
     if not text.strip():
@@ -214,7 +216,8 @@ def _without_an_error(text: str, cut: Told | None, frames: list[Frame]) -> Expla
     return _placed(Explanation("unknown", what, why=why, seen=False, note=""), cut.own if cut else None)
 
 
-def _is_no_text(text: str) -> bool:
+def is_no_text(text: str) -> bool:
+    """Whether a text is other data, such as a picture."""
     sample = text[:_SAMPLE]
     odd = sum(
         letter in "\x00\ufffd" or (letter < " " and letter not in "\t\n\r\x1b\x0c\x08") for letter in sample

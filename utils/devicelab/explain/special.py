@@ -119,8 +119,9 @@ def _indexing(reading: Reading, told: Told, place: AnyFrame | None) -> Explanati
     tensor, index = " or ".join(tensors) or THE_TENSOR, " or ".join(indices) or "the index"
     elsewhere = "an accelerator" if where == "cpu" else "another card"
     one = len(tensors) == 1 and len(indices) == 1
+    move = f".to({suffixed(indices[0], '.device')})" if indices else ".to(index.device)"
     fix, at = (
-        changed(tensor, f".to({suffixed(index, '.device')})", place.line if place else None)
+        changed(tensor, move, place.line if place else None)
         if one
         else changed(index, ".cpu()", None)
         if len(indices) == 1
@@ -130,7 +131,7 @@ def _indexing(reading: Reading, told: Told, place: AnyFrame | None) -> Explanati
         reading,
         by_index(tensor, where, index, elsewhere),
         tensor,
-        INDEX_WHY,
+        INDEX_WHY + (f": {changed(tensors[0], move, None)[0]}" if tensors and not one else ""),
         fix,
         fix_at=at,
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from .lines import HEADER, STAMP, Line, streams_of, without_stamp
 from .told import Link, TextFrame, Told
@@ -306,6 +307,9 @@ def _framed(match: re.Match[str], block: list[str]) -> TextFrame:
 def judged(told: Iterable[Told]) -> Told | None:
     """Return the exception that ended it: the last one, unless it was ignored, a warning, or only reports another."""
     every = list(told)
+    named_by_spawn = _in_a_child(every)
+    if named_by_spawn is not None:
+        return _with_frames(named_by_spawn, every)
     for usable in (
         [one for one in every if not (one.passing or one.is_warning or one.is_reporter)],
         [one for one in every if not one.passing],
@@ -318,6 +322,19 @@ def judged(told: Iterable[Told]) -> Told | None:
         if named:
             return _with_frames(named[-1], every)
     return every[-1] if every else None
+
+
+def _in_a_child(every: list[Told]) -> Told | None:
+    """Return the error of the process that `mp.spawn` names, unless one came of it in Python's words.
+
+    The others are ended by a signal then, and may still print what happened to them.
+    """
+    pairs = pairwise(every)
+    found = [
+        inner for one, inner in pairs if "ProcessRaised" in one.name and inner.link == "inside" and inner.name
+    ]
+    later = every[every.index(found[-1]) + 1 :] if found else []
+    return found[-1] if found and not any(one.link in ("cause", "context") for one in later) else None
 
 
 def _with_frames(one: Told, every: list[Told]) -> Told:

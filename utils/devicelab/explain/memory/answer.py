@@ -23,6 +23,7 @@ from .told import by_lines
 
 SHARE = 0.1  # of what is held: less is not to blame
 MOST_HELD = 4  # who hold most are named
+_SENTENCE = re.compile(r"^(?:The|A|This|One|Other)\b")  # a name at the beginning stays as it is
 LEAST = 0.01  # of what the first of them holds
 
 
@@ -47,7 +48,7 @@ def out_of_memory(
         )
     return Explanation(
         reading.family,
-        cause.what,
+        f"Out of memory: {_SENTENCE.sub(lambda word: word[0].lower(), cause.what)}",
         cause.culprit,
         cause.remedy.why,
         cause.remedy.fix,

@@ -13,8 +13,10 @@ import pytest
 
 from devicelab import runner
 from devicelab.runner import said
+from devicelab.simgpu.machine.settings import RELEASE, SHARED_FROM
 from tools.notebooks import warm
 
+SHARED = RELEASE >= SHARED_FROM
 SCHEMA = json.loads(resources.files("devicelab").joinpath("schemas/run.json").read_text("utf-8"))
 MODEL = """import torch
 from torch import nn
@@ -306,6 +308,18 @@ def test_a_terminal_without_letters_gets_the_verdict(run_here, monkeypatch, tmp_
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(out, encoding="ascii", errors="strict"))
     said.say("größe …")
     assert out.getvalue().decode() == "gr\\xf6\\xdfe \\u2026\n"
+
+
+@pytest.mark.skipif(not SHARED, reason="this PyTorch does not know the setting")
+def test_a_small_card_is_had_by_pytorchs_own_setting(run_here, monkeypatch):
+    asks = 'import torch; torch.empty(2**30, dtype=torch.uint8, device="cuda")'
+    assert run_here(asks)[0] == 0
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "per_process_memory_fraction:0.05")
+    code, data, _ = run_here(asks)
+    assert (
+        code == 1
+        and "One tensor of 1.00 GiB is asked for, and there are 755 MiB in all." in data["explanation"]
+    )
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux")

@@ -55,6 +55,19 @@ GENUINE = {  # as users met them: of eight bits kijai/ComfyUI and torchao, of un
 }
 
 
+MADE = {
+    "arange": (lambda: torch.arange(3, device="cuda", dtype=e4m3), "arange_cuda"),
+    "randn": (lambda: torch.randn(3, device="cuda", dtype=e4m3), "normal_kernel_cuda"),
+    "normal_": (lambda: torch.empty(3, device="cuda", dtype=e4m3).normal_(), "normal_kernel_cuda"),
+    "rand": (lambda: torch.rand(3, device="cuda", dtype=e4m3), "check_uniform_bounds"),
+}
+
+
+@pytest.mark.parametrize(("call", "kernel"), MADE.values(), ids=MADE)
+def test_what_makes_no_young_type_on_a_card_says_so_in_cudas_words(call, kernel):
+    assert raised(call) == f"\"{kernel}\" not implemented for 'Float8_e4m3fn'"
+
+
 @pytest.mark.parametrize(("call", "kernel", "dtype"), GENUINE.values(), ids=GENUINE)
 def test_a_genuine_message_about_a_young_type_comes_word_for_word(call, kernel, dtype):
     assert raised(call) == f"\"{kernel}\" not implemented for '{dtype}'"

@@ -95,7 +95,7 @@ def retry(mode: Calls, func: Any, args: Any, kwargs: Any, error: NotImplementedE
     """Run an operator in a wider type where the CPU has no kernel and CUDA has one; say so where that is not known."""
     found = ALIEN.match(str(error))
     given = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
-    if hasattr(error, "of_cuda") or not any(home(tensor) for tensor in given):
+    if hasattr(error, "of_cuda") or not only.on_card(args, kwargs):
         raise error
     if found is None:
         raise only.translated(error, func)

@@ -98,7 +98,10 @@ def handler(func: Any) -> Callable[..., Any] | None:
 
 
 def on_card(args: Any, kwargs: Any) -> bool:
-    """Say whether a tensor of a call lies on a card."""
+    """Say whether a tensor of a call lies on a card, or is to be made there."""
+    device = kwargs.get("device")
+    if device is not None and device.type == "cuda":
+        return True
     values = (*args, *kwargs.values())
     lists = (item for value in values if isinstance(value, (list, tuple)) for item in value)
     return any(home(value) is not None for value in (*values, *lists) if isinstance(value, torch.Tensor))
@@ -106,8 +109,7 @@ def on_card(args: Any, kwargs: Any) -> bool:
 
 def refused(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Refuse a kernel of CUDA's; for tensors of the CPU PyTorch does so itself."""
-    device = kwargs.get("device")
-    if on_card(args, kwargs) or (device is not None and device.type == "cuda"):
+    if on_card(args, kwargs):
         raise SimulationError(REFUSED.format(func.name().removeprefix("aten::")))
     return mode.host(func, args, kwargs)
 

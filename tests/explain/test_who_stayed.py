@@ -252,6 +252,12 @@ def test_the_printed_line_mends(name, tmp_path):
     assert mended(case, tmp_path) is None
 
 
+def test_several_that_stayed_are_several(tmp_path):
+    code = "def join(a, b):\n    return torch.cat([a, b, torch.ones(1, 2, device=device)])\n"
+    _, found = failing(Case(f"{code}join(torch.ones(1, 2), torch.zeros(1, 2))\n", "", ""), tmp_path)
+    assert found.what.startswith("a and b stayed on cpu") and found.why.startswith("they are on cpu, and ")
+
+
 DEFAULT = {
     "random_split": "from torch.utils.data import random_split\na, b = random_split(list(range(10)), [8, 2])",
     "loader": "from torch.utils.data import DataLoader\nloader = DataLoader(list(range(10)), shuffle=True)\n"

@@ -36,7 +36,8 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
         at = line_of(scene, named.view.frame, back[0])
         place = _in_place(named.view, (back[0], f"{name} = {suffixed(back[1], '.cpu()')}"), at)
         return Verdict(name, f"{at} brings it back to the CPU", f"{name} = {back[1]}", place)
-    why = ENDED if ended else f"it is on {where}, and {company(scene)}"
+    they = "they are" if len(scene.culprits) > 1 else "it is"
+    why = ENDED if ended else f"{they} on {where}, and {company(scene)}"
     if _only_in_place(named):
         return Verdict(name, why, suffixed(name, f".to({beside(scene, device)})"), instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):

@@ -8,13 +8,15 @@ from dataclasses import replace
 import torch
 
 from . import catalogue, environment
+from .containers import moved_each
 from .environment import Answer, Answering
 from .frames import Frame
+from .loading import at_load
 from .names import View, name_of
 from .operands import Operand
 from .reading import Reading
 from .result import Explanation, Met
-from .sources import call_in, changed, elements_in, is_named, statement_of, suffixed, word_for
+from .sources import call_in, changed, elements_in, suffixed, word_for
 from .told import AnyFrame
 from .verdict import device_text
 from .wordings import CPU_ONLY, MISPLACED
@@ -57,7 +59,7 @@ def from_catalogue(message: str, exception: str | None = None, code: str = "") -
     found = catalogue.find(message, exception, code)
     if found is None:
         return None
-    fix = _each(message, code) if found.id == "container moved" else ""
+    fix = moved_each(message, code) if found.id == "container moved" else ""
     return Explanation(
         found.kind,
         found.means,
@@ -70,32 +72,6 @@ def from_catalogue(message: str, exception: str | None = None, code: str = "") -
         sure=found.confidence,
         source=found.source[0],
     )
-
-
-# How each kind of container is made anew, from its name and the call on one of its tensors.
-_CONTAINERS = {
-    "list": "[t{1} for t in {0}]",
-    "tuple": "tuple(t{1} for t in {0})",
-    "dict": "{{k: v{1} for k, v in {0}.items()}}",
-}
-
-
-def _each(message: str, code: str) -> str:
-    """Return what moves the tensors in the container that a line tried to move as a whole, "" where it does not show one."""
-    said = re.search(r"'(list|tuple|dict)' object has no attribute '(to|cuda)'", message)
-    statement = statement_of(code)
-    if said is None or statement is None:
-        return ""
-    calls = (one for one in ast.walk(statement) if isinstance(one, ast.Call))
-    moves = [
-        (one, one.func) for one in calls if isinstance(one.func, ast.Attribute) and one.func.attr == said[2]
-    ]
-    if len(moves) != 1:
-        return ""
-    call, function = moves[0]
-    owner = ast.unparse(function.value)
-    made = _CONTAINERS[said[1]].format(owner, ast.unparse(call).removeprefix(ast.unparse(function.value)))
-    return f"{owner} = {made}" if is_named(owner) else made
 
 
 def documented(found: Explanation, message: str, exception: str = "") -> Explanation:
@@ -286,49 +262,6 @@ def _receiver(own: list[AnyFrame]) -> str | None:
     return None
 
 
-def _at_load(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
-    if reading.family == "no gpu at load":
-        what = "The file holds tensors of a GPU, and torch sees no GPU here."
-    else:
-        what = f"The file holds tensors of {reading.argument}, which does not exist here."
-    path = _loaded(own)
-    place = "device" if own and "device" in own[0].names() else '"cpu"'
-    why = "torch.save notes on which device each tensor was, and torch.load puts it there again unless it is told otherwise"
-    line = next((found for frame in own if (found := _with_place(frame.code, place))), "")
-    fix = line or f"torch.load({path or 'path'}, map_location={place})"
-    return Answer(
-        what,
-        path or "the checkpoint",
-        why,
-        fix,
-        f"in place of line {own[0].line}" if line and own[0].line else "",
-    )
-
-
-def _with_place(code: str, place: str) -> str:
-    """Return a line as it is written, with a place for what its torch.load loads; "" where it has one, or loads nothing."""
-    calls = [one for one in ast.walk(statement_of(code) or ast.Module([], [])) if isinstance(one, ast.Call)]
-    loads = [one for one in calls if ast.unparse(one.func) == "torch.load" and one.args]
-    if (
-        len(loads) != 1
-        or len(loads[0].args) > 1
-        or any(word.arg == "map_location" for word in loads[0].keywords)
-    ):
-        return ""
-    at = (loads[0].end_col_offset or 0) - 1  # in bytes, as Python counts columns
-    raw = code.encode()
-    return f"{raw[:at].decode().rstrip().removesuffix(',')}, map_location={place}{raw[at:].decode()}"
-
-
-def _loaded(own: list[AnyFrame]) -> str | None:
-    """Return the first argument of the learner's torch.load, as it is written."""
-    for frame in own:
-        for node in ast.walk(frame.statement) if frame.statement else ():
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("load") and node.args:
-                return ast.unparse(node.args[0])
-    return None
-
-
 _ANSWERS: dict[str, Answering] = {
     **environment.ANSWERS,
     "numpy": _numpy,
@@ -337,7 +270,7 @@ _ANSWERS: dict[str, Answering] = {
     **dict.fromkeys(_READ_ON_CPU, _read_on_cpu),
     "generator": _generator,
     "meta": _meta,
-    "no gpu at load": _at_load,
-    "fewer gpus at load": _at_load,
+    "no gpu at load": at_load,
+    "fewer gpus at load": at_load,
 }
 FAMILIES = tuple(_ANSWERS)

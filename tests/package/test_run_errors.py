@@ -82,6 +82,14 @@ def test_what_is_explained_as_a_mismatch_is_the_verdict_too(run_here, words):
     assert (code, data["verdict"]) == (3, "mismatch") and data["explanation"]
 
 
+def test_what_comes_from_the_same_loader_is_named_beside_what_stayed_behind(run_here):
+    code = f"{MODEL}for x, y in [(torch.rand(4, 3), torch.rand(4, 2))]:\n    model(x)\n"
+    assert "; y, from the same loop, is on cpu too" in run_here(code)[1]["explanation"]
+    assert (
+        "same loop" not in run_here(code.replace("rand(4, 2)", 'rand(4, 2, device="cuda")'))[1]["explanation"]
+    )
+
+
 ODD = {
     "frozen": "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Odd(Exception):\n    x: int = 1\nraise Odd()",
     "unprintable": "class Odd(Exception):\n    def __str__(self): raise ValueError('no')\nraise Odd()",
@@ -317,8 +325,7 @@ def test_a_small_card_is_had_by_pytorchs_own_setting(run_here, monkeypatch):
     monkeypatch.setenv("PYTORCH_ALLOC_CONF", "per_process_memory_fraction:0.05")
     code, data, _ = run_here(asks)
     assert (
-        code == 1
-        and "One tensor of 1.00 GiB is asked for, and there are 755 MiB in all." in data["explanation"]
+        code == 1 and "tensor of 1.00 GiB is asked for, and there are 755 MiB in all." in data["explanation"]
     )
 
 

@@ -4,8 +4,12 @@ import ast
 import re
 from collections.abc import Mapping
 
+import torch
+
+from devicelab.reach import is_a
+
 from .culprit import Scene
-from .history import brought_back, dropped_move, last_assignment
+from .history import brought_back, dropped_move, last_assignment, own_nodes
 from .names import Named, View, name_of
 from .operands import CPU_MAKERS, ENDED, FACTORIES, Operand, has_ended
 from .sources import atom, suffixed
@@ -41,6 +45,7 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
     if _only_in_place(named):
         return Verdict(name, why, suffixed(name, f".to({beside(scene, device)})"), instead(scene, name))
     if re.fullmatch(r"[\w.]+", name):
+        why += _together(named.view, named, where)
         return Verdict(name, why, f"{name} = {name}.to({device})", before(scene, named.view))
     return Verdict(name, why, _container_fix(named, device), before(scene, named.view))
 
@@ -156,3 +161,13 @@ def _made_module(scene: Scene, view: View) -> str | None:
         return None
     calls = (one.func for one in ast.walk(view.frame.statement) if isinstance(one, ast.Call))
     return next((ast.unparse(one) for one in calls if isinstance(one, ast.Call)), None)
+
+
+def _together(view: View, named: Named, where: str) -> str:
+    """Say which tensors the same loop over batches brings in, and on the same device: they need the same move."""
+    loops = (node.target for node in own_nodes(view) if isinstance(node, (ast.For, ast.AsyncFor)))
+    brought = ([one.id for one in ast.walk(target) if isinstance(one, ast.Name)] for target in loops)
+    names = next((some for some in brought if named.text in some), [])
+    values = ((name, view.variables.get(name)) for name in names if name != named.text)
+    others = [name for name, value in values if is_a(value, torch.Tensor) and str(value.device) == where]
+    return "".join(f"; {one}, from the same loop, is on {where} too" for one in others)

@@ -89,11 +89,6 @@ def test_a_full_card_is_called_that_first(name):
     assert explain(TEXTS[name]["text"]).what.startswith("Out of memory: ")
 
 
-def test_what_is_detached_is_not_detached_twice():
-    text = '  File "t.py", line 3, in step\n    plot(x.detach())\nTypeError: can\'t convert cuda:0 device type tensor to numpy.'
-    assert explain(text).fix.count("detach") == 1
-
-
 def test_the_mac_without_mps():
     for said in ("not linked with support for mps devices", "The MPS backend is supported on macOS 14.0+."):
         assert explain(f"RuntimeError: PyTorch is {said}").kind == "no mps"

@@ -258,6 +258,11 @@ def test_several_that_stayed_are_several(tmp_path):
     assert found.what.startswith("a and b stayed on cpu") and found.why.startswith("they are on cpu, and ")
 
 
+def test_what_is_detached_is_not_detached_twice(tmp_path):
+    _, found = failing(Case("x = torch.ones(3, device=device)\ny = x.detach().numpy()\n", "", ""), tmp_path)
+    assert found.fix == "x.detach().cpu().numpy()"
+
+
 DEFAULT = {
     "random_split": "from torch.utils.data import random_split\na, b = random_split(list(range(10)), [8, 2])",
     "loader": "from torch.utils.data import DataLoader\nloader = DataLoader(list(range(10)), shuffle=True)\n"

@@ -192,7 +192,11 @@ def open_notebook(page: Page, server: Server, path: str) -> None:
 
     def connected() -> bool:
         page.wait_for_timeout(200)
-        return any(k["connections"] and k["execution_state"] == "idle" for k in server.ask("kernels"))
+        try:
+            kernels = server.ask("kernels")
+        except urllib.error.HTTPError:  # the server cannot list its kernels while one of them is being ended
+            return False
+        return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
 
     wait_for(connected, 60, "a connected kernel")
 

@@ -78,7 +78,7 @@ def test_there_are_eight_faults_of_which_two_are_silent():
     assert [fault.shows for fault in FAULTS].count("only slow") == 2
 
 
-@pytest.mark.parametrize(("number", "question"), enumerate(QUESTIONS, start=1))
+@pytest.mark.parametrize(("number", "question"), list(enumerate(QUESTIONS, start=1)))
 def test_the_reference_answers_mend_just_these_faults(number, question):
     edits = []
     exec(question.answer, {"path": None, "edit": lambda path, *texts: edits.append(texts)})

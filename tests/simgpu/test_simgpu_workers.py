@@ -22,6 +22,12 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
+def as_by_default(monkeypatch):
+    """Lightning, which other tests import, sets this for the whole process."""
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def limit():
     def stop(*_):
         raise TimeoutError(f"no batch came within {SECONDS} seconds")

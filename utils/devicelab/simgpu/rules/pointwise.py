@@ -80,11 +80,11 @@ def binary_cross_entropy_with_logits(call: Call) -> torch.device:
     return iterate(target, [*target, *call.of("weight")])
 
 
-@rules.of("mse_loss", "smooth_l1_loss", "logaddexp", "logaddexp2")
+@rules.of("mse_loss", "smooth_l1_loss")
 def unaware_of_scalars(call: Call) -> torch.device:
-    """cuda/BinaryMiscOpsKernels.cu, LogAddExpKernel.cu: TensorIterator lets a 0-dim CPU operand pass, `gpu_kernel` does not.
+    """cuda/BinaryMiscOpsKernels.cu: TensorIterator lets a 0-dim CPU operand pass, `gpu_kernel` does not.
 
-    pytorch/pytorch issue 154978; the number of the line in PyTorch's file is left out.
+    The number of the line in PyTorch's file is left out.
     """
     inputs = call.of("self", "other", "target")
     device = structured(call, call.of("out"), inputs)

@@ -38,6 +38,7 @@ SWITCHES = (
     "graph_capture_record_stream_reuse", "pinned_free_catch_all", "throw_on_cudamalloc_oom",
 )  # fmt: skip
 BACKENDS = ("native", "cudaMallocAsync")
+BACKEND = re.compile(r"(?:^|,)backend:\w+")
 Value = str | list[str]
 shared: Callable[[str], None] | None = getattr(torch._C, "_accelerator_setAllocatorSettings", None)
 
@@ -77,9 +78,14 @@ class Settings:
         return -(-nbytes // step) * step
 
 
+def in_environment() -> str:
+    """Return the text of the variable that PyTorch reads, empty where none is set."""
+    return next((os.environ[name] for name in VARIABLES if name in os.environ), "")
+
+
 def from_environment() -> Settings:
     """Return what the environment says, as PyTorch reads it when the allocator is first used."""
-    found = next((os.environ[name] for name in VARIABLES if name in os.environ), "")
+    found = in_environment()
     backend = re.search(r"backend:(\w+)", "".join(found.split()))
     known = Settings(backend=backend[1]) if backend and backend[1] in BACKENDS else Settings()
     return read(found, known)
@@ -88,11 +94,19 @@ def from_environment() -> Settings:
 def read(text: str, before: Settings) -> Settings:
     """Return the settings of a text such as "max_split_size_mb:50,expandable_segments:True", or raise what PyTorch does."""
     if RELEASE >= SHARED_FROM and shared is not None:
-        shared(text)
+        words = "".join(text.split())
+        if words:
+            known(re.split(r"[:,\[\]]", words)[0])  # a CPU build does not know which keys CUDA has
+        shared(shareable(words))
     settings = replace(before, max_split=inf, rounding=LEAST_SPLIT * MIB, divisions=())
     for given in pairs(text, check=known):
         settings = replace(settings, **READERS.get(given.key, nothing)(given, settings))
     return settings
+
+
+def shareable(text: str) -> str:
+    """Return settings without the backend: a CUDA build asserts that it is the one with which it was loaded."""
+    return BACKEND.sub("", "".join(text.split())).lstrip(",")
 
 
 def pairs(text: str, check: Callable[[str], object] = str) -> Iterator[Given]:
@@ -129,7 +143,7 @@ def fail(words: str) -> Any:
 def known(key: str) -> None:
     """Refuse a key that is none."""
     if key not in READERS and key not in COMMON:
-        newer = f"Unrecognized key '{key}' in CUDA allocator config."
+        newer = f"Unrecognized key '{key}' in Accelerator allocator config."
         fail(newer if RELEASE >= SHARED_FROM else f"Unrecognized CachingAllocator option: {key}")
 
 

@@ -10,6 +10,7 @@ from devicelab.simgpu.marks.place import home
 from devicelab.simgpu.rules import dtypes
 
 CPUS = re.compile(r"on CPU$")
+KINDS = (RuntimeError, TypeError)
 WORDS = (  # (what the CPU says, what CUDA says)
     (r" or input should be a MKLDNN tensor and \w+ is a dense tensor", ""),  # Convolution.cpp
     (r"expected m1 and m2 to have", "expected mat1 and mat2 to have"),  # cuda/Blas.cpp
@@ -18,12 +19,14 @@ WORDS = (  # (what the CPU says, what CUDA says)
 )
 
 
-def translated(error: RuntimeError, args: Any, kwargs: Any, func: Any = None) -> RuntimeError:
+def translated(error: Exception, args: Any, kwargs: Any, func: Any = None) -> Exception:
     """Return CUDA's error for the CPU's about a call whose tensors all lie on a card; others as they are."""
     given = [value for value in tree_flatten((args, kwargs))[0] if isinstance(value, Tensor)]
-    if type(error) is not RuntimeError or not given or any(home(tensor) is None for tensor in given):
-        return error
     text = str(error)
+    if type(error) not in KINDS and not CPUS.search(text):
+        return error
+    if not given or any(home(tensor) is None for tensor in given):
+        return error
     try:
         if func is not None and CPUS.search(text):
             dtypes.check(func, args, kwargs, given[0].dtype)
@@ -31,4 +34,4 @@ def translated(error: RuntimeError, args: Any, kwargs: Any, func: Any = None) ->
         return lacks
     for theirs, ours in WORDS:
         text = re.sub(theirs, ours, text)
-    return error if text == str(error) else RuntimeError(text)
+    return error if text == str(error) else type(error)(text)

@@ -264,8 +264,9 @@ def _settings(machine: Machine, bindings: Bindings) -> None:
     if shared is None:
         machine.patches.answer(f"torch._C.{SETTER}", bindings.set_allocator_settings)
         return
-    before = torch._C._accelerator_getAllocatorSettings()
-    machine.on_stop(lambda: shared(before))
+    # Before 2.12 C++ does not tell what it knows: it read the environment.
+    before = getattr(torch._C, "_accelerator_getAllocatorSettings", settings.in_environment)()
+    machine.on_stop(lambda: shared(settings.shareable(before)))
     machine.patches.replace("torch._C._accelerator_setAllocatorSettings", bindings.set_allocator_settings)
 
 

@@ -3,7 +3,7 @@
 import pytest
 from lab_page import cell_with, open_notebook, run_all, run_cell, wait_idle
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from tools.notebooks.nbfiles import LESSONS, find, write
 from tools.notebooks.tidy import tidy
@@ -42,20 +42,31 @@ def run_down_to(page: Page, server, text: str) -> None:
     raise AssertionError(f"No cell holds {text!r}")
 
 
-def test_a_guess_can_be_made_with_the_keyboard_alone(page, server):
+def asking(page: Page, question: str) -> Locator:
+    """Return the cell that asks this; its source may be folded."""
+    return page.locator(".jp-CodeCell", has=page.locator(".jp-OutputArea", has_text=question)).first
+
+
+def test_a_guess_is_made_with_the_keyboard_alone_and_answered_under_its_result(page, server):
     open_notebook(page, server, f"notebooks/{find(LESSONS)[0].name}")
-    run_all(page, server)
-    guess = cell_with(page, "lab.guess")
-    guess.locator(".jp-OutputArea-output input[type=radio]").first.wait_for(timeout=20_000)
-    guess.locator(".cm-content").click()
-    page.keyboard.press("Escape")  # leave the editor; Tab then walks on through the page
-    tab_to(page, "radio")
-    assert guess.get_by_text("Noted:").count() == 0
+    run_down_to(page, server, "second.parameters")
+    asked = asking(page, "Which of the two runs used the GPU?")
+    assert asked.locator(".cm-content").count() == 0  # the question stands there once
+    assert asked.get_by_text("Noted:").count() == 0
+    tab_to(page, "radio", "Shift+Tab")
     page.keyboard.press("Space")
-    guess.get_by_text("Noted: the first").wait_for(timeout=20_000)
-    page.keyboard.press("Tab")  # not an arrow key: JupyterLab takes those to move between cells
+    asked.get_by_text("Noted: not sure").wait_for(timeout=20_000)
+    page.keyboard.press("Shift+Tab")  # not an arrow key: JupyterLab takes those to move between cells
     page.keyboard.press("Space")
-    guess.get_by_text("Noted: the second").wait_for(timeout=20_000)
+    asked.get_by_text("Noted: neither").wait_for(timeout=20_000)
+    assert page.get_by_role("status").get_by_text("Noted: neither").count() == 1
+    page.keyboard.press("ArrowDown")
+    assert "second.parameters" in selected(page)
+    page.keyboard.press("Shift+Enter")
+    wait_idle(page, server)
+    shown = cell_with(page, "second.parameters").locator(".jp-OutputArea-output").all_inner_texts()
+    assert "cuda:0" in shown[0] and shown[-1].startswith("You said: neither.")
+    asked.get_by_role("alert").get_by_text("You said: neither.").wait_for(timeout=20_000)
 
 
 def test_the_keys_that_a_choice_names_work_after_shift_enter(page, server):
@@ -94,7 +105,7 @@ def test_lesson_01_is_walked_through_without_a_mouse(page, server):
     tab_to(page, "text", "Shift+Tab")  # back from the next cell, which Shift+Enter selected
     page.keyboard.type("500")
     page.keyboard.press("Enter")
-    asked = cell_with(page, BET)
+    asked = asking(page, BET)
     asked.get_by_text("Noted: 500 bytes.").wait_for(timeout=20_000)
     page.keyboard.press("Tab")  # out of the field, which keeps the arrow keys to itself
     page.keyboard.press("ArrowDown")
@@ -102,9 +113,10 @@ def test_lesson_01_is_walked_through_without_a_mouse(page, server):
     page.keyboard.press("Shift+Enter")
     wait_idle(page, server)
     answer = cell_with(page, "grown / size")
-    assert "the account grew by 1024" in answer.locator(".jp-OutputArea-output").inner_text()
+    grew, said = answer.locator(".jp-OutputArea-output").all_inner_texts()
+    assert "the account grew by 1024" in grew
+    assert said.startswith("You bet 500 bytes; it is 1,024 bytes: your bet was 2 times too small.")
     assert page.locator(".jp-OutputPlaceholder").count() == 0
-    assert asked.get_by_text("Noted: 500 bytes.").count() == 1
 
 
 def test_a_bet_is_kept_and_answered_when_its_cell_is_run_again(page, server):

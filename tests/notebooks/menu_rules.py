@@ -1,5 +1,6 @@
 """What makes a notebook a lesson of this course: its guesses, its changes, its one new tool and its end."""
 
+import ast
 import itertools
 import re
 from collections.abc import Iterator
@@ -7,10 +8,11 @@ from collections.abc import Iterator
 from nbformat import NotebookNode
 from notebook_rules import LINK, Page, Rule
 
+from devicelab.course.guess.settling import settles
 from tools.notebooks.nbfiles import is_code, tags
 from tools.notebooks.tidy import is_curtain, is_hidden
 
-# The names of devicelab that a lesson brings; later lessons may use them too. `start`, `guess` and `progress` are free.
+# The names of devicelab that a lesson brings; later lessons may use them too. those in FREE always.
 BRINGS = {
     "00": {"start", "film"},
     "01": {"placement"},
@@ -22,7 +24,7 @@ BRINGS = {
     "06": {"monitor"},
     "08": {"simulate_gpu"},  # what `start` does, by hand: for tests without a GPU
 }
-FREE = {"start", "guess", "progress"}
+FREE = {"start", "guess", "progress", "tally"}
 CHANGES = 2
 OPENING = 6  # cells after the first lab.start() by which two neighbours are compared
 STUCK = {
@@ -54,6 +56,29 @@ def answers_hidden(page: Page) -> Iterator[str]:
     for cell in answers(page):
         if not is_hidden(cell):
             yield f"{cell.id} answers a guess, but its output is not hidden (metadata jupyter.outputs_hidden)"
+
+
+def waits_for(cell: NotebookNode) -> str:
+    """Return the code that settles the guess of this cell; empty where it names none."""
+    calls = (node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call))
+    words = (word for call in calls if ast.unparse(call.func) == "lab.guess" for word in call.keywords)
+    return next((ast.literal_eval(word.value) for word in words if word.arg == "until"), "")
+
+
+def guesses_settle(page: Page) -> Iterator[str]:
+    """The source of a guess is folded; the first cell that holds what settles it comes later, and its output is hidden."""
+    for cell in page.code:
+        until = waits_for(cell) if is_guess(cell) else ""
+        if not until:
+            continue
+        settling = [other for other in page.code if other is not cell and settles(until, other.source)]
+        if not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            yield f"{cell.id}: the source of a guess is folded (metadata jupyter.source_hidden)"
+        if not settling or page.code.index(settling[0]) < page.code.index(cell) or is_guess(settling[0]):
+            found = settling[0].id if settling else "no cell"
+            yield f"{cell.id}: {until!r} stands in no cell before the guess and in one after it; it stands first in {found}"
+        elif not is_hidden(settling[0]):
+            yield f"{settling[0].id} settles {cell.id}, but its output is not hidden"
 
 
 def hidden_after_a_guess(page: Page) -> Iterator[str]:
@@ -119,6 +144,7 @@ def alike(pages: list[Page]) -> Iterator[str]:
 
 MENU: tuple[Rule, ...] = (
     answers_hidden,
+    guesses_settle,
     hidden_after_a_guess,
     one_new_tool,
     enough_changes,

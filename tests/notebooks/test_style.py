@@ -84,6 +84,14 @@ STUCK = (
 )
 
 
+def asked() -> NotebookNode:
+    """Return a guess that the cell with lab.start settles, its source folded."""
+    source = "lab.guess('Where?', ['here', 'there'], until='lab.start')"
+    cell = code(source, "guess", "nbval-ignore-output", out="Where?")
+    cell.metadata.jupyter = {"source_hidden": True}
+    return cell
+
+
 def hidden(cell: NotebookNode) -> NotebookNode:
     """Hide what the cell shows, as tools.notebooks.tidy stores it."""
     cell.metadata["jupyter"] = {"outputs_hidden": True}
@@ -103,7 +111,7 @@ def good_lesson() -> NotebookNode:
         code("show()", html=PICTURE, plain="The loss of five epochs falls from 1 to 0.5"),
         code("print(1)", "nbval-ignore-output", out="0.1 s"),
         code("print(2)", "change", out="cpu"),
-        code("lab.guess('Where?', ['here', 'there'])", "guess", "nbval-ignore-output", out="Where?"),
+        asked(),
         hidden(code("lab.start()", "change", out="there")),
         new_markdown_cell(STUCK),
     ]
@@ -230,6 +238,14 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "with dependencies": ("guarded_bootstrap", put(2, BOOTSTRAP.replace("--no-deps ", ""))),
     "torch too": ("guarded_bootstrap", put(2, BOOTSTRAP + "\n    %pip install --no-deps torch")),
     "answer in sight": ("answers_hidden", lambda nb: nb.cells[8].metadata.pop("jupyter")),
+    "a guess in sight": ("guesses_settle", lambda nb: nb.cells[7].metadata.pop("jupyter")),
+    "settled before": ("guesses_settle", put(5, "lab.start()")),
+    "settled nowhere": ("guesses_settle", put(8, "lab.begin()")),
+    "settled by a guess": (
+        "guesses_settle",
+        lambda nb: nb.cells.insert(8, code("lab.guess('lab.start')", "guess")),
+    ),
+    "settled in sight": ("guesses_settle", lambda nb: nb.cells[8].metadata.pop("jupyter")),
     "hidden for nothing": ("hidden_after_a_guess", lambda nb: hidden(nb.cells[6])),
     "first line in sight": ("hidden_after_a_guess", lambda nb: nb.cells[8].outputs.pop(0)),
     "a later tool": ("one_new_tool", put(6, "lab.trace()")),

@@ -13,6 +13,7 @@ from tools.notebooks.alive import VIEW, is_picture, keep_pictures
 from tools.notebooks.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
 WIDGET_NOTE = "(Run this cell: what appears here needs a running kernel.)"
+REPR = re.compile(r"\w+\(")  # what a widget prints unless it brings words of its own
 UNCOMPARED = ("image/png", "image/jpeg", VIEW)
 # What tools leave in cells they ran.
 STAMPS = ("papermill", "execution", "ExecuteTime", "scrolled", "trusted")
@@ -43,7 +44,10 @@ def tidy_output(output: NotebookNode) -> NotebookNode:
         output.text = without_paths(output.text)
     for kind, value in list(output.get("data", {}).items()):
         if kind == VIEW and not is_picture(output):  # its model is gone when the notebook is opened again
-            output.data = NotebookNode({"text/plain": WIDGET_NOTE})
+            said = str(output.data.get("text/plain", ""))
+            output.data = NotebookNode(
+                {"text/plain": WIDGET_NOTE if REPR.match(said) else said or WIDGET_NOTE}
+            )
             break
         elif kind.startswith("text/") and isinstance(value, str):
             output.data[kind] = without_paths(value)

@@ -12,6 +12,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .course.guess.guess import guess
+    from .course.guess.tally import tally
     from .course.question.progress import progress
     from .devices import clock
     from .doctor import doctor
@@ -48,6 +49,7 @@ _HOME = {
     "simulate_gpu": "simgpu",
     "start": "session",
     "sweep": "sweep",
+    "tally": "course.guess",
     "timeit": "timing",
     "timeit_naive": "timing",
     "trace": "trace",
@@ -73,6 +75,7 @@ __all__ = [
     "simulate_gpu",
     "start",
     "sweep",
+    "tally",
     "timeit",
     "timeit_naive",
     "trace",

@@ -5,6 +5,6 @@ picture  a picture that moves, drawn by an ES module
 modules  these modules, and style.css for all of them, as text
 """
 
-from .forms import choice, number
+from .forms import choice, number, view
 
-__all__ = ["choice", "number"]
+__all__ = ["choice", "number", "view"]

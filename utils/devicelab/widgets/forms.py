@@ -1,6 +1,7 @@
 """Widgets for notebooks; only what ipywidgets 7.7.1 (Colab's) and 8 have in common."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import ipywidgets
 
@@ -62,3 +63,9 @@ def number(
     else:
         box.value = before
     return ipywidgets.VBox([ipywidgets.HBox([box, button]), answer])
+
+
+def view(widget: ipywidgets.Widget, plain: str) -> dict[str, Any]:
+    """Return what a notebook's output holds of a widget; where none can be drawn, the plain text is shown."""
+    reference = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    return {"application/vnd.jupyter.widget-view+json": reference, "text/plain": plain}

@@ -1,91 +1,137 @@
-"""A number bet before a cell is run, and compared by factor once the true one is known."""
+"""What was bet on a question, what the result was, and what is said then: no mark, but where the bet would be true."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from devicelab import units
-from devicelab.errors import InputError
+from devicelab.errors import InputError, listed
+
+from .numbers import NEAR, factor, number, off_by, reply_to, shown, value_of
 
 NOT_SURE = "not sure"
-NEAR = 2.0  # a bet within this factor of the truth is a good one: an order of magnitude is what is asked for
-EXACT = 0.01  # relative difference below which a bet counts as the number itself
-TRUTH = "truth"  # the key of the true number in guesses.yaml; the word `measured` where only the run knows it
-_SECONDS = {"s": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3, "µs": 1e-6, "microseconds": 1e-6}
-_NUMBER = re.compile(r"\d[\d,_ ]*(?:\.\d+)?(?:e[+-]?\d+)?|\.\d+", re.IGNORECASE)
+TRUTH = (
+    "truth"  # the key of what the result is in guesses.yaml; the word `measured` where only the run knows it
+)
+DECIDES, NEXT = (
+    "decides",
+    "next",
+)  # the keys of what is said to everybody, and of a next step for who was not sure
+KEYS = (TRUTH, DECIDES, NEXT)
+_UNSAID = "Compare the output with your guess."
 
 
-def number(text: str, unit: str = "") -> float:
-    """Return the number that a learner wrote: 1024, 1,024, 1e3, 0.5, 0,5 or "0.5 ms"; InputError says what is wanted."""
-    words = text.strip().removesuffix(unit).strip()
-    if re.fullmatch(r"\d+,(?:\d{1,2}|\d{4,})", words):  # a decimal comma; "1,024" is a thousand
-        words = words.replace(",", ".")
-    if not _NUMBER.fullmatch(words):
-        raise InputError(f"{text!r} is no number from 0 up. Write digits, such as 500, 0.5 or 1e6.")
-    return float(re.sub(r"[,_ ]", "", words))
+def _nowhere(said: str) -> None:
+    """Say nothing: the question has no box."""
 
 
-def shown(value: float, unit: str) -> str:
-    """Return a number with its unit: 1024 bytes becomes "1,024 bytes", 0.01234 s becomes "0.0123 s"."""
-    digits = f"{value:,.0f}" if float(value).is_integer() else units.digits(value)
-    return f"{digits} {unit}".strip()
+@dataclass(frozen=True)
+class Settled:
+    """How a bet that was placed in time ended: `off` by a factor, 1 or `inf` for a choice, None if unknown; `how` in words."""
 
-
-def size_class(bet: float, truth: float) -> str:
-    """Return "close" for a bet within the factor NEAR of the truth, else "small" or "large"."""
-    if bet == truth or (truth > 0 and truth / NEAR <= bet <= truth * NEAR):
-        return "close"
-    return "small" if bet < truth else "large"
-
-
-def off_by(bet: float, truth: float) -> str:
-    """Return how far a bet is off, by factor: "within a factor of 2", "10 times too small"."""
-    if abs(bet - truth) <= EXACT * abs(truth):
-        return "just that"
-    if bet == 0 or truth == 0:
-        return "too small" if bet < truth else "too large"
-    if size_class(bet, truth) == "close":
-        return f"within a factor of {NEAR:g}"
-    factor = float(f"{max(bet / truth, truth / bet):.2g}")
-    return f"{shown(factor, 'times')} too {size_class(bet, truth)}"
-
-
-def reply_to(bet: float, truth: float, replies: Mapping[object, str]) -> str:
-    """Return the sentence for this bet: that of a number it comes near to (a known misconception), else its size's."""
-    for key, words in replies.items():
-        if isinstance(key, (int, float)) and abs(bet - key) <= EXACT * max(abs(key), EXACT):
-            return words
-    return replies.get(size_class(bet, truth), "")
-
-
-def value_of(outcome: object, unit: str) -> tuple[float, str]:
-    """Return the number of an instrument's result, or a plain number, in `unit`, and the word that says whence it came.
-
-    A Timing has its median, an Estimate its seconds; both are converted where `unit` is one of time.
-    """
-    for name in ("median", "seconds"):
-        value = getattr(outcome, name, None)
-        if isinstance(value, (int, float)):
-            if unit not in _SECONDS:
-                raise InputError(f"The bet is in {unit!r}, but the outcome is a time. Give a plain number.")
-            return value / _SECONDS[unit], str(getattr(outcome, "origin", "estimated"))
-    try:
-        return float(outcome), ""  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise InputError(
-            f"A bet is compared with a number or with a timing, but it got {type(outcome).__name__}."
-        ) from None
+    question: str
+    bet: str
+    outcome: str
+    off: float | None
+    how: str = ""
 
 
 class Bet:
-    """A number that was bet on a question, or not yet; `against` shows it beside the outcome."""
+    """A question with what was bet on it, if anything, and whether its result stands there."""
 
-    def __init__(self, question: str, unit: str, replies: Mapping[object, str]) -> None:
-        self.question, self.unit, self.replies = question, unit, replies
+    def __init__(self, question: str, words: Mapping[Any, Any]) -> None:
+        self.question, self.words = question, words
+        self.until = ""
         self.value: float | str | None = None
+        self.fresh = False  # asked in the cell that is running
+        self.settled = False  # its result came since it was last asked
+        self.outcome: Any = None
+        self.record: Settled | None = None
+        self.say: Callable[[str], object] = _nowhere  # puts HTML into the question's box, where there is one
+
+    @property
+    def text(self) -> str:
+        """What was bet, in the learner's words."""
+        return str(self.value)
 
     def place(self, text: str) -> None:
-        """Place the bet, or place it anew; `text` is a number or "not sure"."""
-        self.value = NOT_SURE if text.strip().lower() == NOT_SURE else number(text, self.unit)
+        """Place the bet, or place it anew; InputError says what can be bet."""
+        raise NotImplementedError
+
+    def reply(self) -> tuple[str, ...]:
+        """Return what is said under the result, a paragraph each: about this bet, then what decides."""
+        unsure = self.value == NOT_SURE
+        parts = (
+            self._unsure() if unsure else self._own(),
+            self.words.get(DECIDES),
+            unsure and self.words.get(NEXT),
+        )
+        return tuple(part for part in parts if part)
+
+    def settle(self, names: Mapping[str, Any]) -> None:
+        """Note that the result stands there; `names` are what the notebook's names mean now."""
+        self.outcome = self._outcome(names)
+        self.settled = True
+        if self.value is not None:
+            self.record = self._record()
+
+    def _outcome(self, names: Mapping[str, Any]) -> Any:
+        return self.words.get(TRUTH)
+
+    def _own(self) -> str:
+        raise NotImplementedError
+
+    def _unsure(self) -> str:
+        raise NotImplementedError
+
+    def _record(self) -> Settled:
+        raise NotImplementedError
+
+
+class Choice(Bet):
+    """A bet on one of some options."""
+
+    def __init__(self, question: str, words: Mapping[Any, Any], options: Sequence[str]) -> None:
+        super().__init__(question, words)
+        self.options = [*options, NOT_SURE]
+
+    def place(self, text: str) -> None:
+        """Place the bet: an option, or its number from 1 up."""
+        numbered = dict(enumerate(self.options, start=1))
+        choice = (
+            numbered.get(int(text), text)
+            if str(text).strip().isdigit() and text not in self.options
+            else text
+        )
+        if choice not in self.options:
+            raise InputError(
+                f"{text!r} is none of the answers. Choose from {listed(self.options)}, or by number."
+            )
+        self.value = choice
+
+    def _own(self) -> str:
+        return f"You said: {self.text}. {self.words.get(self.value, _UNSAID)}"
+
+    def _unsure(self) -> str:
+        own = self.words.get(NOT_SURE, "" if self.words.get(DECIDES) else _UNSAID)
+        return f"You were not sure. {own}".strip()
+
+    def _record(self) -> Settled:
+        known = self.outcome in self.options and self.value != NOT_SURE
+        off = (1.0 if self.value == self.outcome else float("inf")) if known else None
+        return Settled(self.question, self.text, str(self.outcome) if known else "", off)
+
+
+class Number(Bet):
+    """A bet on a number; `against` shows it beside an outcome where no `until` says what settles it."""
+
+    def __init__(self, question: str, words: Mapping[Any, Any], unit: str) -> None:
+        super().__init__(question, words)
+        self.unit = unit
+
+    def place(self, text: str) -> None:
+        """Place the bet: a number, or "not sure"."""
+        text = str(text).strip()
+        self.value = NOT_SURE if text.lower() == NOT_SURE else number(text, self.unit)
 
     @property
     def text(self) -> str:
@@ -98,17 +144,44 @@ class Bet:
         if self.value is None:
             return f"No bet placed; {outcome}."
         if isinstance(self.value, str):
-            return f"You were not sure; {outcome}. {self.replies.get(NOT_SURE, '')}".strip()
+            return f"You were not sure; {outcome}. {self.words.get(NOT_SURE, '')}".strip()
         how = off_by(self.value, truth)
-        return f"You bet {self.text}; {outcome}: your bet was {how}.\n{reply_to(self.value, truth, self.replies)}".strip()
+        return f"You bet {self.text}; {outcome}: your bet was {how}.\n{reply_to(self.value, truth, self.words)}".strip()
 
     def against(self, outcome: object) -> None:
         """Print the bet beside the outcome: a number in the bet's unit, or an instrument's result."""
         value, origin = value_of(outcome, self.unit)
         print(self.verdict(value, origin or "it is"))
 
+    def _outcome(self, names: Mapping[str, Any]) -> tuple[float, str]:
+        """Return the number that decides and the word for it: what the name `until` means now, else the known truth."""
+        outcome = names.get(self.until, self.words.get(TRUTH))
+        if outcome is None or outcome == "measured":
+            raise InputError(
+                f"The bet on {self.question!r} is not settled: {self.until!r} is no name of a number."
+            )
+        return value_of(outcome, self.unit)
+
+    def _own(self) -> str:
+        value, origin = self.outcome
+        return self.verdict(value, origin or "it is").replace("\n", " ")
+
+    _unsure = _own
+
+    def _record(self) -> Settled:
+        truth, _ = self.outcome
+        if not isinstance(self.value, float):
+            return Settled(self.question, self.text, shown(truth, self.unit), None)
+        how = off_by(self.value, truth)
+        return Settled(self.question, self.text, shown(truth, self.unit), factor(self.value, truth), how)
+
     def __repr__(self) -> str:
         return f"A bet on {self.question!r}: {'not placed' if self.value is None else self.text}."
 
     def _ipython_display_(self) -> None:
         """Show nothing where the cell ends with the guess: its box stands there already."""
+
+
+def is_surprise(settled: Settled) -> bool:
+    """Say whether a bet went otherwise than it was placed, by more than the factor that counts as near."""
+    return settled.off is not None and settled.off > NEAR

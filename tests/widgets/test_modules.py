@@ -44,11 +44,12 @@ def test_no_module_is_long_and_none_fetches_anything():
 
 
 @needs_node
-def test_what_a_notebook_keeps_stands_alone(tmp_path):
-    (tmp_path / "alone.mjs").write_text(modules.standalone("film"), encoding="utf-8")
+@pytest.mark.parametrize("module", ["film", "rescue"])
+def test_what_a_notebook_keeps_stands_alone(tmp_path, module):
+    (tmp_path / "alone.mjs").write_text(modules.standalone(module), encoding="utf-8")
     code = (
-        f"import film from {json.dumps((tmp_path / 'alone.mjs').as_uri())}; console.log(typeof film.render)"
+        f"import drawn from {json.dumps((tmp_path / 'alone.mjs').as_uri())}; console.log(typeof drawn.render)"
     )
     done = node("--input-type=module", "-e", code)
     assert done.stdout.strip() == "function", done.stderr
-    assert "import " not in modules.standalone("film")
+    assert "import " not in modules.standalone(module)

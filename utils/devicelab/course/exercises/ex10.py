@@ -5,14 +5,14 @@ import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from devicelab import devices, units
 from devicelab.course.looking import Seen, Tally, without_gpu
 from devicelab.course.looking.predict import prediction
 from devicelab.course.question import NotYet, exercise
-from devicelab.trace import Copy, Line, Synchronization
+from devicelab.trace import Line
 
+from .rescue.excess import SPARE, busiest, copies, waits
 from .rescue.expected import (
     BATCH,
     DUE,
@@ -32,9 +32,7 @@ from .rescue.expected import (
 from .rescue.faults import FAULTS, SHOWS, Fault, rescued
 from .rescue.running import Ran
 
-LABELS = BATCH * 2 * 4  # bytes of the smaller half of a batch; what crosses in lesser pieces is no batch
 SLACK = {"simulated": 1.1, "measured": 2.0}  # times the reference's time for a step
-SPARE = 4  # copies or waits an epoch beyond the reference's
 
 
 def _judge_runs(path) -> None:
@@ -88,47 +86,20 @@ def _judge_fast(path) -> None:
     wanted = reference(card(), EPOCHS)
     expect_same(ran, wanted)
     seen, right = Seen(None, ran.trace), Seen(None, wanted.trace)
-    line = _busiest(_waits(ran), _waits(wanted))
+    line = busiest(waits(ran), waits(wanted))
     _expect_few(seen.waits, right.waits, line, "The CPU waited for the GPU")
     for source, target, what in (
         ("cpu", "cuda", "Something was copied to the GPU"),
         ("cuda", "cpu", "Something was copied back to the CPU"),
     ):
-        line = _busiest(_copies(ran, source), _copies(wanted, source))
+        line = busiest(copies(ran, source), copies(wanted, source))
         _expect_few(seen.copies(source, target), right.copies(source, target), line, what)
     _expect_time(ran.step, wanted.step)
 
 
-def _waits(ran: Ran) -> list[Synchronization]:
-    return [wait for wait in ran.trace.synchronizations if wait.kind != "copy"]
-
-
-def _copies(ran: Ran, source: str) -> list[Copy]:
-    """Return the copies from one kind of device; of those to the GPU only what is smaller than half a batch, if there is any."""
-    found = [copy for copy in ran.trace.copies if copy.source.partition(":")[0] == source]
-    small = [copy for copy in found if source == "cpu" and copy.nbytes < LABELS * copy.count]
-    return [copy for copy in small if copy.count >= DUE] or found
-
-
-def _busiest(found: list[Any], expected: list[Any]) -> tuple[Line | None, int]:
-    """Return the line with the most copies or waits beyond those that the reference has in a line of the same text."""
-    counts: dict[Line | None, int] = {}
-    for one in found:
-        counts[one.line] = counts.get(one.line, 0) + one.count
-    usual: dict[str, int] = {}
-    for one in expected:
-        usual[_words(one.line)] = usual.get(_words(one.line), 0) + one.count
-    ranked = sorted(counts, key=lambda line: (usual.get(_words(line), 0) - counts[line], str(line)))
-    return (ranked[0], counts[ranked[0]]) if ranked else (None, 0)
-
-
-def _words(line: Line | None) -> str:
-    return line.text if line else ""
-
-
-def _expect_few(found: Tally, due: Tally, busiest: tuple[Line | None, int], what: str) -> None:
+def _expect_few(found: Tally, due: Tally, most: tuple[Line | None, int], what: str) -> None:
     if found.count > due.count + SPARE * EPOCHS:
-        line, count = busiest
+        line, count = most
         raise NotYet(
             f"{what} {found.count} times in {EPOCHS} epochs of {DUE} steps; {due.count} would do. "
             f"{count} of them at {line or 'a line that is not known'}. What is it for, and how often is that wanted?"

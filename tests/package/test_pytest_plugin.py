@@ -78,7 +78,7 @@ def test_the_option_wakes_a_device_bug_that_sleeps_without_a_gpu(project):
 
 
 def test_the_header_says_that_the_card_is_simulated(project):
-    run(project, "--simulate-gpu=NVIDIA L4").stdout.fnmatch_lines(
+    run(project, "--simulate-gpu", "--simulated-gpu-card=NVIDIA L4").stdout.fnmatch_lines(
         ["devicelab: cuda:0 is a simulated NVIDIA L4; nothing here runs on a real GPU"]
     )
     run(project).stdout.no_fnmatch_line("*devicelab: cuda:0*")
@@ -88,17 +88,49 @@ def test_a_named_card_and_a_wrong_name(pytester):
     pytester.makepyfile(
         "import torch\ndef test(): assert torch.cuda.get_device_name() == 'NVIDIA H100 80GB HBM3'"
     )
-    run(pytester, "--simulate-gpu=NVIDIA H100 80GB HBM3").assert_outcomes(passed=1)
-    result = run(pytester, "--simulate-gpu=Voodoo 2")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *Voodoo 2*Tesla T4*"])
+    run(pytester, "--simulate-gpu", "--simulated-gpu-card", "NVIDIA H100 80GB HBM3").assert_outcomes(passed=1)
+    refused(pytester, "*Voodoo 2*Tesla T4*", "--simulate-gpu", "--simulated-gpu-card=Voodoo 2")
 
 
-def test_a_path_taken_for_a_name_is_explained(project):
-    result = run(project, "--simulate-gpu", "test_code.py")
+def refused(pytester, sentence, *options):
+    result = run(pytester, *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: *test_code.py*", "*--simulate-gpu=NAME*"])
-    run(project, "test_code.py", "--simulate-gpu", "-k", "right").assert_outcomes(passed=1, deselected=2)
+    result.stderr.fnmatch_lines([f"ERROR: {sentence}"])
+
+
+def test_the_option_takes_no_value_so_a_path_may_follow_it(project):
+    result = run(project, "--simulate-gpu", "test_code.py", "-k", "forgetful or right")
+    result.assert_outcomes(passed=1, failed=1, deselected=1)
+
+
+def test_the_configuration_file_names_the_cards_and_the_command_line_goes_before(pytester):
+    pytester.makeini("[pytest]\nsimulated_gpu_card = NVIDIA L4\nsimulated_gpu_count = 2")
+    pytester.makepyfile(
+        """
+        import torch
+
+        def test():
+            found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            assert (found, found and torch.cuda.get_device_name(1)) == (2, "NVIDIA L4")
+        """
+    )
+    run(pytester).assert_outcomes(failed=1)  # they start nothing by themselves
+    result = run(pytester, "--simulate-gpu")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["devicelab: cuda:0 is a simulated 2 x NVIDIA L4; *"])
+    run(pytester, "--simulate-gpu", "--simulated-gpu-count=3").assert_outcomes(failed=1)
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(pytester):
+    refused(pytester, "--simulated-gpu-card*give --simulate-gpu as well.", "--simulated-gpu-card=Tesla T4")
+    refused(
+        pytester,
+        "simulated_gpu_count must be a whole number, but it is 'two'.",
+        "--simulate-gpu",
+        "--simulated-gpu-count=two",
+    )
+    pytester.makeini("[pytest]\nsimulated_gpu_unsupported = ignore")
+    refused(pytester, "simulated_gpu_unsupported must be skip or fail, but it is 'ignore'.", "--simulate-gpu")
 
 
 def test_the_marker_gives_one_test_a_card_of_its_own(pytester):
@@ -189,7 +221,7 @@ def test_a_mark_with_a_wrong_name_is_an_error_with_the_names(pytester):
 
 
 @pytest.mark.parametrize(
-    "option, outcome", [((), {"passed": 1}), (("--simulate-gpu-compiled=refuse",), {"failed": 1})]
+    "option, outcome", [((), {"passed": 1}), (("--simulated-gpu-compiled=refuse",), {"unsimulated": 1})]
 )
 def test_the_option_says_what_becomes_of_compiled_functions(pytester, option, outcome):
     pytester.makepyfile(
@@ -201,7 +233,7 @@ def test_the_option_says_what_becomes_of_compiled_functions(pytester, option, ou
         """
     )
     result = run(pytester, "--simulate-gpu", *option)
-    result.assert_outcomes(**outcome)
+    assert {name: result.parseoutcomes().get(name) for name in outcome} == outcome
     assert result.stdout.str().count("UserWarning: torch.compile is left out") == (not option)
 
 

@@ -57,7 +57,10 @@ def run_once(test: Path, results: Path, asked: Asked) -> tuple[int, dict[str, st
         "most": asked.most, "words": asked.words, "memory": asked.memory, "whole": "cuda" in test.stem.lower(),
     }  # fmt: skip
     options = [
-        f"--simulate-gpu={asked.card}",
+        "--simulate-gpu",
+        "--simulated-gpu-card",
+        asked.card,
+        "--simulated-gpu-unsupported=fail",
         "--timeout",
         str(asked.timeout),
         "--timeout-method",

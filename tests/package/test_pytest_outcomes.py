@@ -1,0 +1,191 @@
+"""What the pytest plugin says of a run on a simulated card: in its summary, its report and its JUnit file."""
+
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from devicelab import simulate_gpu
+from devicelab.pytest_outcomes import FAULT, NOT_SIMULATED, OTHER, judged
+
+pytest_plugins = ["pytester"]
+
+TESTS = """
+import subprocess, sys, unittest, pytest, torch
+
+device = "cuda" if torch.cuda.is_available() else "cpu"
+needs_card = pytest.mark.skipif(device == "cpu", reason="no card")
+
+def test_good(): assert torch.ones(1, device=device).sum() == 1
+def test_other(): assert 1 == 2
+
+def test_fault():
+    model = torch.nn.Linear(2, 2).to(device)
+    batch = torch.ones(1, 2)
+    model(batch)
+
+def test_wrong_place(): assert torch.ones(1, device=device).device == torch.device("cpu")
+def test_unlike(): torch.testing.assert_close(torch.ones(1, device=device), torch.ones(1))
+
+@needs_card
+def test_woken(): assert torch.ones(1).cuda().is_cuda
+
+@needs_card
+def test_graph(): torch.cuda.CUDAGraph()
+
+@pytest.mark.parametrize("where", ["cpu"] + [device] * (device == "cuda"))
+def test_each(where): assert torch.ones(1, device=where).device.type == where
+
+@pytest.mark.xfail
+def test_expected_to_fail(): torch.cuda.CUDAGraph()
+
+@needs_card
+def test_child():
+    code = "import torch; print(torch.cuda.get_device_name())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "Tesla T4\\n"
+
+class TestOld(unittest.TestCase):
+    @unittest.skipUnless(device == "cuda", "no card")
+    def test_graph(self): torch.cuda.CUDAGraph()
+"""
+SUMMARY = [
+    "*devicelab: cuda:0 was a simulated Tesla T4; nothing ran on a real GPU*",
+    "3 device faults, 1 other failure, 2 not simulated (skipped)",
+    "device fault: test_code.py::test_fault - batch stayed on cpu*(line 12 of test_code.py)",
+    "not simulated: test_code.py::test_graph - CUDA graphs are not simulated: *",
+]
+COUNTS = {"passed": 5, "failed": 4, "unsimulated": 2, "xfailed": 1}
+WITHOUT = ("-p", "no:nbval", "-p", "no:anyio", "-p", "no:timeout")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def modules_of_a_simulation():
+    """Load all that a run here loads: pytester forgets what was loaded within it, and PyTorch does not load twice."""
+    with simulate_gpu():
+        pass
+
+
+@pytest.fixture
+def project(pytester):
+    pytester.makepyfile(test_code=TESTS)
+    return pytester
+
+
+def run(pytester, *options):
+    return pytester.runpytest_inprocess(*WITHOUT, *options)
+
+
+def test_faults_what_is_not_simulated_and_other_failures_are_told_apart(project):
+    result = run(project, "--simulate-gpu", "-q", "--junitxml=report.xml")  # with -q there is no header
+    assert result.parseoutcomes() == COUNTS and result.ret == 1
+    result.stdout.fnmatch_lines(["*devicelab, on a simulated card*", "batch stayed on cpu*", "  fix: *"])
+    result.stdout.fnmatch_lines(SUMMARY)
+    assert junit(project) == "simulated Tesla T4"
+    graph = suite(project).find("testcase[@name='test_graph']/skipped")
+    assert graph.get("message").startswith("not simulated: CUDA graphs")
+
+
+def test_a_run_without_a_card_says_nothing_of_one(project):
+    run(project, "--junitxml=report.xml").stdout.no_fnmatch_line("*devicelab:*")
+    assert junit(project) is None
+
+
+def suite(project):
+    return ElementTree.parse(project.path / "report.xml").getroot()[0]
+
+
+def junit(project):
+    found = suite(project).find("properties/property[@name='gpu']")
+    return found.get("value") if found is not None else None
+
+
+def test_what_is_not_simulated_may_fail_instead(project):
+    result = run(project, "--simulate-gpu", "--simulated-gpu-unsupported=fail", "-k", "graph")
+    assert result.parseoutcomes() == {"failed": 2, "deselected": 10}
+    result.stdout.fnmatch_lines(["0 device faults, 0 other failures, 2 not simulated"])
+
+
+def test_tests_that_only_a_card_wakes_are_counted_against_the_last_run_without_one(project):
+    first = run(project, "--simulate-gpu")
+    first.stdout.fnmatch_lines(["*not counted, since no run without --simulate-gpu is on record here"])
+    run(project)
+    second = run(project, "--simulate-gpu")
+    second.stdout.fnmatch_lines(
+        ["2 tests ran that are skipped without a card, and 1 more that the last run without one did not have"]
+    )
+    third = run(project, "--simulate-gpu", "-k", "woken")
+    third.stdout.fnmatch_lines(["1 test ran that is skipped without a card"])
+
+
+def test_a_marked_test_that_needs_what_is_not_simulated(pytester):
+    pytester.makepyfile(
+        """
+        import pytest, torch
+
+        @pytest.mark.simulated_gpu
+        def test_graph(): torch.cuda.CUDAGraph()
+
+        def test_other(): raise ValueError
+        """
+    )
+    result = run(pytester)
+    assert result.parseoutcomes() == {"failed": 1, "unsimulated": 1}
+    result.stdout.fnmatch_lines(["*devicelab: marked tests had simulated cards*"])
+
+
+def test_a_module_that_fails_as_it_is_imported(pytester):
+    pytester.makepyfile(
+        test_fault="import torch\ntorch.ones(1, device='cuda') + torch.ones(1)",
+        test_graph="import torch\ntorch.cuda.CUDAGraph()",
+    )
+    result = run(pytester, "--simulate-gpu")
+    assert result.parseoutcomes() == {"errors": 1, "skipped": 1}  # pytest counts modules by itself
+    result.stdout.fnmatch_lines(["1 device fault, 0 other failures, 1 not simulated (skipped)"])
+
+
+@pytest.mark.slow
+def test_workers_of_xdist(project):
+    result = project.runpytest_subprocess(*WITHOUT, "--simulate-gpu", "-n2", "--junitxml=report.xml")
+    assert result.parseoutcomes() == COUNTS
+    result.stdout.fnmatch_lines(SUMMARY[:2])
+    assert 'value="simulated Tesla T4"' in (project.path / "report.xml").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_plugins_that_are_not_found_by_themselves(project, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    result = project.runpytest_subprocess("-p", "devicelab.pytest_plugin", "--simulate-gpu")
+    assert result.parseoutcomes() == COUNTS
+
+
+def error_of(function):
+    try:
+        function()
+    except Exception as error:
+        return error
+
+
+def test_what_a_failure_is():
+    import torch
+
+    def hidden():
+        try:
+            torch.cuda.CUDAGraph()
+        except RuntimeError as error:
+            raise ValueError("no graph here") from error
+
+    with simulate_gpu():
+        x = torch.ones(2, 2, device="cuda")
+        cases = [
+            (OTHER, lambda: 1 / 0),
+            (OTHER, lambda: x @ torch.ones(3, device="cuda")),
+            (OTHER, lambda: x.float() @ x.double()),
+            (NOT_SIMULATED, torch.cuda.CUDAGraph),
+            (NOT_SIMULATED, hidden),
+            (FAULT, lambda: x + torch.ones(2, 2)),
+            (FAULT, lambda: x.numpy()),
+            (FAULT, lambda: x.long() @ x.long()),
+            (FAULT, lambda: torch.ones(2**40, device="cuda")),
+            (FAULT, lambda: x[torch.tensor([5], device="cuda")].cpu()),  # the last: the card is lost
+        ]
+        found = [judged(error_of(call))[0] for _, call in cases]
+    assert found == [kind for kind, _ in cases]

@@ -60,6 +60,12 @@ def release(one: Hold) -> None:
         _undo()
 
 
+def renew() -> None:
+    """Hold off also what has been loaded since somebody began to hold."""
+    if _holds:
+        _install()
+
+
 @contextmanager
 def held(met: Callable[[FrameType], object] = _nothing) -> Iterator[None]:
     """Hold for this thread while a block runs."""

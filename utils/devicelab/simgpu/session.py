@@ -4,7 +4,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from itertools import takewhile
 from types import TracebackType
 from typing import Any
@@ -35,6 +34,7 @@ from .stand_ins import (
     gradients,
     interpreter,
     kernels,
+    later,
     legacy_types,
     processes,
     profiler,
@@ -53,7 +53,7 @@ from .stand_ins import (
 
 # In order; undone in reverse.
 STAND_INS = (
-    default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, backward, cuda,
+    later, default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, backward, cuda,
     generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled,
     unsupported, traceback, warned, profiler, processes, sleep, threads,
 )  # fmt: skip
@@ -232,7 +232,6 @@ def simulate_gpu(
     with versions.known_names(torch.__version__):
         if not stack and torch.cuda.is_available():
             _beside_real_gpu(name, spec)
-        import_module("torch._dynamo")  # before anything is replaced, because it keeps what it finds
         simulation = Simulation(spec, count, compiled, children)
     return simulation.start()
 

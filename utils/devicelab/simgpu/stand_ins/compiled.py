@@ -8,6 +8,8 @@ from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.source import LIBRARY, USER, whose
 
+from . import later
+
 REFUSED = (
     "torch.compile is not simulated: it would compile for this machine's CPU, past the simulated card. Run the model "
     'without it, or let it run as it is written: simulate_gpu(..., compiled="run").'
@@ -21,8 +23,6 @@ SAID = (
 
 def install(machine: Machine) -> None:
     """Hold compilation off until the simulation stops."""
-    for name in ("_callback_from_stance", "set_fullgraph_compiled_frame_count"):
-        machine.patches.has(f"torch._dynamo.eval_frame.{name}")
     machine.patches.has("torch._ops.HigherOrderOperator.dispatch")
     said: list[bool] = []
 
@@ -33,6 +33,12 @@ def install(machine: Machine) -> None:
             said.append(True)
             warn_at(frame, SAID)
 
+    def loaded() -> None:
+        for name in ("_callback_from_stance", "set_fullgraph_compiled_frame_count"):
+            machine.patches.has(f"torch._dynamo.eval_frame.{name}")
+        compiled.renew()
+
+    machine.patches.later(later.COMPILER, loaded)
     hold = compiled.Hold(met=met)
     machine.on_stop(lambda: compiled.release(hold))
     compiled.hold(hold)

@@ -15,6 +15,8 @@ from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.run.dispatch import SimulatedDispatch
 
+from . import later
+
 # Modes under this key lie below all others, as a device does, and keep C++ from initializing CUDA when it reads "cuda".
 KEY = torch._C._TorchDispatchModeKey.FAKE
 
@@ -95,6 +97,7 @@ def takes_function(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def start_new_thread(function: Callable[..., Any], *arguments: Any) -> int:
     """Stand in for _thread.start_new_thread."""
+    later.load()
     return _start_new_thread(on_card(function), *arguments)
 
 

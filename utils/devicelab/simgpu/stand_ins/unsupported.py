@@ -58,6 +58,7 @@ FOREIGN_NAMES = {
     "CUDAPluggableAllocator": ("torch.cuda", "torch.cuda.memory"),
     "ExternalStream": ("torch.cuda", "torch.cuda.streams"),
 }
+COMPILERS = {"torch._dynamo": ("explain", "export"), "torch._inductor": ("compile", "aot_compile")}
 GRAPH_NAMES = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handle")
 # Functions of the C++ extension that others than torch.cuda call: torch._inductor, and programs that watch memory.
 INTERNALS = (
@@ -92,14 +93,9 @@ def on_card(module: torch.nn.Module) -> bool:
 def install(machine: Machine) -> None:
     """Refuse what is not simulated."""
     patches = machine.patches
-    for name in (
-        "torch._dynamo.explain",
-        "torch._dynamo.export",
-        "torch._inductor.compile",
-        "torch._inductor.aot_compile",
-    ):
-        patches.replace(name, refusal(COMPILER.format(name)))
-    patches.everywhere("torch.export.export", exporting)
+    for module, names in COMPILERS.items():
+        patches.later(module, functools.partial(_compilers, patches, module, names))
+    patches.later("torch.export", lambda: patches.everywhere("torch.export.export", exporting))
     for name, modules in FOREIGN_NAMES.items():
         for module in modules:
             patches.replace(f"{module}.{name}", refused_class(name, FOREIGN.format(f"torch.cuda.{name}")))
@@ -135,6 +131,11 @@ def exporting(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(*args, **kwargs)
 
     return export
+
+
+def _compilers(patches: Patches, module: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        patches.replace(f"{module}.{name}", refusal(COMPILER.format(f"{module}.{name}")))
 
 
 def _graphs(patches: Patches) -> None:
@@ -239,10 +240,10 @@ def _custom_kernels(patches: Patches) -> None:
     patches.answer(jiterator, refusal(KERNELS.format("torch.cuda.jiterator")))
     if find_spec("triton"):  # CPU wheels come without it
         patches.replace("triton.runtime.jit.JITFunction.run", refusal(KERNELS.format("A Triton kernel")))
-    try:
-        from torch.utils import cpp_extension  # noqa: F401
-    except ImportError:  # it needs setuptools
-        return
+    patches.later("torch.utils.cpp_extension", functools.partial(_extensions, patches))
+
+
+def _extensions(patches: Patches) -> None:
     patches.wrap("torch.utils.cpp_extension.load", loading)
     patches.wrap("torch.utils.cpp_extension.load_inline", loading_inline)
     patches.replace("torch.utils.cpp_extension.CUDAExtension", refusal(KERNELS.format("A CUDA extension")))

@@ -1,5 +1,7 @@
 """Pictures that move, in JupyterLab: by mouse and by keyboard, saved and opened again, untrusted, in both themes."""
 
+import re
+
 import pytest
 from lab_page import ROOT, choose, close_kernels, error_texts, open_notebook, run_all, wait_for
 from nbformat.v4 import new_code_cell, new_notebook
@@ -131,3 +133,37 @@ def test_a_learners_copy_opens_with_its_pictures_alive(page, server):
     page.keyboard.press("End")
     expect(film.locator(".dl-say")).to_contain_text("moved is a new tensor on cuda:0")
     assert page.get_by_text("model not found").count() == 0
+
+
+CROSSOVER = """import devicelab as lab
+lab.start()
+lab.crossover(widths=(10, 100, 1000), cards=("Tesla T4", "NVIDIA L4"), budget=3)"""
+
+
+def test_the_crossover_is_drawn_by_keyboard_and_by_mouse_and_the_cards_come_last(page, server):
+    write(
+        server.root / "crossover.ipynb",
+        new_notebook(cells=[new_code_cell(CROSSOVER, id="c")], metadata=KERNEL),
+    )
+    open_notebook(page, server, "crossover.ipynb")
+    run_all(page, server)
+    chart, menu = page.locator(".dl-picture svg[role=img]"), page.get_by_label("Card", exact=True)
+    slider = page.locator(".dl-knobs input")
+    slider.focus()
+    assert chart.get_attribute("aria-label").startswith("w = 10. CPU ")
+    expect(menu).to_be_hidden()
+    press(page, "ArrowRight", "End", "ArrowRight")
+    expect(chart).to_have_attribute("aria-label", re.compile("^w = 1000. CPU .* Tesla T4 .* bound by "))
+    expect(slider).to_be_focused()
+    menu.select_option("NVIDIA L4")
+    expect(chart).to_have_attribute("aria-label", re.compile("NVIDIA L4"))
+    box = chart.bounding_box()
+    page.mouse.click(box["x"] + 70, box["y"] + 100)
+    expect(chart).to_have_attribute("aria-label", re.compile("^w = 10. "))
+    for light in ("true", "false"):
+        page.evaluate("light => document.body.dataset.jpThemeLight = light", light)
+        page.wait_for_timeout(300)
+        assert serious(page) == []
+    page.get_by_role("button", name="Can the card's line be believed?").click()
+    expect(page.locator(".dl-side b")).to_have_text(re.compile("^Published: "))
+    assert serious(page) == [] and error_texts(page) == []

@@ -158,7 +158,7 @@ def test_the_time_budget_leaves_large_sizes_out(order, monkeypatch):
 
 
 def test_what_would_not_fit_the_memory_is_left_out(order, monkeypatch):
-    monkeypatch.setattr(run, "_free", lambda: 1e6)
+    monkeypatch.setattr(run, "free", lambda: 1e6)
     result = sweep(1, (10, 10_000), step=Made)
     assert result.left_out == ((1, 10_000, "too large for the free memory"),)
     assert "Left out: 1 too large for the free memory." in str(result)
@@ -167,9 +167,9 @@ def test_what_would_not_fit_the_memory_is_left_out(order, monkeypatch):
 def test_half_of_the_free_memory_may_be_used(monkeypatch):
     memory = SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=4e9))
     monkeypatch.setitem(sys.modules, "psutil", memory)
-    assert run._free() == 2e9
+    assert run.free() == 2e9
     monkeypatch.setitem(sys.modules, "psutil", None)
-    assert run._free() == float("inf")
+    assert run.free() == float("inf")
 
 
 def test_a_card_whose_memory_is_full_leaves_the_size_out(order):

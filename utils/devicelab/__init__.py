@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .course.guess.guess import guess
     from .course.guess.tally import tally
     from .course.question.progress import progress
+    from .crossover import crossover
     from .devices import clock
     from .doctor import doctor
     from .estimate import estimate
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOME = {
     "clock": "devices",
     "compare": "variants",
+    "crossover": "crossover",
     "doctor": "doctor",
     "estimate": "estimate",
     "expect_error": "expect",
@@ -61,6 +63,7 @@ __all__ = [
     "__version__",
     "clock",
     "compare",
+    "crossover",
     "doctor",
     "estimate",
     "expect_error",

@@ -104,6 +104,16 @@ class Canvas:
         self.box(x - wide / 2, y - 12, wide, 24, PAPER, edge, 12, **style)
         self.text(x, y + 4.5, text, size=12.5, at="center", mono=mono)
 
+    def line(self, points: Sequence[Point], colour: str, **style: Any) -> None:
+        """Draw straight from point to point."""
+        self._axes.plot(*zip(*points, strict=True), color=colour, zorder=self._above(), **style)
+
+    def area(self, points: Sequence[Point], colour: str, **style: Any) -> None:
+        """Fill what lies inside these corners."""
+        self._axes.fill(
+            *zip(*points, strict=True), facecolor=colour, linewidth=0, zorder=self._above(), **style
+        )
+
     def curve(self, points: Sequence[Point], colour: str, tip: bool = False, **style: Any) -> None:
         """Draw a Bézier curve through its four points, with an arrow's tip at its end if asked for."""
         steps = [number / 24 for number in range(25)]

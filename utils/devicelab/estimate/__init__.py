@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch.utils._pytree import tree_leaves
 
-from devicelab import compiled
+from devicelab import compiled, costs
 from devicelab.errors import InputError, check_range
 from devicelab.gpus import Card, find
 from devicelab.reach import MOST, Reach, is_a
@@ -25,6 +25,7 @@ from .run import Run
 
 __all__ = ["Estimate", "estimate"]
 
+HERE, NOMINAL = "here", "nominal"
 CARD = "NVIDIA L4"  # where none is named and none is simulated
 MOVED = (
     "Your tensors are on no GPU: this is the time as if they lay on the card already, "
@@ -36,34 +37,41 @@ LARGE = f"The function reaches more than {MOST:,} objects: what it changed beyon
 
 
 def estimate(
-    fn: Callable[..., object], *args: Any, gpu: str | Card | None = None, budget: float = 30.0
+    fn: Callable[..., object],
+    *args: Any,
+    gpu: str | Card | None = None,
+    budget: float = 30.0,
+    host: str = "nominal",
 ) -> Estimate:
     """Estimate what `fn(*args)` would take on a card: a forward pass, a training step, any function over tensors.
 
     `gpu` is a name from lab.gpus() or a Card; without it, it is the simulated card while there is one, else an NVIDIA L4.
     Tensors may be on the CPU, on a simulated card or on meta; nothing is computed, and all that `fn` changes is put back,
-    save for what it takes from iterators and generators. `budget` limits the seconds for which `fn` may run.
+    save for what it takes from iterators and generators. `budget` limits the seconds for which `fn` may run. The host that
+    launches is a nominal one; with host="here" the card sits in this computer, whose host is measured.
     """
-    _check(fn, budget)
+    _check(fn, budget, host)
     card = gpu if isinstance(gpu, Card) else _card(gpu)
     # Before anything is replaced, because torch._dynamo keeps references to what it finds when it is loaded. It would be
     # loaded in any case: by the simulated card beneath, and by torch itself when it makes its first optimizer.
     from torch import _dynamo  # noqa: F401
 
     undo = Undo(fn, args)
-    run = Run(card, undo, budget)
+    run = Run(card, undo, budget, costs.host() if host == HERE else costs.NOMINAL)
     before = compiled.calls()
     moved = _run(run, fn, args)
     return _result(run, card, moved, compiled.calls() > before)
 
 
-def _check(fn: object, budget: float) -> None:
+def _check(fn: object, budget: float, host: str) -> None:
     if not callable(fn):
         raise InputError(
             f"estimate needs a function to call, but it got {type(fn).__name__}. Wrap the work: "
             "lab.estimate(lambda: model(x))."
         )
     check_range("budget", budget, 0.001, 3600)
+    if host not in (HERE, NOMINAL):
+        raise InputError(f'host is "{NOMINAL}" or "{HERE}", but it is {host!r}.')
 
 
 def _card(name: str | None) -> Card:
@@ -125,6 +133,9 @@ def _result(run: Run, card: Card, moved: bool, uncompiled: bool) -> Estimate:
         operators=meter.operators,
         synchronizations=meter.waits,
         steps=run.steps.count,
+        submit=meter.spent.seconds - meter.waited,
+        work=meter.given - meter.given_before,
         card=card,
         notes=tuple(note for note, holds in notes if holds),
+        host_note=f"this computer's host: {run.host}" if run.host.is_measured else "a nominal host",
     )

@@ -30,7 +30,7 @@ class Meter(Clock):
         self.restart()
 
     def settle(self) -> None:
-        """Keep the nominal host: an estimate speaks of a card in another computer."""
+        """Keep the host that was asked for: most estimates speak of a card in another computer."""
         self.is_settled = True
 
     def restart(self) -> None:
@@ -41,6 +41,10 @@ class Meter(Clock):
         self.phases = dict.fromkeys((FORWARD, BACKWARD, OPTIMIZER), 0.0)
         self.flops, self.bytes, self.copied = 0.0, 0, 0
         self.operators = self.on_card = self.waits = 0
+        self.waited, self.given_before = (
+            0.0,
+            self.given,
+        )  # seconds: of the host, and of work that was given before
 
     @property
     def spent(self) -> costs.Span:
@@ -71,7 +75,9 @@ class Meter(Clock):
         """Run an operator on the nominal host and book it."""
         super().host(func, args, out)
         self._count(func)
-        self._book(HOST, costs.host_seconds(func, args, {}, out).seconds - self.dispatch.seconds)
+        self._book(
+            HOST, costs.host_seconds(func, args, {}, out, self.dispatch).seconds - self.dispatch.seconds
+        )
 
     def copy(
         self,
@@ -97,6 +103,11 @@ class Meter(Clock):
         super().wait(index, stream, why)
         self.waits += 1
         self._book(LAUNCH, 0.0)
+
+    def until(self, low: float, seconds: float, high: float) -> None:
+        """Let the host wait, and count how long."""
+        self.waited += max(0.0, seconds - self.time)
+        super().until(low, seconds, high)
 
     def context(self, index: int) -> None:
         """Leave the CUDA context out: it is made once in a program's life."""

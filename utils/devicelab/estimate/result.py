@@ -28,7 +28,9 @@ class Estimate(Shown):
     `launch`, `compute`, `memory`, `transfer` and `host` add up to `seconds`: the time that the card waits for the host or
     spends on the floor of each kernel, its arithmetic, its memory traffic, the link, and operators on the CPU. `forward`,
     `backward` and `optimizer` add up to it too. `bytes` is the traffic of the card's memory, `copied` that of the link.
-    `peak_memory` is the most that tensors occupy at one time, in bytes. Nothing was computed and nothing measured.
+    `submit` is the seconds that the host needs to give its orders, `work` those that the card works on them: both run at once,
+    so they add up to nothing. `peak_memory` is the most that tensors occupy at one time, in bytes. Nothing was computed and,
+    but for the host where `host_note` says so, nothing measured.
     """
 
     seconds: float
@@ -49,9 +51,12 @@ class Estimate(Shown):
     operators: int
     synchronizations: int
     steps: int
+    submit: float
+    work: float
     card: Card
     notes: tuple[str, ...] = ()
     origin: Origin = "estimated"
+    host_note: str = "a nominal host"
 
     @property
     def bound(self) -> str:
@@ -90,7 +95,7 @@ class Estimate(Shown):
         span = f"{units.span(self.low, self.high, self.seconds)} {units.seconds(self.seconds).split()[-1]}"
         lines = [
             f"About {units.seconds(self.seconds)} on {self.card.name} ({span}), bound by {BOUNDS[self.bound]} [estimated].",
-            f"{self._list(*BOUNDS)}; on a nominal host",
+            f"{self._list(*BOUNDS)}; on {self.host_note}",
             f"{self._list('forward', 'backward', 'optimizer')}; {self.operators:,} operators"
             + (f", {self.steps:,} optimizer steps" if self.steps > 1 else ""),
             f"{_count(self.flops)}; {units.size(self.bytes)} through the card's memory"

@@ -11,7 +11,7 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack, _pop_mode, _push_mode
 
-from devicelab import compiled, devices
+from devicelab import compiled, costs, devices
 from devicelab.gpus import Card
 from devicelab.simgpu import session
 from devicelab.simgpu.machine import state
@@ -31,8 +31,8 @@ _Storage: Any = torch.UntypedStorage
 class Run:
     """One pass of the function over one stage, with what was counted."""
 
-    def __init__(self, card: Card, undo: Undo, budget: float):
-        self.card, self.undo, self.budget = card, undo, budget
+    def __init__(self, card: Card, undo: Undo, budget: float, host: costs.Host = costs.NOMINAL):
+        self.card, self.undo, self.budget, self.host = card, undo, budget, host
         self.steps = Steps(undo)
         self.meter = Meter([card])
         self.peak = 0
@@ -47,6 +47,7 @@ class Run:
             simulation = stack.enter_context(_simulation(self.card))
             stack.enter_context(_without_other_modes(simulation.mode.listeners))
             self.meter = stack.enter_context(_metered(simulation, self.card))
+            self.meter.host_of, self.meter.dispatch = self.host, self.host.dispatch
             self.steps.meter = self.meter
             if moved:
                 stack.enter_context(_everything_on(simulation.cards[0], host))

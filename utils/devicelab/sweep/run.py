@@ -47,8 +47,8 @@ def sweep(
     The step is the article's; for your own give `step`, a function of (device, rows, width) that returns a step to call.
     """
     check_range("budget", budget, 0.1, 3600)
-    lengths = _sizes("rows", rows), _sizes("widths", widths)
-    make, own = step or _article_step, step is not None
+    lengths = sizes_of("rows", rows), sizes_of("widths", widths)
+    make, own = step or article_step, step is not None
     if not callable(make):
         raise InputError(
             f"step must be a function of (device, rows, width), but it is {type(step).__name__}."
@@ -58,7 +58,8 @@ def sweep(
     return Sweep(tuple(points), _lines(points, *lengths), tuple(left_out))
 
 
-def _sizes(name: str, values: int | Sequence[int]) -> list[int]:
+def sizes_of(name: str, values: int | Sequence[int]) -> list[int]:
+    """Return whole numbers in order, each once; InputError for anything else."""
     numbers = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else [values]
     check_range(f"the number of {name}", len(numbers), 1, MOST)
     for number in numbers:
@@ -68,7 +69,8 @@ def _sizes(name: str, values: int | Sequence[int]) -> list[int]:
     return sorted(set(numbers))
 
 
-def _article_step(device: str, rows: int, width: int) -> Step:
+def article_step(device: str, rows: int, width: int) -> Step:
+    """Return the article's training step at a size."""
     return prepared(Setting(rows, width), device, device)
 
 
@@ -90,11 +92,11 @@ def _timed(
     """Return the points that were timed, and the sizes that were not, with the reason."""
     points: list[Point] = []
     left_out: list[tuple[int, int, str]] = []
-    pace = _Pace(budget, len(plan))
+    pace = Pace(budget, len(plan))
     with _progress(plan) as sizes:
         try:
             for size in sizes:
-                reason = MEMORY if _needs(size, own) > _free() else pace.reason(size)
+                reason = MEMORY if needs(size, own) > free() else pace.reason(size)
                 if not reason:
                     try:
                         points.append(_point(size, make, pace, backwards=len(points) % 2 == 1))
@@ -107,7 +109,7 @@ def _timed(
     return points, left_out
 
 
-class _Pace:
+class Pace:
     """The time that is left, and what a size would take, judged by the largest one so far."""
 
     def __init__(self, budget: float, sizes: int) -> None:
@@ -128,7 +130,7 @@ class _Pace:
         self.call = point.cpu.median + (point.gpu.median if real and point.gpu else point.cpu.median)
 
 
-def _point(size: Size, make: MakeStep, pace: _Pace, backwards: bool) -> Point:
+def _point(size: Size, make: MakeStep, pace: Pace, backwards: bool) -> Point:
     """Time one size on both devices, in turns first on one and on the other."""
     present = devices.present()
     kinds = ["cpu"] if present.type == "cpu" else ["cpu", present.type]
@@ -137,13 +139,14 @@ def _point(size: Size, make: MakeStep, pace: _Pace, backwards: bool) -> Point:
         step = make(kind, *size)
         check_function(step, "sweep, which called step(device, rows, width),")
         timings[kind] = timeit(step, seconds=pace.seconds)
-        _check_place(kind, timings[kind])
+        check_place(kind, timings[kind])
     point = Point(*size, timings["cpu"], timings.get(present.type) if len(kinds) > 1 else None)
     pace.ran(point)
     return point
 
 
-def _check_place(kind: str, timing: Timing) -> None:
+def check_place(kind: str, timing: Timing) -> None:
+    """Raise InputError where a step ran on another device than the one that it was made for."""
     used = {name.split(":")[0] for name in timing.device.split(" and ")}
     if kind not in used or (kind == "cpu" and used != {"cpu"}):
         raise InputError(
@@ -151,13 +154,13 @@ def _check_place(kind: str, timing: Timing) -> None:
         )
 
 
-def _needs(size: Size, own: bool) -> int:
+def needs(size: Size, own: bool) -> int:
     """Return the bytes that a size may need: data, and for a step of one's own weights from each feature to each."""
     rows, width = size
     return 4 * COPIES * (rows * width + (width * width if own else 0))
 
 
-def _free() -> float:
+def free() -> float:
     """Return the bytes that may be used; no limit where psutil is missing."""
     try:
         import psutil

@@ -68,8 +68,8 @@ export function pill(x, y, text, edge, mono = true) {
   );
 }
 
-/** The knob of a picture: a slider with a button on either side, and Play. `go` takes the new step. */
-export function knob(last, label, step, go) {
+/** The knob of a picture: a slider with a button on either side, and Play where it `plays`. `go` takes the new step. */
+export function knob(last, label, step, go, { plays = true, tell = (number) => `step ${number} of ${last}` } = {}) {
   const slider = html("input", { type: "range", min: 0, max: last, step: 1, ariaLabel: label }),
     count = html("output");
   const [back, on, play] = [
@@ -95,12 +95,12 @@ export function knob(last, label, step, go) {
   const show = (number, words) => {
     slider.value = number;
     slider.ariaValueText = words;
-    count.textContent = `step ${number} of ${last}`;
+    count.textContent = tell(number);
     back.disabled = number === 0;
     on.disabled = number === last;
   };
   return {
-    element: html("div", { className: "dl-knobs" }, back, slider, on, play, count),
+    element: html("div", { className: "dl-knobs" }, back, slider, on, ...(plays ? [play] : []), count),
     show,
     stop,
     playing: () => timer !== null,

@@ -85,10 +85,10 @@ def checked(argument, device, common, wrapper):
     )
 
 
-def asserted(number):
-    """What `gpu_kernel` says of a 0-dim CPU operand; the number of the line in PyTorch's file is left out."""
+def asserted(number, file="Loops"):
+    """What `gpu_kernel` says of a 0-dim CPU operand (libtorch_cuda.so); the number of the line in PyTorch's file is left out."""
     return (
-        'iter.device(arg).is_cuda() INTERNAL ASSERT FAILED at "/pytorch/aten/src/ATen/native/cuda/CUDALoops.cuh", please '
+        f'iter.device(arg).is_cuda() INTERNAL ASSERT FAILED at "/pytorch/aten/src/ATen/native/cuda/{file}.cuh", please '
         f"report a bug to PyTorch. argument {number}: expected a CUDA device but found cpu"
     )
 
@@ -142,6 +142,13 @@ MIXED_LOSS = {
     "F.mse_loss(C(),c())": asserted(2),
     "F.mse_loss(c(),C())": asserted(1),
     "F.smooth_l1_loss(C(),c())": asserted(2),
+    "torch.lerp(c(),C(3),.5)": asserted(1),
+    "torch.lerp(C(3),c(),.5)": asserted(2),
+    "torch.lerp(C(3),c(),C(3))": asserted(2),
+    "C(3).lerp_(c(),C(3))": asserted(2),
+    "torch.lerp(C(3),c(),c())": "Trying to pass too many CPU scalars to non-CPU kernel!",
+    "torch.lerp(C(3,dtype=torch.cfloat),c(dtype=torch.cfloat),.5)": asserted(2, "JitLoops"),
+    "torch.logical_or(C(3,dtype=torch.cfloat),c(dtype=torch.cfloat))": asserted(2, "JitLoops"),
     "F.soft_margin_loss(C(3),c(3))": two(),
     "F.multilabel_soft_margin_loss(C(3,5),c(3,5))": two(),
     "F.hinge_embedding_loss(C(3,5),c(3,5))": two(),

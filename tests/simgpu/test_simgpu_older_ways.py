@@ -1,6 +1,7 @@
 """Older programs name the card by tensor types, and keep models in TorchScript files."""
 
 import io
+import pickle
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import nn
 from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
 
+PLAIN = torch.FloatTensor
 CUDA0 = torch.device("cuda", 0)
 
 
@@ -33,9 +35,19 @@ def test_a_tensor_knows_its_type(card):
     x = torch.ones(2, device="cuda")
     assert x.type() == "torch.cuda.FloatTensor" == str(torch.cuda.FloatTensor)
     assert isinstance(x, torch.cuda.FloatTensor)
-    assert isinstance(x, torch.FloatTensor)  # which CUDA denies: see the page
+    assert not isinstance(x, torch.FloatTensor) and isinstance(x.cpu(), torch.FloatTensor)
     assert not isinstance(x.cpu(), torch.cuda.FloatTensor) and not isinstance(x, torch.cuda.DoubleTensor)
     assert torch.cuda.FloatTensor.dtype is torch.float32 and torch.cuda.FloatTensor.is_cuda
+
+
+def test_a_type_of_the_cpu_is_as_it_was_for_all_else(card):
+    kind = torch.FloatTensor
+    assert str(kind) == "torch.FloatTensor" == torch.ones(1).type()
+    assert (kind.dtype, kind.layout, kind.is_cuda) == (torch.float32, torch.strided, False)
+    assert kind([1, 2]).tolist() == [1, 2] and type(kind(2)) is torch.Tensor
+    assert issubclass(PLAIN, kind) and issubclass(kind, kind) and not issubclass(torch.LongTensor, kind)
+    assert torch.ones(1, device="cuda").type(kind).device.type == "cpu"
+    assert pickle.loads(pickle.dumps(kind)) is kind
 
 
 def test_type_moves_and_converts(card):

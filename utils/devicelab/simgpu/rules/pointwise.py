@@ -22,8 +22,12 @@ def where(call: Call) -> torch.device:
 @rules.of("logical_and", "logical_or", "logical_xor")
 def logical(call: Call) -> torch.device:
     """BinaryOps.cpp, comparison_op: the result is made where `self` is, so a 0-dim CPU `self` is refused."""
-    shapes_first(call, call.of("self", "other"))
-    return iterate(call.of("out") or call.of("self"), call.of("self", "other"))
+    inputs = call.of("self", "other")
+    shapes_first(call, inputs)
+    device = iterate(call.of("out") or call.of("self"), inputs)
+    if any(tensor.is_complex() for tensor, _ in inputs):  # BinaryLogicalOpsKernels.cu
+        assert_on_card(call, device, inputs)
+    return device
 
 
 @rules.of("rsub.Tensor")
@@ -80,22 +84,29 @@ def binary_cross_entropy_with_logits(call: Call) -> torch.device:
     return iterate(target, [*target, *call.of("weight")])
 
 
-@rules.of("mse_loss", "smooth_l1_loss")
+@rules.of("mse_loss", "smooth_l1_loss", "lerp", "lerp_")
 def unaware_of_scalars(call: Call) -> torch.device:
-    """cuda/BinaryMiscOpsKernels.cu: TensorIterator lets a 0-dim CPU operand pass, `gpu_kernel` does not.
-
-    The number of the line in PyTorch's file is left out.
-    """
-    inputs = call.of("self", "other", "target")
-    device = structured(call, call.of("out"), inputs)
-    for number, (_, place) in enumerate(inputs, start=1):
-        if device.type != "cpu" and place.type == "cpu":
-            refuse(ASSERTED + f"argument {number}: expected a CUDA device but found cpu")
+    """cuda/BinaryMiscOpsKernels.cu, Lerp.cu: TensorIterator lets a 0-dim CPU operand pass, the kernel takes it as `weight` only."""
+    outputs = call.of("self") if call.func._schema.name.endswith("_") else call.of("out")
+    device = structured(call, outputs, call.of("self", "other", "target", "end", "weight"))
+    assert_on_card(call, device, call.of("self", "other", "target", "end"))
     return device
 
 
+def assert_on_card(call: Call, device: torch.device, inputs: list[Operand]) -> None:
+    """cuda/Loops.cuh, gpu_kernel, and JitLoops.cuh, jitted_gpu_kernel, for complex numbers: no operand of the CPU.
+
+    The number of the line in PyTorch's file is left out, and its folder is that of one release.
+    """
+    is_jitted = any(tensor.is_complex() for tensor, _ in call.all())
+    for number, (_, place) in enumerate(inputs, start=1):
+        if device.type != "cpu" and place.type == "cpu":
+            where = "JitLoops" if is_jitted else "Loops"
+            refuse(ASSERTED.format(file=where) + f"argument {number}: expected a CUDA device but found cpu")
+
+
 ASSERTED = (
-    'iter.device(arg).is_cuda() INTERNAL ASSERT FAILED at "/pytorch/aten/src/ATen/native/cuda/CUDALoops.cuh", please report '
+    'iter.device(arg).is_cuda() INTERNAL ASSERT FAILED at "/pytorch/aten/src/ATen/native/cuda/{file}.cuh", please report '
     "a bug to PyTorch. "
 )
 

@@ -14,6 +14,7 @@ from devicelab.simgpu.marks import marks
 from devicelab.simgpu.run import move
 
 NAMES = sorted(CLASSES)
+HOSTS = {f"{name}Tensor": getattr(torch, f"{name}Tensor") for name in NAMES}
 
 
 # torch/csrc/tensor/python_tensor.cpp
@@ -35,10 +36,36 @@ def warn_once(words: str) -> None:
         warnings.warn(words, UserWarning, stacklevel=3)
 
 
-class CardTensorType(type):
-    """The type of torch.cuda.FloatTensor: makes tensors on the current card, and knows its own."""
+class TensorType(type):
+    """The type of the stand-ins, whose `host` is PyTorch's own class of tensors on the CPU (torch.FloatTensor)."""
 
-    host: Any  # torch.FloatTensor
+    host: Any
+
+    def __getattr__(cls, name: str) -> Any:
+        return getattr(cls.host, name)
+
+    def __str__(cls) -> str:
+        return f"{cls.__module__}.{cls.__name__}"
+
+    def __repr__(cls) -> str:
+        return f"<class '{cls}'>"
+
+
+class HostTensorType(TensorType):
+    """The type of torch.FloatTensor, which is no type of a card's tensor: PyTorch's own sees the CPU's below the mark."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        return cls.host(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls.host) and marks.card_of(instance) is None
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return other is cls or other is cls.host
+
+
+class CardTensorType(TensorType):
+    """The type of torch.cuda.FloatTensor: makes tensors on the current card, and knows its own."""
 
     def __call__(cls, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
         if state.current is None:
@@ -60,27 +87,21 @@ class CardTensorType(type):
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, cls.host) and marks.card_of(instance) is not None
 
-    def __getattr__(cls, name: str) -> Any:
-        return getattr(cls.host, name)
-
-    def __str__(cls) -> str:
-        return f"torch.cuda.{cls.__name__}"
-
-    def __repr__(cls) -> str:
-        return f"<class '{cls}'>"
-
 
 @functools.cache
-def types() -> dict[str, CardTensorType]:
-    """Return the stand-ins by name."""
-    return {
-        f"{name}Tensor": CardTensorType(
-            f"{name}Tensor",
-            (),
-            {"__module__": "torch.cuda", "host": getattr(torch, f"{name}Tensor"), "is_cuda": True},
-        )
-        for name in NAMES
-    }
+def types(kind: type[TensorType], module: str) -> dict[str, TensorType]:
+    """Return the stand-ins of one kind by name."""
+    return {f"{name}Tensor": stand_in(kind, module, f"{name}Tensor") for name in NAMES}
+
+
+def stand_in(kind: type[TensorType], module: str, name: str) -> TensorType:
+    """Return the class that stands for one of PyTorch's."""
+    return kind(name, (), {"__module__": module, "host": HOSTS[name], "is_cuda": kind is CardTensorType})
+
+
+def host_of(kind: Any) -> Any:
+    """Return PyTorch's own class for the stand-in of one of the CPU's, and anything else as it is."""
+    return kind.host if isinstance(kind, HostTensorType) else kind
 
 
 def _set_default_tensor_type(kind: Any) -> None:
@@ -88,9 +109,9 @@ def _set_default_tensor_type(kind: Any) -> None:
     name = str(kind).removeprefix("<class '").removesuffix("'>")
     if not name.startswith("torch.cuda."):
         torch.set_default_device(None)
-        return _original_set(kind)
+        return _original_set(HOSTS.get(name.removeprefix("torch."), kind))
     warn_once(DEPRECATED)
-    torch.set_default_dtype(types()[name.removeprefix("torch.cuda.")].dtype)
+    torch.set_default_dtype(HOSTS[name.removeprefix("torch.cuda.")].dtype)
     torch.set_default_device("cuda")
 
 
@@ -98,7 +119,8 @@ _original_set = torch.set_default_tensor_type
 
 
 def install(machine: Machine) -> None:
-    """Offer the types of the card until the simulation stops."""
-    for name, stand_in in types().items():
-        machine.patches.replace(f"torch.cuda.{name}", stand_in)
+    """Offer the types of the card, and those of the CPU that know a card's tensor, until the simulation stops."""
+    for kind, module in ((CardTensorType, "torch.cuda"), (HostTensorType, "torch")):
+        for name, made in types(kind, module).items():
+            machine.patches.replace(f"{module}.{name}", made)
     machine.patches.replace("torch.set_default_tensor_type", _set_default_tensor_type)

@@ -11,6 +11,8 @@ from devicelab.simgpu.marks.marks import Tensor, card_of, device_of, innermost
 from devicelab.simgpu.rules import foreach
 from devicelab.simgpu.run import move
 
+from . import legacy_types
+
 Base = torch._C.TensorBase
 _grad: Any = Base.grad
 
@@ -64,6 +66,7 @@ def type_(tensor: Tensor, dtype: Any = None, non_blocking: bool = False, **kwarg
     if dtype is None:
         name = type_name(tensor)
         return name if card_of(tensor) is None else name.replace("torch.", "torch.cuda.", 1)
+    dtype = legacy_types.host_of(dtype)
     if str(dtype).startswith("torch.cuda."):  # a name, or one of the types in legacy_types.py
         return move.cuda(Base.type(tensor, str(dtype).replace("torch.cuda.", "torch."), non_blocking))  # type: ignore[attr-defined]
     if card_of(tensor) is not None and not isinstance(dtype, torch.dtype):

@@ -97,6 +97,18 @@ def test_python_operators_of_others(simulation: Any) -> None:
     with pytest.raises(RuntimeError, match="at least two devices"):
         mixes(torch.ones(2, device="cuda"))
 
+    @torch.library.custom_op("devicelab_test::moves", mutates_args=())
+    def moves(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        made = torch.zeros(index.shape, device=index.device)
+        return made + index + x.to(index.device)[0]
+
+    x, index = (
+        torch.ones(2),
+        torch.ones(2),
+    )  # such an operator may be given tensors of two devices, and judges them itself
+    assert moves(x.cuda(), index).device.type == "cpu"
+    assert moves(x, index.to("cuda:1")).device == torch.device("cuda", 1)
+
 
 def test_autograd_functions(simulation: Any) -> None:
     class Double(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from devicelab import simulate_gpu
@@ -110,6 +111,52 @@ def test_range_is_made_where_it_is_asked_for():
     assert torch.range(0, 3, out=out) is out and out.device == torch.device("cuda:0")
     with pytest.raises(RuntimeError, match="does not match device type of out parameter"):
         torch.range(0, 3, out=torch.empty(0), device="cuda")
+
+
+@pytest.mark.parametrize("spaced", [torch.linspace, torch.logspace])
+def test_limits_on_a_card_say_nothing_of_where_the_steps_between_them_go(spaced):
+    """torchgen/api/python.py: a factory's device is the default one; Fill in RangeFactories.cpp reads the limits on the host."""
+    far, near = torch.tensor(3.0, device="cuda"), torch.tensor(1.0)
+    for limits in ((far, 5), (1, far), (far, far), (near, far), (near, near)):
+        assert spaced(*limits, 3).device.type == "cpu"
+        assert spaced(*limits, 3, device="cuda").device == torch.device("cuda:0")
+        with torch.device("cuda"):
+            assert spaced(*limits, 3).device == torch.device("cuda:0")
+    out = torch.empty(0, device="cuda")
+    assert spaced(near, near, 3, out=out).device == torch.device("cuda:0")
+    assert torch.equal(spaced(near, far, 4), spaced(1.0, 3.0, 4))
+    with pytest.raises(RuntimeError, match="only supports 0-dimensional start and end tensors"):
+        spaced(far.expand(2), 5, 3)
+
+
+def test_the_function_says_the_cards_number_as_the_method_does():
+    for x in (torch.ones(1, device="cuda"), torch.eye(2).to_sparse().cuda()):
+        assert torch.get_device(x) == x.get_device() == 0
+    assert torch.get_device(torch.ones(1)) == -1
+
+
+def test_a_sparse_tensor_is_no_array_wherever_it_lies():
+    with pytest.raises(TypeError, match="can't convert Sparse layout tensor to numpy"):
+        torch.eye(2).to_sparse().cuda().numpy()
+
+
+@pytest.mark.parametrize("name", ["conv2d", "conv_transpose2d"])
+def test_complex_convolution_looks_at_types_and_devices_before_it_takes_numbers_apart(name):
+    conv = getattr(F, name)
+    real, numbers = torch.ones(1, 1, 3, 3, device="cuda"), torch.ones(1, 1, 3, 3, device="cuda").cfloat()
+    complex_, float_ = r"\(CUDAComplexFloatType\)", r"\(torch.cuda.FloatTensor\)"
+    same = "should be the same"
+    with pytest.raises(RuntimeError, match=f"^Input type {complex_} and weight type {float_} {same}$"):
+        conv(numbers, real)
+    with pytest.raises(RuntimeError, match=f"^Input type {float_} and weight type {complex_} {same}$"):
+        conv(real, numbers)
+    with pytest.raises(
+        RuntimeError, match=rf"^Input type {complex_} and weight type \(CPUComplexFloatType\) {same}$"
+    ):
+        conv(numbers, numbers.cpu())
+    with pytest.raises(RuntimeError, match=rf"^Input type {complex_} and bias type {float_} {same}$"):
+        conv(numbers, numbers, real[0, 0, 0, :1])
+    assert conv(numbers, numbers).device == torch.device("cuda:0")
 
 
 def test_a_stream_may_be_entered_again_inside_itself():

@@ -417,3 +417,49 @@ def test_an_operator_of_somebody_that_fails_is_run_once():
     with pytest.raises(AttributeError, match="'int' object has no attribute 'shape'"):
         fails(ones(2))
     assert calls == [1]
+
+
+@pytest.fixture
+def t4():
+    with simulate_gpu("Tesla T4"):
+        yield
+
+
+def test_softmax_of_halves_into_single_precision_is_cudas_alone(t4):
+    halves = torch.rand(3, 3, device="cuda").half()
+    for softmax in (torch._softmax, torch._log_softmax):
+        wide = softmax(halves, 0, True)
+        assert (wide.dtype, wide.device.type) == (torch.float32, "cuda")
+        assert torch.equal(wide, softmax(halves.float(), 0, False))
+        with pytest.raises(RuntimeError, match="^conversion is supported for Half type only$"):
+            softmax(halves.float(), 0, True)
+        with pytest.raises(RuntimeError, match="conversion is not supported on CPU"):
+            softmax(halves.cpu(), 0, True)
+
+
+def test_cudnns_grid_sampler_samples_in_its_one_way(t4):
+    image, grid = (torch.rand(1, n, 4, n, device="cuda", requires_grad=True) for n in (2, 2))
+    sampled = torch.cudnn_grid_sampler(image, grid)
+    assert torch.equal(sampled, F.grid_sample(image, grid, align_corners=True))
+    sampled.sum().backward()
+    assert image.grad.is_cuda and grid.grad.is_cuda
+    with pytest.raises(RuntimeError, match="expected input and grid to be on same device"):
+        torch.cudnn_grid_sampler(image, grid.cpu())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_samples_of_small_types_are_rounded_once(t4, dtype):
+    image, grid = (
+        torch.randn(2, 3, 8, 8, device="cuda").to(dtype),
+        torch.rand(2, 5, 5, 2, device="cuda").to(dtype),
+    )
+    for mode in ("bilinear", "nearest", "bicubic"):
+        found, exact = (
+            F.grid_sample(one, other, mode=mode, align_corners=False)
+            for one, other in ((image, grid), (image.double(), grid.double()))
+        )
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, exact.to(dtype))
+    grid_of_another_type = grid.float()
+    with pytest.raises(RuntimeError, match="expected scalar type"):
+        F.grid_sample(image, grid_of_another_type, align_corners=False)

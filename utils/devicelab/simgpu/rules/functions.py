@@ -16,7 +16,7 @@ from . import attention as kernels
 from . import fourier as fourier_transforms
 from . import published
 from .layers import check_attention, check_lengths, check_rnn, check_rnn_types
-from .refusals import CPU, generated, iterate, missing, refuse
+from .refusals import CPU, generated, iterate, legacy_type, missing, refuse
 
 Tensor = torch.Tensor
 Check = Callable[[dict[str, Any]], Any]
@@ -102,6 +102,19 @@ def mask_of_another_type(given: dict[str, Any]) -> None:
         return
     if len(types) == 1 and kernels.choose(kernels.params_of(given)) == kernels.EFFICIENT:
         refuse("invalid dtype for bias - should match query's dtype")
+
+
+@before("input weight bias", *(f"torch.conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3)))
+def complex_convolution(given: dict[str, Any]) -> None:
+    """Convolution.cpp, complex_convolution and _convolution: types, and with them devices, before numbers are taken apart."""
+    data, others = given["input"], {name: given.get(name) for name in ("weight", "bias")}
+    tensors = {name: tensor for name, tensor in others.items() if isinstance(tensor, Tensor)}
+    if place(data) == CPU or not any(tensor.is_complex() for tensor in (data, *tensors.values())):
+        return
+    mine = legacy_type(data, place(data))
+    for name, tensor in tensors.items():
+        if (theirs := legacy_type(tensor, place(tensor))) != mine:
+            refuse(f"Input type ({mine}) and {name} type ({theirs}) should be the same")
 
 
 @before("input normalized_shape weight", "torch.rms_norm")

@@ -86,7 +86,7 @@ def binary_cross_entropy_with_logits(call: Call) -> torch.device:
 
 @rules.of("mse_loss", "smooth_l1_loss", "lerp", "lerp_")
 def unaware_of_scalars(call: Call) -> torch.device:
-    """cuda/BinaryMiscOpsKernels.cu, Lerp.cu: TensorIterator lets a 0-dim CPU operand pass, the kernel takes it as `weight` only."""
+    """cuda/BinaryMiscOpsKernels.cu, Lerp.cu: a 0-dim CPU operand passes TensorIterator, but the kernel only as `weight`."""
     outputs = call.of("self") if call.func._schema.name.endswith("_") else call.of("out")
     device = structured(call, outputs, call.of("self", "other", "target", "end", "weight"))
     assert_on_card(call, device, call.of("self", "other", "target", "end"))

@@ -95,8 +95,8 @@ class Calls(TorchDispatchMode):
         else:
             self.clock.spend(self.clock.dispatch)
 
-    def settle(self, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-        """Return where the result of a call with unlike operands will be, or raise CUDA's error."""
+    def settle(self, func: Any, args: Any, kwargs: Any, seen: Any, judged: bool = True) -> Any:
+        """Return where the result of a call with unlike operands will be, or raise CUDA's error; None where others judge."""
         operands = list(named_tensors(func, args, kwargs))
         tags = [tag_of(tensor) for _, tensor in operands]
         cards = {tag for tag in tags if tag.__class__ is SimCard and self.usable(tag)}
@@ -116,6 +116,8 @@ class Calls(TorchDispatchMode):
                     put(tensor, card)
             if all(tag is card or is_loose for tag, is_loose in zip(tags, loose, strict=True)):
                 return card
+        if not judged:
+            return None
         located = [(name, tensor, device_of(tensor)) for name, tensor in operands]
         device = decide.resolve(func, located, args, kwargs)
         for _, tensor, place_of_it in located:

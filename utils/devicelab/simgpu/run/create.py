@@ -10,7 +10,7 @@ from devicelab.simgpu.machine import generators
 from devicelab.simgpu.machine.machine import SimCard
 from devicelab.simgpu.marks.adopt import adoptable
 from devicelab.simgpu.marks.marks import CPU, Device, Tensor
-from devicelab.simgpu.marks.place import NOTHING, is_on_card, position
+from devicelab.simgpu.marks.place import NOTHING, is_on_card, merge, position
 
 from .call import Calls
 from .move import HOST
@@ -51,6 +51,24 @@ def create(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         mode.finish(func, args, out, target)
         return out
     return create_unasked(mode, func, args, kwargs, seen)
+
+
+def spaced(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run linspace or logspace: the host reads limits that are tensors, and where they are says nothing of the result."""
+    read = torch.ops.aten._local_scalar_dense.default
+    limits = args[:2]
+    if func._schema.overload_name.startswith(("Tensor", "Scalar")) and all(
+        limit.dim() == 0 for limit in limits if isinstance(limit, Tensor)
+    ):
+        plain = "out" if "out" in kwargs else "default"
+        func = getattr(getattr(torch.ops.aten, func._schema.name.removeprefix("aten::")), plain)
+        numbers = [
+            mode.treat(read, (), (limit,), {}) if isinstance(limit, Tensor) else limit for limit in limits
+        ]
+        args, seen = (*numbers, *args[2:]), merge(NOTHING, kwargs.values())
+        if seen is NOTHING and request.target is None and kwargs.get("device") is not None:
+            kwargs = {**kwargs, "device": HOST if kwargs["device"] == CPU else kwargs["device"]}
+    return create(mode, func, args, kwargs, seen)
 
 
 def zeros(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:

@@ -82,7 +82,7 @@ def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
         return mode.without_values(func, args, kwargs)
     card = seen if is_on_card(seen) else None
     if card is None and seen is not None and seen is not NOTHING:
-        card = mode.settle(func, args, kwargs, seen)
+        card = mode.settle(func, args, kwargs, seen, judged=not in_python(func))
     torch._C._set_dispatch_mode(mode)
     try:
         out = func.redispatch(BELOW_PYTHON, *args, **kwargs)
@@ -91,6 +91,12 @@ def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     if card is not None:
         place(out, card)
     return out
+
+
+def in_python(func: Any) -> bool:
+    """Say whether an operator's kernels are functions of Python, of which each operator is looked at."""
+    name = func._schema.name.replace("::", "/")
+    return any(key.startswith(f"{name}/") for key in torch.library._impls)
 
 
 def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -173,6 +179,7 @@ BY_NAME = {
     "aten::_efficientzerotensor": create.zeros,
     "aten::exponential_": draw.exponential,
     "aten::kthvalue": select,
+    **dict.fromkeys(("aten::linspace", "aten::logspace"), create.spaced),
     "aten::median": select,
     "aten::_nested_tensor_size": on_the_host,
     "aten::_nested_tensor_storage_offsets": on_the_host,

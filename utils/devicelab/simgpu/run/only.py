@@ -229,7 +229,22 @@ def flatten_weights(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -
     return mode.treat(torch.ops.aten.cat.default, (), (flat,), {})
 
 
+def grid_sampler(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Sample by the kernel of cuDNN, which knows one way alone (cudnn/GridSampler.cpp)."""
+    return mode.treat(torch.ops.aten.grid_sampler_2d.default, (), (*args, *CUDNNS_WAY), kwargs)
+
+
+def grid_sampler_backward(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Return the gradients of what cuDNN's kernel sampled."""
+    data, grid, gradient = args
+    operands = (gradient, data, grid, *CUDNNS_WAY, [True, True])
+    return mode.treat(torch.ops.aten.grid_sampler_2d_backward.default, (), operands, kwargs)
+
+
+CUDNNS_WAY = (0, 0, True)  # bilinear, zeros, align_corners
 SERVED = {
+    "cudnn_grid_sampler": grid_sampler,
+    "cudnn_grid_sampler_backward": grid_sampler_backward,
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), product),
     "_cudnn_rnn_flatten_weight": flatten_weights,
 }

@@ -45,6 +45,8 @@ def numpy(tensor: Tensor, *, force: bool = False) -> Any:
     if card is None:
         touched(tensor, "numpy")
         return Base.numpy(tensor, force=force)  # type: ignore[attr-defined]
+    if tensor.layout is not torch.strided:
+        return Base.numpy(tensor, force=force)  # type: ignore[attr-defined]  # refused for that, before devices
     if force:
         return Base.numpy(move.cpu(tensor.detach()), force=True)  # type: ignore[attr-defined]
     raise TypeError(
@@ -168,6 +170,7 @@ def install(machine: Machine) -> None:
     patches.add("torch.UntypedStorage._simulated_pinned", False)
     for name, value in ATTRIBUTES.items():
         patches.replace(f"torch.Tensor.{name}", value)
+    patches.replace("torch.get_device", ATTRIBUTES["get_device"])
     asked = [ATTRIBUTES[name] for name in OF_LAZY]
     patches.wrap(
         "torch.nn.parameter.UninitializedTensorMixin._allowed_methods", lambda allowed: [*allowed, *asked]

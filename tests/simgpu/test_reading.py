@@ -106,6 +106,7 @@ NOT_ABOUT_DEVICES = (
     "CUDA error: invalid resource handle",
     "\"ufunc_add_CUDA\" not implemented for 'UInt16'",
     "torch._scaled_mm is only supported on CUDA devices with compute capability >= 9.0 or 8.9, or ROCm MI300+",
+    "conversion is supported for Half type only",
     "Multiplication of two Float8_e5m2 matrices is not supported",
     "legacy constructor expects device type: cuda but device type: cpu was passed",
     "torch.linalg.lstsq: `driver` other than `gels` is not supported on CUDA",

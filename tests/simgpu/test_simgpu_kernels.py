@@ -431,7 +431,7 @@ def test_softmax_of_halves_into_single_precision_is_cudas_alone(t4):
         wide = softmax(halves, 0, True)
         assert (wide.dtype, wide.device.type) == (torch.float32, "cuda")
         assert torch.equal(wide, softmax(halves.float(), 0, False))
-        with pytest.raises(RuntimeError, match="^conversion is supported for Half type only$"):
+        with pytest.raises(RuntimeError, match=r"^conversion is supported for Half type only$"):
             softmax(halves.float(), 0, True)
         with pytest.raises(RuntimeError, match="conversion is not supported on CPU"):
             softmax(halves.cpu(), 0, True)

@@ -51,6 +51,7 @@ FURTHER = {
     "multi_dot(): expected out tensor to be on device cuda:0 but got cpu": (MISMATCH, {"cuda:0", "cpu"}),
     "expected device cuda:0 but found cpu": (MISMATCH, {"cuda:0", "cpu"}),
     "Expected scalars to be on CPU, got cuda:0 instead.": ("scalars", {"cuda:0"}),
+    "Expected a 'cpu' generator device but found 'cuda'": ("generator", {"cuda", "cpu"}),
     "Expected a 'cpu' device type for generator but found 'cuda'": ("generator", {"cuda", "cpu"}),
     "Expected a 'cuda' device type for generator but found 'cpu'": ("generator", {"cuda", "cpu"}),
     "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.": (
@@ -93,6 +94,7 @@ ASKED_FOR = {
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
     "called a synchronizing CUDA operation",
+    "Device index value 5 is out of index range [0, 2)",
     "Event device 0 does not match recording stream's device 1.",
     "Both events must be created with argument 'enable_timing=True'.",
     "Both events must be recorded before calculating elapsed time.",

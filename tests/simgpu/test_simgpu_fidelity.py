@@ -175,3 +175,32 @@ def test_addcmul_takes_a_number_of_the_cpu_as_its_last_factor_only(name):
     factors = {"self": x, "tensor1": x, "tensor2": x} | {name: number}
     with pytest.raises(RuntimeError, match=f"CPU Scalar support for {name} argument is not supported"):
         torch.addcmul(factors["self"], factors["tensor1"], factors["tensor2"])
+
+
+@pytest.mark.parametrize("place", ["cpu", "cuda", "cuda:0"])
+def test_a_generator_says_of_itself_what_it_was_told(place):
+    """CUDAHooks.cpp, getNewGenerator: a card without a number stays without one."""
+    assert str(torch.Generator(place).device) == place
+
+
+def test_a_permutation_on_the_cpu_has_words_of_its_own_for_a_cards_generator():
+    with pytest.raises(RuntimeError, match="^Expected a 'cpu' generator device but found 'cuda:0'$"):
+        torch.randperm(3, generator=torch.Generator("cuda:0"))
+    with pytest.raises(RuntimeError, match="^Expected a 'cpu' generator device but found 'cuda'$"):
+        torch.utils.data.random_split(range(4), [2, 2], generator=torch.Generator("cuda"))
+    with pytest.raises(RuntimeError, match="^Expected a 'cuda' device type for generator but found 'cpu'$"):
+        torch.randperm(3, device="cuda", generator=torch.Generator())
+
+
+def test_a_card_that_is_not_there_is_asked_in_vain():
+    with pytest.raises(torch.AcceleratorError, match="invalid device ordinal"):
+        torch.cuda.mem_get_info(5)
+    for ask in (torch.cuda.current_stream, torch.cuda.default_stream):
+        with pytest.raises(RuntimeError, match=r"^Device index value 5 is out of index range \[0, \d\)$"):
+            ask(5)
+
+
+def test_priorities_outside_the_range_become_the_nearest_in_it():
+    least, greatest = torch.cuda.Stream.priority_range()
+    assert (least, greatest) == (0, -3)
+    assert [torch.cuda.Stream(priority=p).priority for p in (7, 0, -1, -9)] == [0, 0, -1, -3]

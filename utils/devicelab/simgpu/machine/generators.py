@@ -128,6 +128,12 @@ def ready(generator: RealGenerator | None, card: SimCard | None) -> None:
         known.begin(generator)
 
 
+def ready_for_randperm(generator: RealGenerator | None) -> None:
+    """TensorFactories.cpp, randperm_out_cpu, which looks before others do, and in other words."""
+    if generator is not None and of_card(generator) is not None:
+        raise RuntimeError(f"Expected a 'cpu' generator device but found '{of_card(generator).device}'")  # type: ignore[union-attr]
+
+
 @contextmanager
 def default_generator_of(card: SimCard) -> Iterator[None]:
     """Let the CPU's default generator be the card's for one operator."""

@@ -120,6 +120,8 @@ def create_random(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> 
     """Run a random factory with the generator of the device that it belongs to."""
     target = wanted(mode, kwargs, seen)
     card = target if is_on_card(target) else None
+    if card is None and func._schema.name == "aten::randperm":
+        generators.ready_for_randperm(kwargs.get("generator"))
     generators.ready(kwargs.get("generator"), card)
     if card is None:
         return create(mode, func, args, kwargs, seen)

@@ -92,13 +92,21 @@ class Bindings:
         self.machine.wake(self.machine.current)
         self.machine.clock.sleep(self.machine.current, cycles)
 
+    def _check_gpu(self, index: int) -> None:
+        """c10/cuda/CUDAStream.cpp, check_gpu."""
+        there = len(self.machine.cards)
+        if not 0 <= index < there:
+            raise RuntimeError(f"Device index value {index} is out of index range [0, {there})")
+
     def _cuda_getCurrentStream(self, index: int) -> tuple[int, int, int]:
-        return (self.machine.clock.current_stream(index), index, CUDA)
+        return (self._cuda_getCurrentRawStream(index), index, CUDA)
 
     def _cuda_getCurrentRawStream(self, index: int) -> int:
+        self._check_gpu(index)
         return self.machine.clock.current_stream(index)
 
     def _cuda_getDefaultStream(self, index: int) -> tuple[int, int, int]:
+        self._check_gpu(index)
         return (DEFAULT_STREAM, index, CUDA)
 
     def _cuda_setStream(self, stream_id: int, device_index: int, device_type: int) -> None:

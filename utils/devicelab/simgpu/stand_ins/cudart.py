@@ -1,7 +1,10 @@
 """torch.cuda.cudart(): the few functions of CUDA's runtime that PyTorch binds (torch/csrc/cuda/shared/cudart.cpp)."""
 
+import torch
+
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.machine import Machine
+from devicelab.simgpu.machine.texts import ORDINAL
 
 INSTEAD = {
     "cudaHostRegister": "tensor.pin_memory()",
@@ -51,6 +54,8 @@ class Runtime:
 
     def cudaMemGetInfo(self, index: int) -> tuple[int, int]:
         """Return (free, total) bytes; the question makes a context."""
+        if not 0 <= index < len(self._machine.cards):
+            raise torch.AcceleratorError(ORDINAL)
         self._machine.wake(index)
         self._machine.clock.notice(index)
         return self._machine.cards[index].ledger.info()

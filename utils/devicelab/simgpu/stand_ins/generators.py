@@ -28,9 +28,13 @@ class Generator(RealGenerator, metaclass=_GeneratorType):
     _cdata: int
 
     def __new__(cls, device: Any = "cpu") -> RealGenerator:  # type: ignore[misc]
-        if state.current is None or torch.device(device).type != "cuda":
+        place = torch.device(device)
+        if state.current is None or place.type != "cuda":
             return RealGenerator(device)
-        return CardGenerator(state.current.card(torch.device(device)).device)
+        state.current.card(place)  # raises where there is none
+        return CardGenerator(
+            place
+        )  # which says of itself what it was told: "cuda" has no number (CUDAHooks::getNewGenerator)
 
 
 def _generator(device: Any = "cuda") -> CardGenerator:

@@ -36,6 +36,10 @@ def wake(index: int) -> None:
         state.current.wake(index)
 
 
+# c10/cuda/CUDAStream.h: of the priorities that a card knows, PyTorch uses four.
+LEAST, GREATEST = 0, -3
+
+
 class Stream(torch.Stream):
     """A queue of its own on one simulated card; work in different streams overlaps."""
 
@@ -56,12 +60,17 @@ class Stream(torch.Stream):
             stream_id = next(_stream_ids)
             wake(index)
         self = super().__new__(cls, stream_id=stream_id, device_index=index, device_type=CUDA)
-        self.priority = min(0, max(-5, priority))
+        self.priority = min(LEAST, max(GREATEST, priority))
         self._contexts = []
         return self
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
+
+    @staticmethod
+    def priority_range() -> tuple[int, int]:
+        """Return the least and the greatest priority."""
+        return LEAST, GREATEST
 
     @property
     def cuda_stream(self) -> int:

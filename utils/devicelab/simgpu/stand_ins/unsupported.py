@@ -192,7 +192,16 @@ def _process_groups(patches: Patches) -> None:
     patches.everywhere("torch.distributed.init_process_group", initializing)
     patches.everywhere("torch.distributed.new_group", grouping)
     patches.everywhere("torch.distributed.init_device_mesh", meshing)
-    names = ("unique_id", "init_rank", "all_reduce", "reduce", "broadcast", "all_gather", "reduce_scatter")
+    names = (
+        "unique_id",
+        "init_rank",
+        "all_reduce",
+        "reduce",
+        "broadcast",
+        "all_gather",
+        "reduce_scatter",
+        "version",
+    )
     for name in names:
         patches.replace(f"torch.cuda.nccl.{name}", refusal(NCCL))
 

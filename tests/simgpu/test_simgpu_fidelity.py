@@ -184,11 +184,11 @@ def test_a_generator_says_of_itself_what_it_was_told(place):
 
 
 def test_a_permutation_on_the_cpu_has_words_of_its_own_for_a_cards_generator():
-    with pytest.raises(RuntimeError, match="^Expected a 'cpu' generator device but found 'cuda:0'$"):
+    with pytest.raises(RuntimeError, match=r"^Expected a 'cpu' generator device but found 'cuda:0'$"):
         torch.randperm(3, generator=torch.Generator("cuda:0"))
-    with pytest.raises(RuntimeError, match="^Expected a 'cpu' generator device but found 'cuda'$"):
+    with pytest.raises(RuntimeError, match=r"^Expected a 'cpu' generator device but found 'cuda'$"):
         torch.utils.data.random_split(range(4), [2, 2], generator=torch.Generator("cuda"))
-    with pytest.raises(RuntimeError, match="^Expected a 'cuda' device type for generator but found 'cpu'$"):
+    with pytest.raises(RuntimeError, match=r"^Expected a 'cuda' device type for generator but found 'cpu'$"):
         torch.randperm(3, device="cuda", generator=torch.Generator())
 
 

@@ -22,7 +22,7 @@ BRINGS = {
     # one tool and its relatives: a clock, a sweep by it, and what to hold beside a time
     "05": {"clock", "sweep", "timeit_naive", "compare", "estimate", "gpus", "recordings", "waste"},
     "06": {"monitor"},
-    "08": {"simulate_gpu"},  # what `start` does, by hand: for tests without a GPU
+    "08": {"doctor"},
 }
 FREE = {"start", "guess", "progress", "tally"}
 CHANGES = 2

@@ -167,3 +167,40 @@ def test_the_crossover_is_drawn_by_keyboard_and_by_mouse_and_the_cards_come_last
     page.get_by_role("button", name="Can the card's line be believed?").click()
     expect(page.locator(".dl-side b")).to_have_text(re.compile("^Published: "))
     assert serious(page) == [] and error_texts(page) == []
+
+
+BYTES = """import torch
+from torch import nn
+import devicelab as lab
+
+def train(batch, depth):
+    model = nn.Sequential(*[nn.Linear(4096, 4096) for _ in range(depth)]).to("cuda")
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss = model(torch.ones(batch, 4096, device="cuda")).mean()
+        loss.backward()
+        optimizer.step()
+
+lab.memory(train, gpu="Tesla T4", batch=[8, 100_000], depth=[4, 8])"""
+
+
+def test_the_bytes_answer_to_each_knob_by_keyboard(page, server):
+    write(server.root / "bytes.ipynb", new_notebook(cells=[new_code_cell(BYTES, id="b")], metadata=KERNEL))
+    open_notebook(page, server, "bytes.ipynb")
+    run_all(page, server)
+    chart, words = page.locator(".dl-picture svg[role=img]"), page.locator(".dl-picture .dl-refused")
+    page.get_by_label("batch", exact=True).focus()
+    expect(chart).to_have_attribute("aria-label", re.compile("^batch 8, depth 4. It fits: "))
+    expect(words).to_be_hidden()
+    press(page, "ArrowRight")
+    expect(page.get_by_label("batch", exact=True)).to_be_focused()
+    page.get_by_label("depth", exact=True).focus()
+    press(page, "End")
+    expect(chart).to_have_attribute("aria-label", re.compile("^batch 100000, depth 8. Refused in the "))
+    expect(words).to_contain_text("CUDA out of memory. Tried to allocate ")
+    for light in ("true", "false"):
+        page.evaluate("light => document.body.dataset.jpThemeLight = light", light)
+        page.wait_for_timeout(300)
+        assert serious(page) == []
+    assert error_texts(page) == []

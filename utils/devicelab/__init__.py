@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .explain import explain
     from .film import film, placement
     from .gpus import gpus
+    from .memory import memory
     from .monitor import monitor
     from .recordings import recordings
     from .session import start
@@ -44,6 +45,7 @@ _HOME = {
     "gpus": "gpus",
     "guess": "course.guess",
     "load_ipython_extension": "ipython",
+    "memory": "memory",
     "monitor": "monitor",
     "placement": "film",
     "progress": "course.question.progress",
@@ -71,6 +73,7 @@ __all__ = [
     "film",
     "gpus",
     "guess",
+    "memory",
     "monitor",
     "placement",
     "progress",

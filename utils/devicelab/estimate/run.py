@@ -23,7 +23,7 @@ from .keep import Undo
 from .meter import Meter
 from .values import Values
 
-ENDLESS = 2**60  # bytes: the ledger counts what would be needed, and refuses nothing
+ENDLESS = 2**60  # bytes
 _HOOKS: Any = (torch_optimizer._global_optimizer_pre_hooks, torch_optimizer._global_optimizer_post_hooks)
 _Storage: Any = torch.UntypedStorage
 
@@ -42,11 +42,29 @@ class Run:
         self, fn: Callable[..., object], args: tuple, *, moved: bool, host: list[torch.Tensor]
     ) -> None:
         """Run `fn(*args)`. `moved`: every CPU tensor counts as lying on the card, but for those in `host`."""
+        with self.stage(moved, host) as (simulation, idle):
+            fn(*args)
+            self.meter.finish()
+            if self.steps.fresh:  # a first step makes the optimizer's state, the others do not
+                self.meter.restart()
+                idle.chance.read_at.clear()
+                self.steps.count = 0
+                fn(*args)
+                self.meter.finish()
+            self.peak, self.chance = self._peak(simulation, idle), idle.chance.note
+
+    def ledger(self, index: int) -> Ledger:
+        """Return the account of a card's memory, here without an end: it counts what would be needed, and refuses nothing."""
+        return Ledger(replace(self.card, total_memory=ENDLESS), index)
+
+    @contextmanager
+    def stage(self, moved: bool, host: list[torch.Tensor]) -> Iterator[tuple[Any, Idle]]:
+        """Give the simulation and the mode below it, under which nothing is computed; all is put back."""
         with ExitStack() as stack:
             stack.callback(self.undo.restore)
             simulation = stack.enter_context(_simulation(self.card))
             stack.enter_context(_without_other_modes(simulation.mode.listeners))
-            self.meter = stack.enter_context(_metered(simulation, self.card))
+            self.meter = stack.enter_context(_metered(simulation, self.card, self.ledger))
             self.meter.host_of, self.meter.dispatch = self.host, self.host.dispatch
             self.steps.meter = self.meter
             if moved:
@@ -60,19 +78,11 @@ class Run:
             values.install()
             simulation.mode.listeners[get_ident()] = [idle]
             try:
-                fn(*args)
-                self.meter.finish()
-                if self.steps.fresh:  # a first step makes the optimizer's state, the others do not
-                    self.meter.restart()
-                    idle.chance.read_at.clear()
-                    self.steps.count = 0
-                    fn(*args)
-                    self.meter.finish()
+                yield simulation, idle
             finally:
                 del simulation.mode.listeners[get_ident()]
                 for storage, owner in idle.adopted:
                     storage._simulated_card = owner
-            self.peak, self.chance = self._peak(simulation, idle), idle.chance.note
 
     def _peak(self, simulation: Any, idle: Idle) -> int:
         before = sum(rounded(storage.nbytes()) for storage in idle.met.values())
@@ -198,14 +208,14 @@ def _hooks_of(modes: tuple[object, ...], table: dict[int, Any]) -> dict[int, Any
 
 
 @contextmanager
-def _metered(simulation: Any, card: Card) -> Iterator[Meter]:
+def _metered(simulation: Any, card: Card, ledger: Callable[[int], Ledger]) -> Iterator[Meter]:
     """Let the simulation's cards be of this kind, empty, and on a clock of ours."""
     meter = Meter([card] * len(simulation.cards))
     clock, before = simulation.clock, [(one.spec, one.ledger) for one in simulation.cards]
     generators = [one.generator.get_state() for one in simulation.cards]
     simulation.clock = simulation.mode.clock = meter
     for one in simulation.cards:
-        one.spec, one.ledger = card, Ledger(replace(card, total_memory=ENDLESS), one.index)
+        one.spec, one.ledger = card, ledger(one.index)
     try:
         yield meter
     finally:

@@ -4,6 +4,7 @@ import threading
 import traceback
 import tracemalloc
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -437,12 +438,14 @@ def test_the_timeline_is_a_png_with_a_sentence():
     pytest.importorskip("matplotlib")
     with simulate_gpu("Tesla T4"), lab.trace() as t:
         train("cuda")
-    picture = t.timeline()
+    lanes = t.timeline()
+    picture = lanes.still()
     assert picture.png.startswith(b"\x89PNG") and 1_000 < len(picture.png) < 100_000
-    page = picture._repr_html_()
+    page = lanes._repr_html_()
     assert (
-        page.startswith('<figure><img alt="Timeline of ') and "cuda:0" in picture.alt and "<svg" not in page
+        page.startswith('<figure><img alt="When did who work? (simulated, Tesla T4) ') and "<svg" not in page
     )
+    assert "The CPU wrote orders for" in picture.alt and "Training ran on cuda:0" in picture.alt
 
 
 def test_the_whole_timeline_is_longer_than_the_training_in_it():
@@ -453,9 +456,56 @@ def test_the_whole_timeline_is_longer_than_the_training_in_it():
     assert spoken_ms(t.timeline(whole=True)) > spoken_ms(t.timeline())
 
 
-def spoken_ms(picture) -> float:
-    """Return the length in the picture's sentence."""
-    return float(picture.alt.removeprefix("Timeline of ").split(" ms")[0])
+def test_an_order_is_written_before_its_work_begins_and_the_cpu_does_one_thing_at_a_time():
+    with simulate_gpu("Tesla T4"):
+        x = torch.randn(300, 300)
+        with lab.trace() as t:
+            y = x.to("cuda")
+            for _ in range(3):
+                y = y @ y
+            y.sum().item()
+            y.cpu()
+            torch.cuda.synchronize()
+    given = [event for event in t.events if event.ordered is not None]
+    assert [event.name for event in given][:2] == ["cpu -> cuda:0", "aten::mm"]
+    assert all(event.ordering > 0 and event.begin >= event.ordered + event.ordering - 1e-9 for event in given)
+    host, card = t.timeline(whole=True).tracks[0].lanes
+    for lane in (host, card):
+        bars = sorted(lane.bars, key=lambda bar: bar.begin)
+        assert all(after.begin >= before.end - 1e-9 for before, after in pairwise(bars))
+    orders = {bar.order for bar in host.bars if bar.order >= 0}
+    assert orders == {bar.order for bar in card.bars} and len(orders) == len(given) == 6
+    assert [bar.kind for bar in host.bars].count("wait") == 4  # two copies, a read, synchronize()
+
+
+def test_a_read_adds_the_lanes_and_no_read_takes_the_longer():
+    def steps(read: bool) -> None:
+        for _ in range(3):
+            y = small
+            for _ in range(20):
+                y = y + 1
+            value = (large @ large)[0, 0]
+            if read:
+                value.item()
+        torch.cuda.synchronize()
+
+    with simulate_gpu("Tesla T4"):
+        small, large = torch.zeros(10, device="cuda"), torch.zeros(704, 704, device="cuda")
+        with lab.trace() as reading:
+            steps(read=True)
+        with lab.trace() as keeping:
+            steps(read=False)
+    both = lab.timelines({"reading": reading, "keeping": keeping})
+    read, kept = (track.end for track in both.tracks)
+    assert 1.2 * kept < read < 2 * kept
+    assert str(both).count("waited for") == 2 and "reading: " in str(both)
+    with pytest.raises(InputError, match="traces with names"):
+        lab.timelines([reading])
+
+
+def spoken_ms(lanes) -> float:
+    """Return the length of what a timeline shows."""
+    return 1e3 * lanes.tracks[0].length
 
 
 def test_positions_on_the_host_are_copied_over_before_the_card_uses_them():
@@ -475,7 +525,7 @@ def test_the_timeline_of_nothing_is_a_picture_too():
     pytest.importorskip("matplotlib")
     with lab.trace() as t:
         pass
-    assert t.timeline().png.startswith(b"\x89PNG")
+    assert t.timeline().still().png.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])

@@ -385,3 +385,19 @@ def test_a_thread_is_heard_beside_the_profiler_with_all_its_phases(cuda_begins):
     trace = Trace(**seen.parts())
     assert trace.phases["optimizer"].devices == trace.phases["backward"].devices == ("cpu",)
     assert trace.steps == 2, "as the profiler counts them, which hears the steps of all threads"
+
+
+def test_the_timeline_has_the_orders_the_copies_and_the_waits_in_the_cpus_order():
+    up = op(
+        "aten::copy_",
+        launch("Memcpy HtoD (Pageable -> Device)", nbytes=4096, call="cudaMemcpyAsync", begin=1.0),
+        Node("runtime", "cudaStreamSynchronize", 1.00001, 3e-5),
+    )
+    add = op("aten::add", kernel(begin=1.0001), begin=1.0001)
+    trace = judged(call(7, up), call(8, add))
+    copy, wait, added = trace.events
+    assert (copy.name, copy.phase, copy.device) == ("cpu -> cuda:0", "copy", "cuda:0")
+    assert (wait.phase, wait.device, wait.seconds) == ("wait", "cpu", 3e-5)
+    assert added.begin - added.ordered == pytest.approx(1e-5) and added.ordering == pytest.approx(1e-5)
+    host, card = trace.timeline(whole=True).tracks[0].lanes
+    assert [bar.kind for bar in host.bars] == ["copy", "wait", "other"] and len(card.bars) == 2

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from .gpus import gpus
     from .memory import memory
     from .monitor import monitor
+    from .pipeline import pipeline
+    from .queue import queue
     from .recordings import recordings
     from .session import start
     from .simgpu import simulate_gpu
     from .sweep import sweep
     from .timing import timeit, timeit_naive
-    from .trace import trace
+    from .trace import timelines, trace
     from .variants import compare
     from .waste import waste
 
@@ -47,8 +49,10 @@ _HOME = {
     "load_ipython_extension": "ipython",
     "memory": "memory",
     "monitor": "monitor",
+    "pipeline": "pipeline",
     "placement": "film",
     "progress": "course.question.progress",
+    "queue": "queue",
     "recordings": "recordings",
     "simulate_gpu": "simgpu",
     "start": "session",
@@ -56,6 +60,7 @@ _HOME = {
     "tally": "course.guess",
     "timeit": "timing",
     "timeit_naive": "timing",
+    "timelines": "trace",
     "trace": "trace",
     "unload_ipython_extension": "ipython",
     "waste": "waste",
@@ -75,8 +80,10 @@ __all__ = [
     "guess",
     "memory",
     "monitor",
+    "pipeline",
     "placement",
     "progress",
+    "queue",
     "recordings",
     "simulate_gpu",
     "start",
@@ -84,6 +91,7 @@ __all__ = [
     "tally",
     "timeit",
     "timeit_naive",
+    "timelines",
     "trace",
     "waste",
 ]

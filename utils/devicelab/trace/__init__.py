@@ -17,8 +17,20 @@ from devicelab.source import Line
 
 from .result import Copy, Event, Hazard, Operator, Phase, Synchronization
 from .shown import Trace
+from .timeline import timelines
 
-__all__ = ["Copy", "Event", "Hazard", "Line", "Operator", "Phase", "Synchronization", "Trace", "trace"]
+__all__ = [
+    "Copy",
+    "Event",
+    "Hazard",
+    "Line",
+    "Operator",
+    "Phase",
+    "Synchronization",
+    "Trace",
+    "timelines",
+    "trace",
+]
 
 
 class trace:  # lower case: it reads as a function

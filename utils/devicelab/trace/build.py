@@ -7,7 +7,7 @@ import torch
 from devicelab import compiled
 from devicelab.source import Line
 
-from .recorder import Recorder
+from .recorder import COPY, Recorder
 from .result import Copy, Event, Hazard, Operator, Synchronization
 
 
@@ -113,12 +113,15 @@ def _events(recorder: Recorder) -> tuple[Event, ...]:
     """Return single events; work on a simulated card starts when the work before it has ended (one stream assumed)."""
     free: dict[torch.device, float] = {}
     events = []
-    for func, device, phase, begin, seconds in recorder.events:
-        start = begin
-        if device.type != "cpu" and recorder.simulated:
-            start = max(begin, free.get(device, begin))
-            free[device] = start + seconds
-        events.append(Event(name_of(func), str(device), phase, start - recorder.start, seconds))
+    for func, device, phase, begin, seconds, writing, since in recorder.events:
+        start, is_order = begin, phase == COPY or device.type != "cpu"
+        if is_order and recorder.simulated:
+            card = device if device.type != "cpu" else torch.device("cuda", 0)
+            # A copy's begin is known; an operator begins when it is written and the work before it has ended.
+            start = begin if phase == COPY else max(since + writing, free.get(card, since))
+            free[card] = start + seconds
+        written = (since - recorder.start, writing) if is_order and since is not None else (None, 0.0)
+        events.append(Event(name_of(func), str(device), phase, start - recorder.start, seconds, *written))
     return tuple(events)
 
 

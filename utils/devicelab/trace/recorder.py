@@ -73,9 +73,14 @@ def first_tensor(value: Any) -> Tensor | None:
 
 
 class _Here(threading.local):
-    """What one thread is at: the operator that runs, the optimizer's step, the last backward pass."""
+    """What one thread is at: the operator that runs, the optimizer's step, the last backward pass.
+
+    `since` is the moment from which on the host writes an order, `waited` for how many seconds of these it waited.
+    """
 
     heard = False
+    since: float | None = None
+    waited = 0.0
     running: Any = None
     step: int | None = None  # its place
     task, task_place = -1, 0
@@ -137,7 +142,10 @@ class Recorder(devices.Listener):
         self._use(device)
         shift = self._now() - before
         self.start += shift
-        self.events = [(*event[:3], event[3] + shift, event[4]) for event in self.events]
+        self.events = [
+            (*event[:3], event[3] + shift, *event[4:6], event[6] and event[6] + shift)
+            for event in self.events
+        ]
 
     def _note_origin(self) -> None:
         timed = sum(int(count) for count, _ in self.sums.values())
@@ -193,13 +201,16 @@ class Recorder(devices.Listener):
         worked = self._worked() if self._accelerated else 0.0
         if self.flights:
             self.flights.look(func, args, kwargs)
-        begin = self._now()
+        begin = at.since = self._now()
+        at.waited = 0.0
         try:
             out = run(func, types, args, kwargs)
         except BaseException as error:
             self._failed(error)
             raise
-        seconds = self._now() - begin
+        end = self._now()
+        seconds = end - begin
+        since, at.since = begin if at.since is None else at.since, None
         is_copy, at.running = at.running is None, None
         # A copy between devices, nothing that computes, or a subclass of Tensor that takes the operator apart first.
         if is_copy or not plan[1] or out is NotImplemented:
@@ -230,7 +241,7 @@ class Recorder(devices.Listener):
         entry[0] += 1
         entry[1] += seconds
         if self._room:
-            self._event(func, device, phase, begin, seconds)
+            self._event(func, device, phase, begin, seconds, end - since - at.waited, since)
         return out
 
     def _plan(self, func: Any) -> tuple[Any, bool, bool]:
@@ -266,7 +277,7 @@ class Recorder(devices.Listener):
             self._on_step()
 
     def _failed(self, error: BaseException) -> None:
-        self._at.running = self._at.step = None
+        self._at.running = self._at.step = self._at.since = None
         if isinstance(error, (RuntimeError, TypeError)) and len(self.faults) < 10:
             self.faults.append((str(error), self.places.here(3)))
 
@@ -321,7 +332,18 @@ class Recorder(devices.Listener):
             self.flights.launch(buffer, target.type == "cpu", end, route, nbytes, place)
         key = (source, target, pinned, waits, self._phase(), place)
         self._add(self.copies, key, nbytes, seconds)
-        self._event(COPY, target, COPY, self._now(), seconds)
+        now = self._now()
+        begin = end[2] - seconds if end[2] else now  # a simulated card's queue knows
+        self._event(f"{source} -> {target}", target, COPY, begin, seconds, *self._written(now))
+
+    def _written(self, now: float) -> tuple[float, float]:
+        """Return the seconds for which the host wrote the order that it has written now, and since when."""
+        at = self._at
+        if at.since is None:  # outside of every operator that this thread hears of
+            return 0.0, now
+        writing, since = now - at.since - at.waited, at.since
+        at.since, at.waited = now, 0.0
+        return writing, since
 
     def failed(self, message: str) -> None:
         """Note a kernel whose assertion fails, with the line that launched it."""
@@ -335,6 +357,7 @@ class Recorder(devices.Listener):
 
     def waited(self, seconds: float, why: str) -> None:
         """Add a moment at which the host waited for the card; without a reason, the operator or function tells it."""
+        self._at.waited += seconds
         self._wait(why or _schema_name(self._at.running) or caller_name(), seconds)
 
     def _wait(self, name: str, seconds: float) -> None:
@@ -355,9 +378,18 @@ class Recorder(devices.Listener):
         elif nbytes > entry[6]:
             entry[6] = nbytes
 
-    def _event(self, name: Any, device: Any, kind: str, begin: float, seconds: float) -> None:
+    def _event(
+        self,
+        name: Any,
+        device: Any,
+        kind: str,
+        begin: float,
+        seconds: float,
+        writing=0.0,
+        since: float | None = None,
+    ) -> None:
         if self._room:
-            self.events.append((name, device, kind, begin, seconds))
+            self.events.append((name, device, kind, begin, seconds, writing, since))
             self._room -= 1
 
 

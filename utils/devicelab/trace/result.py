@@ -95,13 +95,19 @@ class Hazard:
 
 @dataclass(frozen=True)
 class Event:
-    """One operator, copy or wait for the timeline; seconds from the start of the trace."""
+    """One operator, copy or wait for the timeline; seconds from the start of the trace.
+
+    A copy's name is its direction, its device the target. `ordered` is when the host began to write the order for work on
+    a card, and `ordering` how long it wrote (None and 0.0: no order, or not known).
+    """
 
     name: str
     device: str
     phase: str
     begin: float
     seconds: float
+    ordered: float | None = None
+    ordering: float = 0.0
 
 
 @dataclass(frozen=True)

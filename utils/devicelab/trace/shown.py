@@ -2,7 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
-from devicelab.picture import Picture, Shown, Table
+from devicelab.lanes import Lanes
+from devicelab.picture import Shown, Table
 
 from . import words
 from .result import Observed
@@ -30,8 +31,8 @@ class Trace(Shown, Observed):
         """Return everything as text: the sentence, all operators, copies and synchronizations."""
         return words.text(self)
 
-    def timeline(self, whole: bool = False) -> Picture:
-        """Return a picture: what each device did, and when; of a training its first steps, or all (`whole`). Needs matplotlib."""
+    def timeline(self, whole: bool = False) -> Lanes:
+        """Return a picture: what each device did, and when; of a training its first steps, or all (`whole`)."""
         return timeline(self, whole)
 
     def to_dict(self) -> dict[str, object]:

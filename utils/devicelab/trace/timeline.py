@@ -1,61 +1,92 @@
-"""The picture of a trace."""
+"""The picture of a trace: when the CPU wrote which order, when it waited, and what the cards did meanwhile."""
 
-from devicelab.picture import Picture, figure, picture
+from collections.abc import Iterator, Mapping
 
-from .result import Observed
+from devicelab import units
+from devicelab.errors import InputError
+from devicelab.lanes import WAIT, Bar, Lane, Lanes, Track, busy
+
+from .result import Event, Observed
 from .words import verdict
 
 STEPS = 3  # of a training that a timeline shows
-MARGIN = 50  # left of the begin, as a part of the width: a bar at the very begin stands clear of the frame
-THINNEST = 150  # a bar is at least this part of the width, so that a short operator can be seen
-# Told apart with any kind of colour vision (Okabe and Ito's palette), and by their names in the legend.
-COLOURS = {
-    "forward": "#0072B2",
-    "backward": "#D55E00",
-    "optimizer": "#009E73",
-    "other": "#999999",
-    "copy": "#CC79A7",
-    "wait": "#F0E442",
-}
 
 
-def timeline(trace: Observed, whole: bool = False) -> Picture:
-    """Return a picture of a trace: a row for each device, a bar for each operator, copy and wait; time in ms.
+def timeline(trace: Observed, whole: bool = False) -> Lanes:
+    """Return the lanes of a trace: of a training its first steps, from the first forward pass on; with `whole`, everything."""
+    track = _track(trace, whole)
+    said = f"{units.seconds(track.length)} ({trace.origin}). {_shares(track)} {verdict(trace)}"
+    return Lanes("When did who work?", _known(trace), (track,), said)
 
-    Of a training it shows the first steps, from the first forward pass on; with `whole`, everything.
+
+def timelines(traces: Mapping[str, Observed]) -> Lanes:
+    """Return the lanes of several traces below each other, each under its name, on one time axis: all that their blocks did.
+
+    An empty mapping, or one whose values are no traces, is an InputError.
     """
-    begin, end = (0.0, max(trace.seconds, 1e-9)) if whole else _window(trace)
-    thinnest = 1e3 * (end - begin) / THINNEST
-    rows = sorted({event.device for event in trace.events}) or ["cpu"]
-    drawn = figure(9, 1.2 + 0.5 * len(rows))
-    axes = drawn.subplots()
-    shown = [name for name in COLOURS if any(event.phase == name for event in trace.events)]
-    for name in shown:
-        for number, row in enumerate(rows):
-            events = [event for event in trace.events if (event.phase, event.device) == (name, row)]
-            spans = [(1e3 * event.begin, max(1e3 * event.seconds, thinnest)) for event in events]
-            axes.broken_barh(
-                spans, (number - 0.35, 0.7), facecolors=COLOURS[name], label=None if number else name
-            )
-    axes.set_yticks(range(len(rows)), rows)
-    axes.invert_yaxis()
-    axes.set_xlim(1e3 * (begin - (end - begin) / MARGIN), 1e3 * end)
-    axes.set_xlabel(f"ms since the start ({trace.origin})")
-    if shown:
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    alt = f"Timeline of {1e3 * (end - begin):.3g} ms ({trace.origin}): {verdict(trace)}"
-    return picture(drawn, alt)
+    given = list(traces.values()) if isinstance(traces, Mapping) else []
+    if not given or not all(isinstance(trace, Observed) for trace in given):
+        raise InputError('timelines needs traces with names: lab.timelines({"reading": t, "keeping": u}).')
+    tracks = tuple(_track(trace, True, name) for name, trace in traces.items())
+    said = " ".join(
+        f"{name}: {units.seconds(track.length)}. {_shares(track)}"
+        for name, track in zip(traces, tracks, strict=True)
+    )
+    known = dict.fromkeys(_known(trace) for trace in traces.values())
+    return Lanes("When did who work?", " and ".join(known), tracks, said)
+
+
+def _known(trace: Observed) -> str:
+    return f"{trace.origin}, {trace.name}"
+
+
+def _track(trace: Observed, whole: bool, title: str = "") -> Track:
+    begin, end = (0.0, float("inf")) if whole else _window(trace)
+    lanes: dict[str, list[Bar]] = {"cpu": []}
+    for number, event in enumerate(trace.events):
+        if begin <= told(event) < end:
+            for device, bar in _bars(event, number, begin):
+                lanes.setdefault(device, []).append(bar)
+    drawn = (Lane(name, "CPU" if name == "cpu" else name, tuple(lanes[name])) for name in sorted(lanes))
+    track = Track(tuple(drawn), title)
+    return Track(track.lanes, title, track.length) if title else track
+
+
+def told(event: Event) -> float:
+    """Return when the CPU came to an event: it writes an order before the work begins."""
+    return event.begin if event.ordered is None else event.ordered
+
+
+def _bars(event: Event, number: int, begin: float) -> Iterator[tuple[str, Bar]]:
+    """Yield what an event is in each lane: an order is the CPU's to write and the card's to do."""
+    device = event.device
+    if event.phase == "copy" and device == "cpu":
+        device = event.name.partition(" -> ")[0]  # the card sends it
+    kind = WAIT if event.phase == WAIT else event.phase
+    yield device, Bar(event.begin - begin, event.seconds, kind, event.name, -1 if device == "cpu" else number)
+    if event.ordered is not None:
+        yield "cpu", Bar(event.ordered - begin, event.ordering, kind, event.name, number)
+
+
+def _shares(track: Track) -> str:
+    """Return for how long each device worked, and the CPU waited."""
+    host, *cards = track.lanes
+    waits = busy(host, waiting=True)
+    orders = "wrote orders" if cards else "worked"
+    words = [f"The CPU {orders} for {units.seconds(busy(host))}"]
+    words += [f"waited for {units.seconds(waits)}"] if waits else []
+    words += [f"{card.device} worked for {units.seconds(busy(card))}" for card in cards]
+    return f"{', '.join(words)}."
 
 
 def _window(trace: Observed) -> tuple[float, float]:
     """Return the seconds at which the picture begins and ends: the first steps of a training, else everything."""
-    begin = next((event.begin for event in trace.events if event.phase == "forward"), 0.0)
-    end, steps, before = trace.seconds, 0, ""
+    begin = next((told(event) for event in trace.events if event.phase == "forward"), 0.0)
+    steps, before = 0, ""
     for event in trace.events:
         if before == "optimizer" and event.phase != "optimizer":
             steps += 1
         if steps == STEPS:
-            end = event.begin
-            break
+            return begin, told(event)
         before = event.phase
-    return begin, max(end, begin + 1e-9)
+    return begin, float("inf")

@@ -43,7 +43,9 @@ def judge_tree(roots: Iterable[Node], lost: Iterable[Work] = ()) -> dict[str, An
             phase = phases[node]
             device, seconds, scalars = _placed(node)
             _sum(operators, (node.name, device, phase, line_of(node), scalars), 1, seconds)
-            events.append(Event(node.name, device, phase, _begin(node) - start, seconds))
+            written = (node.begin - start, _writing(node)) if device != "cpu" else (None, 0.0)
+            events.append(Event(node.name, device, phase, _begin(node) - start, seconds, *written))
+        events += _moves(node, start)
     for done in lost:
         _sum(operators, (done.name, f"cuda:{done.device}", OTHER, None, False), 1, done.seconds)
     return {
@@ -53,7 +55,7 @@ def judge_tree(roots: Iterable[Node], lost: Iterable[Work] = ()) -> dict[str, An
         ),
         "copies": tuple(_copies(nodes, phases)),
         "synchronizations": tuple(_waits(nodes, phases)),
-        "events": tuple(events[:MOST_EVENTS]),
+        "events": tuple(sorted(events[:MOST_EVENTS], key=_told)),
     }
 
 
@@ -167,6 +169,37 @@ def _placed(node: Node) -> tuple[str, float, bool]:
 
 def _begin(node: Node) -> float:
     return min((done.begin for below in node.below() for done in below.work), default=node.begin)
+
+
+def _writing(node: Node) -> float:
+    """Return for how long the host was busy with an operator, less what it waited in it."""
+    return node.seconds - sum(below.seconds for below in node.below() if _is_wait(below))
+
+
+def _told(event: Event) -> float:
+    """Return when the host came to an event: an order is written before its work begins."""
+    return event.begin if event.ordered is None else event.ordered
+
+
+def _moves(node: Node, start: float) -> Iterator[Event]:
+    """Yield the copies between devices that a runtime call started, and the wait that it is, for the timeline."""
+    for done in node.work:
+        route = _route(done)
+        if route is not None:
+            yield Event(
+                " -> ".join(route),
+                route[1],
+                "copy",
+                done.begin - start,
+                done.seconds,
+                node.begin - start,
+                node.seconds,
+            )
+    if _is_wait(node) and not _of_the_profiler(node):
+        operator = _operator(node)
+        yield Event(
+            operator.name if operator else _called(node), "cpu", "wait", node.begin - start, node.seconds
+        )
 
 
 def _copies(nodes: Iterable[Node], phases: Phases) -> Iterator[Copy]:

@@ -101,6 +101,7 @@ export function knob(last, label, step, go, { plays = true, tell = (number) => `
   };
   return {
     element: html("div", { className: "dl-knobs" }, back, slider, on, ...(plays ? [play] : []), count),
+    slider,
     show,
     stop,
     playing: () => timer !== null,

@@ -164,10 +164,7 @@ def _waiting_copies(seen: Seen, pinned: bool) -> Tally:
 
 
 def _reads_too_early(seen: Seen) -> str:
-    """Return the CPU's operator that ran after the last copy to the CPU and before any wait, by a simulated card's events.
-
-    A real card's trace holds no copies among its events. There the values are wrong, as the queue is full.
-    """
+    """Return the CPU's operator that ran after the last copy to the CPU and before any wait, by the trace's events."""
     pending, reader = False, ""
     for event in seen.trace.events:
         if event.phase == "wait":

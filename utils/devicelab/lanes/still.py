@@ -2,7 +2,7 @@
 
 import math
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import Any
 
 from devicelab import units
 from devicelab.canvas import INK, LINE, MUTED, PANEL, PAPER, STOP, STOP_SOFT, Canvas, hue, short, width
@@ -10,17 +10,14 @@ from devicelab.picture import Picture
 
 from .scene import KINDS, WAIT, Bar, Lane, Track
 
-if TYPE_CHECKING:
-    from .result import Lanes
-
 WIDTH, LEFT, RIGHT = 960.0, 110.0, 44.0  # pixels, as all that follow
 BAR, LANE, TITLE, CLOCK, AXIS = 30.0, 42.0, 26.0, 34.0, 40.0
 SHADES = {"forward": 0.0, "backward": 0.35, "optimizer": 0.62, "other": 0.15, "load": 0.35, "copy": 0.85}
 _WORDS = {WAIT: "waits", "load": "loads"}
 
 
-def still(lanes: "Lanes", alt: str) -> Picture:
-    """Return the picture."""
+def still(lanes: Any, alt: str) -> Picture:
+    """Return the first frame of a `Lanes`, which stands above this module."""
     return _Still(lanes).picture(alt)
 
 
@@ -38,7 +35,7 @@ def mixed(colour: str, share: float) -> str:
 
 
 class _Still:
-    def __init__(self, lanes: "Lanes") -> None:
+    def __init__(self, lanes: Any) -> None:
         self.lanes = lanes
         self.say = wrap(" ".join([lanes.said, *lanes.notes]), 128)
         self.length = 1.04 * max(

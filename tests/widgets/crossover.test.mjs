@@ -71,7 +71,10 @@ test("the cards come when the lead has changed, or at the end where it does not"
 });
 
 test("a place in the chart leads to the nearest stop", () => {
-  assert.deepEqual([0, plan.x(100) + 3, 5000].map((x) => nearest(view, plan, x)), [0, 1, 3]);
+  assert.deepEqual(
+    [0, plan.x(100) + 3, 5000].map((x) => nearest(view, plan, x)),
+    [0, 1, 3],
+  );
 });
 
 test("labels of near points do not touch, and stay inside", () => {
@@ -97,6 +100,13 @@ test("numbers that would touch are left out, the present one never", () => {
 
 test("who hears it is told both times, both bars, the bound and who leads", () => {
   const said = caption(view, view.cards[0], 0);
-  for (const part of ["w = 10.", "CPU 100 µs, measured", "Card 500 µs, estimated", "bound by launching", "launches 500 µs while", "works 10 µs"])
+  for (const part of [
+    "w = 10.",
+    "CPU 100 µs, measured",
+    "Card 500 µs, estimated",
+    "bound by launching",
+    "launches 500 µs while",
+    "works 10 µs",
+  ])
     assert.ok(said.includes(part), part);
 });

@@ -2,7 +2,18 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { around, brackets, caption, even, layout, naming, numberOf, plain, size, stack } from "../../utils/devicelab/widgets/memory_plan.js";
+import {
+  around,
+  brackets,
+  caption,
+  even,
+  layout,
+  naming,
+  numberOf,
+  plain,
+  size,
+  stack,
+} from "../../utils/devicelab/widgets/memory_plan.js";
 
 const GIB = 2 ** 30;
 const visit = (label, step, ...points) => ({ line: 1, text: label, label, step, points });
@@ -48,7 +59,7 @@ test("layers lie on each other, the context at the bottom, and the last ends at 
     ["context", "weights", "activations"],
   );
   assert.equal(xs.length, 7);
-  layers.slice(1).forEach((layer, index) => assert.deepEqual(layer.low, layers[index].high));
+  for (const [index, layer] of layers.slice(1).entries()) assert.deepEqual(layer.low, layers[index].high);
   assert.equal(Math.max(...layers[2].high), run.bytes);
   assert.ok(xs.every((x, index) => !index || x > xs[index - 1]));
   assert.ok(around(xs, layers[0], plan).startsWith(`M${plan.left} `));

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+from devicelab.canvas import hue
 from devicelab.picture import Picture, figure, picture
 
 from .result import Observed, Sample
 from .words import sentence
 
-CPU, CORE, GPU, MEMORY, POWER = "#0072B2", "#99C7E0", "#D55E00", "#009E73", "#CC79A7"
+(CPU, _, CORE), (GPU, GPU_INK, _) = (
+    hue("cpu"),
+    hue("cuda:0"),
+)  # hue is the device, as in every picture of the course
 GIB = 2**30
 HEADROOM = 1.1  # a value that stays the same would lie on the frame, unseen
 Value = Callable[[Sample], float | None]
@@ -40,8 +44,8 @@ def plot(load: Observed) -> Picture:
 def _panels(load: Observed) -> list[tuple[str, Value, str]]:
     return [
         ("GPU busy, %", lambda s: None if s.gpu is None else 100 * s.gpu, GPU),
-        ("GPU memory, GiB", lambda s: None if s.memory is None else s.memory / GIB, MEMORY),
-        ("GPU power, W", lambda s: s.power, POWER),
+        ("GPU memory, GiB", lambda s: None if s.memory is None else s.memory / GIB, GPU_INK),
+        ("GPU power, W", lambda s: s.power, GPU_INK),
     ]
 
 

@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from devicelab import units
+from devicelab.canvas import INK, LINE, MUTED, hue
 from devicelab.picture import Picture, figure, picture
 
 from .line import Line
 
-CPU, GPU = "#0072B2", "#D55E00"  # of Okabe and Ito's palette; the markers differ too
+CPU, GPU = hue("cpu")[0], hue("cuda:0")[0]  # as in every picture of the course; the markers differ too
 DASHES = ("-", "--", ":", "-.")  # one for each line of sizes, then from the beginning
 
 
 def plot(lines: Sequence[Line], sentences: Iterable[str]) -> Picture:
     """Return the times over the sizes of a sweep on logarithmic axes; bands show the ranges, a bar the crossover."""
-    drawn = figure(7, 4.5)
+    drawn = figure(8.4, 4.8)
     axes = drawn.subplots()
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -25,8 +27,11 @@ def plot(lines: Sequence[Line], sentences: Iterable[str]) -> Picture:
         axes.set_xticks(ticks, [f"{size:,}" for size in ticks], minor=False)
         axes.minorticks_off()
         axes.legend(frameon=False, fontsize="small")
-    axes.set_ylabel("seconds a step")
-    axes.grid(alpha=0.3)
+    axes.set_ylabel("time of a step")
+    axes.yaxis.set_major_formatter(lambda seconds, _: _round(seconds))
+    axes.grid(color=LINE, linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=MUTED, labelcolor=INK)
     return picture(drawn, f"Time of a step over its size, logarithmic scales. {' '.join(sentences)}")
 
 
@@ -42,5 +47,18 @@ def _draw(axes: Any, line: Line, dash: str) -> None:
         axes.plot(line.sizes, medians, dash, color=colour, marker=marker, label=label)
         axes.fill_between(line.sizes, low, high, color=colour, alpha=0.15, linewidth=0)
     for crossover in line.crossovers:
-        axes.axvspan(crossover.low, crossover.high, color="#999999", alpha=0.15, linewidth=0)
-        axes.axvline(crossover.size, color="#666666", linestyle=dash, linewidth=1)
+        axes.axvspan(crossover.low, crossover.high, color=MUTED, alpha=0.15, linewidth=0)
+        axes.axvline(crossover.size, color=INK, linestyle=dash, linewidth=1)
+        axes.annotate(
+            f" about {crossover.size:,.0f}",
+            (crossover.size, 0.02),
+            xycoords=("data", "axes fraction"),
+            fontsize="small",
+            color=INK,
+        )
+
+
+def _round(seconds: float) -> str:
+    """Return a power of ten in the unit that suits it: "100 µs"."""
+    number, unit = units.seconds(seconds * (1 + 1e-9)).split()
+    return f"{float(number.replace(',', '')):,.0f} {unit}"

@@ -50,7 +50,11 @@ class Crossover {
     this.why = html("p", { className: "dl-say" });
     this.live = html("div", { ariaLive: "polite" }, this.verdict, this.why);
     this.invite = html("p", { className: "dl-note" });
-    this.menu = html("select", { ariaLabel: "Card" }, ...this.views[0].cards.map(({ name }, value) => html("option", { value }, name)));
+    this.menu = html(
+      "select",
+      { ariaLabel: "Card" },
+      ...this.views[0].cards.map(({ name }, value) => html("option", { value }, name)),
+    );
     this.menu.onchange = () => this.choose(Number(this.menu.value));
     this.other = html("button", { type: "button" });
     this.other.onclick = () => this.turnTo(1 - this.number);

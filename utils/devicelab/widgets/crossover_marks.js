@@ -27,7 +27,11 @@ export function drawAxes(view, plan, now) {
     ),
   );
   const x = plan.x(view.stops[now]);
-  return [...lines, ...numbers, svg("path", { d: `M${x} ${plan.top}V${plan.bottom}`, style: "stroke:var(--ink);stroke-width:1.5" })];
+  return [
+    ...lines,
+    ...numbers,
+    svg("path", { d: `M${x} ${plan.top}V${plan.bottom}`, style: "stroke:var(--ink);stroke-width:1.5" }),
+  ];
 }
 
 export function drawZones(view, plan, who, reached) {
@@ -88,9 +92,7 @@ export function drawNow(view, plan, card, now) {
     if (y === null) return [];
     const hue = index ? "gpu" : "cpu";
     const name = index ? `${card.name}, ${card.texts[now]}` : `CPU, ${view.cpu.texts[now]}`;
-    const texts = [
-      svg("text", { ...place, y: y + 4, style: `fill:var(--hue-ink);font-weight:700;${halo}` }, short(name, room)),
-    ];
+    const texts = [svg("text", { ...place, y: y + 4, style: `fill:var(--hue-ink);font-weight:700;${halo}` }, short(name, room))];
     if (index) texts.push(svg("text", { ...place, y: y + 20, class: "small", style: halo }, `bound by ${card.bounds[now]}`));
     return [svg("g", { class: hue }, mark(hue, x, ys[index], 7), ...texts)];
   });
@@ -114,7 +116,11 @@ export function drawBars(view, plan, card, now) {
   let y = 14;
   return rows.map(([hue, words, seconds, fill, bold]) => {
     const style = bold ? "fill:var(--hue-ink);font-weight:700" : "";
-    const made = svg("g", { class: hue }, svg("text", { x: 0, y, class: bold ? "" : "small", style }, short(words, plan.side / 6.6)));
+    const made = svg(
+      "g",
+      { class: hue },
+      svg("text", { x: 0, y, class: bold ? "" : "small", style }, short(words, plan.side / 6.6)),
+    );
     if (seconds)
       made.append(
         svg("rect", {

@@ -36,7 +36,14 @@ class Bytes {
     const title = html("b", { textContent: data.question });
     const chip = html("span", { className: "dl-chip", textContent: data.chip });
     const notes = data.notes.map((textContent) => html("p", { className: "dl-note", textContent }));
-    this.root = html("div", { className: "dl-picture" }, html("div", { className: "dl-head" }, title, chip), this.legend(), this.body, ...notes);
+    this.root = html(
+      "div",
+      { className: "dl-picture" },
+      html("div", { className: "dl-head" }, title, chip),
+      this.legend(),
+      this.body,
+      ...notes,
+    );
     // The picture's own keys are those of its sliders: JupyterLab must not move to another cell by them.
     this.root.addEventListener("keydown", (event) => event.stopPropagation());
   }

@@ -31,7 +31,11 @@ export function drawStack(data, run, plan) {
   const shapes = layers
     .filter(({ most }) => most)
     .map((layer) =>
-      svg("path", { d: around(xs, layer, plan), style: SHADES[layer.kind] }, svg("title", {}, `${data.words[layer.kind]}: ${size(layer.most)} at most`)),
+      svg(
+        "path",
+        { d: around(xs, layer, plan), style: SHADES[layer.kind] },
+        svg("title", {}, `${data.words[layer.kind]}: ${size(layer.most)} at most`),
+      ),
     );
   const placed = [];
   const names = layers.slice(0, -1).flatMap((layer) => {
@@ -88,7 +92,13 @@ export function drawLines(run, plan) {
       svg("path", { d: `M${x} ${plan.bottom}v6`, style: "stroke:var(--muted)" }),
       svg(
         "text",
-        { x: x + plan.each / 2, y: plan.bottom + 19, class: "dl-mono small", "text-anchor": "middle", style: `${colour(index)};font-size:12px` },
+        {
+          x: x + plan.each / 2,
+          y: plan.bottom + 19,
+          class: "dl-mono small",
+          "text-anchor": "middle",
+          style: `${colour(index)};font-size:12px`,
+        },
         most < 3 ? "" : short(visit.label, most),
         svg("title", {}, `line ${visit.line}: ${visit.text}`),
       ),

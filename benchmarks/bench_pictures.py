@@ -1,0 +1,88 @@
+"""How long a picture takes to follow its knob, in Chromium: the bound is a frame, 16 ms. Measured, without a notebook around it.
+
+    python -m benchmarks pictures
+
+Needs Playwright and a Chromium (DEVICELAB_CHROMIUM, one on the PATH, or Playwright's own); where there is none it says so.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+import devicelab as lab
+from devicelab.widgets import modules
+
+FRAME = 16.0  # milliseconds
+MOVES = 60
+# What a notebook's frontend gives to a module: a model that answers, and an element to draw in.
+PAGE = """<style>{style}</style><div id="root" style="width:980px"></div><script type="module">
+const state = {{data: {data}, step: 0}}, heard = {{}};
+const model = {{get: key => state[key], save_changes() {{}}, off() {{}}, on: (name, f) => {{ heard[name] = f }},
+  set: (key, value) => {{ state[key] = value; heard["change:" + key]?.() }}}};
+const made = await import(URL.createObjectURL(new Blob([{module}], {{type: "text/javascript"}})));
+made.default.render({{model, el: document.getElementById("root")}});
+window.ready = true;
+</script>"""
+# A move of the slider, with all that it draws laid out, in milliseconds.
+MOVE = """moves => {
+  const slider = document.querySelector(".dl-knobs input"), last = Number(slider.max), taken = [];
+  for (let number = 1; number <= moves; number++) {
+    const begin = performance.now();
+    slider.value = number % (last + 1);
+    slider.dispatchEvent(new Event("input"));
+    document.body.getBoundingClientRect();
+    taken.push(performance.now() - begin);
+  }
+  return taken.sort((a, b) => a - b);
+}"""
+
+
+def train(batch: int) -> None:
+    """Train two steps, for the picture of the bytes."""
+    model = nn.Sequential(*[nn.Linear(1024, 1024) for _ in range(8)]).to("cuda")
+    optimizer = torch.optim.Adam(model.parameters())
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.ones(batch, 1024, device="cuda")).mean().backward()
+        optimizer.step()
+
+
+def pictures() -> Iterator[tuple[str, Any]]:
+    """Yield each picture under the name of its module."""
+    yield "crossover", lab.crossover(widths=(10, 32, 100, 320, 1000), budget=3)
+    yield "memory", lab.memory(train, gpu="Tesla T4", batch=[64, 256, 1024, 4096])
+    with lab.simulate_gpu("Tesla T4"), lab.film() as film:
+        for _ in range(8):
+            x = torch.ones(4, 4)
+            y = x.to("cuda")
+            z = y + 1
+        del z
+    yield "film", film
+
+
+def ratios() -> Iterator[tuple[str, float, float]]:
+    """Yield the milliseconds of the move that nine of ten do not exceed."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        print("pictures: not measured, Playwright is not installed")
+        return
+    path = os.environ.get("DEVICELAB_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        page = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"]).new_page()
+        for name, picture in pictures():
+            parts = {
+                "data": json.dumps(picture.data()),
+                "style": modules.source("style.css"),
+                "module": json.dumps(modules.standalone(name)).replace("</", "<\\/"),
+            }
+            page.goto("about:blank")
+            page.set_content(PAGE.format(**parts))
+            page.wait_for_function("window.ready")
+            taken = page.evaluate(MOVE, MOVES)
+            yield f"ms to follow the knob, 9 of 10 moves: {name}", taken[int(0.9 * MOVES)], FRAME

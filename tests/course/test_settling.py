@@ -96,7 +96,7 @@ def test_in_a_notebook_the_reply_is_an_output_of_the_cell_and_comes_after_its_re
     _, settled, told = notebook_says(HERE, "place = 1\nprint('result')\nplace", "lab.tally()")
     assert [output.output_type for output in settled] == ["stream", "execute_result", "display_data"]
     assert settled[-1].data["text/plain"] == TOLD
-    assert "<b>You said: here." in settled[-1].data["text/html"]
+    assert "<b>You said: here.</b>" in settled[-1].data["text/html"]
     assert "Judge this one yourself" in told[0].data["text/plain"]
 
 
@@ -129,20 +129,19 @@ def settled(bet, text, names=()):
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ("here", ("You said: here. True of x.", "The place.")),
-        ("there", ("You said: there. True of y.", "The place.")),
-        (NOT_SURE, ("You were not sure.", "The place.", "Go on.")),
+        ("here", "You said: here. True of x.\nThe place."),
+        ("there", "You said: there. True of y.\nThe place."),
+        (NOT_SURE, "You were not sure.\nThe place.\nGo on."),
     ],
 )
 def test_their_words_first_then_what_decides_and_a_next_step_for_who_was_not_sure(choice, said):
-    assert settled(Choice("Where?", WORDS, ["here", "there"]), choice).reply() == said
+    assert str(Reply(settled(Choice("Where?", WORDS, ["here", "there"]), choice).reply())) == said
 
 
 def test_not_sure_of_a_number_hears_the_number_and_what_decides():
     words = {"decides": "Blocks.", "next": "Count.", "truth": 7, "close": "", "small": "", "large": ""}
-    assert settled(Number("How many?", words, "days"), NOT_SURE).reply() == (
-        "You were not sure; it is 7 days.", "Blocks.", "Count.",
-    )  # fmt: skip
+    said = str(Reply(settled(Number("How many?", words, "days"), NOT_SURE).reply()))
+    assert said == "You were not sure; it is 7 days.\nBlocks.\nCount."
 
 
 def test_a_screen_reader_hears_the_reply_from_the_questions_box_and_a_copy_is_silent():

@@ -58,14 +58,10 @@ class Bet:
         raise NotImplementedError
 
     def reply(self) -> tuple[str, ...]:
-        """Return what is said under the result, a paragraph each: about this bet, then what decides."""
+        """Return what is said under the result: the bet in the learner's words, where it would be true, what decides."""
         unsure = self.value == NOT_SURE
-        parts = (
-            self._unsure() if unsure else self._own(),
-            self.words.get(DECIDES),
-            unsure and self.words.get(NEXT),
-        )
-        return tuple(part for part in parts if part)
+        own = self._unsure() if unsure else self._own()
+        return (*own, self.words.get(DECIDES, ""), self.words.get(NEXT, "") if unsure else "")
 
     def settle(self, names: Mapping[str, Any]) -> None:
         """Note that the result stands there; `names` are what the notebook's names mean now."""
@@ -77,10 +73,10 @@ class Bet:
     def _outcome(self, names: Mapping[str, Any]) -> Any:
         return self.words.get(TRUTH)
 
-    def _own(self) -> str:
+    def _own(self) -> tuple[str, str]:
         raise NotImplementedError
 
-    def _unsure(self) -> str:
+    def _unsure(self) -> tuple[str, str]:
         raise NotImplementedError
 
     def _record(self) -> Settled:
@@ -108,12 +104,11 @@ class Choice(Bet):
             )
         self.value = choice
 
-    def _own(self) -> str:
-        return f"You said: {self.text}. {self.words.get(self.value, _UNSAID)}"
+    def _own(self) -> tuple[str, str]:
+        return f"You said: {self.text}.", self.words.get(self.value, _UNSAID)
 
-    def _unsure(self) -> str:
-        own = self.words.get(NOT_SURE, "" if self.words.get(DECIDES) else _UNSAID)
-        return f"You were not sure. {own}".strip()
+    def _unsure(self) -> tuple[str, str]:
+        return "You were not sure.", self.words.get(NOT_SURE, "" if self.words.get(DECIDES) else _UNSAID)
 
     def _record(self) -> Settled:
         known = self.outcome in self.options and self.value != NOT_SURE
@@ -144,7 +139,7 @@ class Number(Bet):
         if self.value is None:
             return f"No bet placed; {outcome}."
         if isinstance(self.value, str):
-            return f"You were not sure; {outcome}. {self.words.get(NOT_SURE, '')}".strip()
+            return f"You were not sure; {outcome}.\n{self.words.get(NOT_SURE, '')}".strip()
         how = off_by(self.value, truth)
         return f"You bet {self.text}; {outcome}: your bet was {how}.\n{reply_to(self.value, truth, self.words)}".strip()
 
@@ -162,9 +157,10 @@ class Number(Bet):
             )
         return value_of(outcome, self.unit)
 
-    def _own(self) -> str:
+    def _own(self) -> tuple[str, str]:
         value, origin = self.outcome
-        return self.verdict(value, origin or "it is").replace("\n", " ")
+        head, _, own = self.verdict(value, origin or "it is").partition("\n")
+        return head, own
 
     _unsure = _own
 

@@ -147,7 +147,7 @@ def box(bet: Choice | Number) -> str:
 def _folded(bet: Choice | Number) -> str:
     """Return the reply to a bet whose question does not name what settles it; nothing where only the run knows it."""
     if isinstance(bet, Choice):
-        return html.details(OPEN, " ".join(bet.reply()))
+        return html.details(OPEN, " ".join(str(Reply(bet.reply())).splitlines()))
     truth = bet.words.get(TRUTH)
     return html.details(OPEN, bet.verdict(truth)) if isinstance(truth, (int, float)) else ""
 

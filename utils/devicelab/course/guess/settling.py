@@ -22,18 +22,18 @@ _UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inse
 
 @dataclass(frozen=True, repr=False)
 class Reply(Shown):
-    """What is said to a bet under the result that settles it."""
+    """What is said to a bet under the result that settles it: the bet itself, then a sentence each; empty ones are left out."""
 
-    paragraphs: tuple[str, ...]
+    parts: tuple[str, ...]
 
     def __str__(self) -> str:
-        return "\n".join(self.paragraphs)
+        head, own, *rest = (*self.parts, "")
+        return "\n".join(filter(None, (f"{head} {own}".strip(), *rest)))
 
     def _repr_html_(self) -> str:
-        first, *rest = (html.prose(words) for words in self.paragraphs)
-        return (
-            f'<div style="{_BAR}"><p><b>{first}</b></p>{"".join(f"<p>{words}</p>" for words in rest)}</div>'
-        )
+        head, own, *rest = (html.prose(words) for words in (*self.parts, ""))
+        below = "".join(f"<p>{words}</p>" for words in rest if words)
+        return f'<div style="{_BAR}"><p><b>{head}</b> {own}</p>{below}</div>'
 
 
 def listen() -> None:

@@ -36,6 +36,11 @@ def is_bar(output: NotebookNode) -> bool:
     return VIEW in data and "%|" in data.get("text/plain", "")
 
 
+def is_fleeting(output: NotebookNode) -> bool:
+    """Say whether this output is nothing but a widget that needs its kernel, such as the buttons below a check's reply."""
+    return set(output.get("data", {})) == {VIEW}
+
+
 def tidy_output(output: NotebookNode) -> NotebookNode:
     """Return one output without paths, without the random id of a widget, and without transient metadata."""
     output = copy.deepcopy(output)
@@ -101,7 +106,8 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
         for stamp in STAMPS:
             cell.metadata.pop(stamp, None)
         if cell.cell_type == "code":
-            cell.outputs = merged([tidy_output(output) for output in cell.outputs if not is_bar(output)])
+            kept = [output for output in cell.outputs if not (is_bar(output) or is_fleeting(output))]
+            cell.outputs = merged([tidy_output(output) for output in kept])
             cell.outputs = curtained(cell)
     return notebook
 

@@ -38,5 +38,6 @@ def paragraphs(text: str) -> str:
 
 
 def block(text: str) -> str:
-    """Return code or an error, line by line as it is; long lines wrap."""
-    return f'<pre style="white-space:pre-wrap;margin:0 0 8px 0">{escape(text)}</pre>'
+    """Return code or an error, line by line as it is; long lines wrap between words, which JupyterLab's own style breaks."""
+    style = "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere;margin:0 0 8px 0"
+    return f'<pre style="{style}">{escape(text)}</pre>'

@@ -1,6 +1,6 @@
 """Widgets for notebooks; only what ipywidgets 7.7.1 (Colab's) and 8 have in common."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -65,7 +65,19 @@ def number(
     return ipywidgets.VBox([ipywidgets.HBox([box, button]), answer])
 
 
-def view(widget: ipywidgets.Widget, plain: str) -> dict[str, Any]:
-    """Return what a notebook's output holds of a widget; where none can be drawn, the plain text is shown."""
+def buttons(replies: Mapping[str, Callable[[], str]]) -> ipywidgets.Widget:
+    """Return a button for each name; the HTML that its function gives is shown below them."""
+    answer = ipywidgets.HTML()
+
+    def button(name: str, reply: Callable[[], str]) -> ipywidgets.Button:
+        made = ipywidgets.Button(description=name)
+        made.on_click(lambda _: setattr(answer, "value", reply()))
+        return made
+
+    return ipywidgets.VBox([ipywidgets.HBox([button(*pair) for pair in replies.items()]), answer])
+
+
+def view(widget: ipywidgets.Widget, plain: str = "") -> dict[str, Any]:
+    """Return what a notebook's output holds of a widget; where none can be drawn, the plain text is shown, if there is any."""
     reference = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
-    return {"application/vnd.jupyter.widget-view+json": reference, "text/plain": plain}
+    return {"application/vnd.jupyter.widget-view+json": reference, **({"text/plain": plain} if plain else {})}

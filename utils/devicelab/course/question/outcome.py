@@ -7,7 +7,9 @@ from devicelab import html
 
 CALLED = "The check called"  # begins the note on an error of the learner's function
 State = Literal["not attempted", "not yet", "passed", "hint", "solution"]
-_COLOURS = {"not attempted": "#555", "not yet": "#8a4b00", "passed": "#006400"}
+# White on each of these is read well (7 to 1) whatever the theme; a coloured word would not be in both.
+_GROUNDS = {"not attempted": "#555", "not yet": "#8a4b00", "passed": "#006400"}
+_BADGE = "color:#fff;background:{ground};padding:1px 8px;border-radius:4px"
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Outcome:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        colour = _COLOURS.get(self.state, "inherit")
-        heading = f'<b style="color:{colour}">{self.state.capitalize()}.</b>'
+        style = _BADGE.format(ground=_GROUNDS[self.state]) if self.state in _GROUNDS else ""
+        heading = f'<b style="{style}">{self.state.capitalize()}.</b>'
         first, _, rest = self.text.partition("\n")  # what follows the sentence is code, a traceback or a list
         notes = "".join(f"<p>{html.prose(note)}</p>" for note in self.notes)
         return f"<p>{heading} {html.prose(first)}</p>{html.block(rest) if rest else ''}{notes}"

@@ -9,7 +9,7 @@ from devicelab.course.guard import SwitchedOff, on_a_gpu, unchanged
 from devicelab.expect import trimmed
 from devicelab.explain import explain
 
-from . import answers, cells, progress
+from . import answers, cells, help_buttons, progress
 from .outcome import CALLED, NotAttempted, NotYet, Outcome
 
 Kind = Literal["predict", "write", "mend", "find", "faster", "read", "script"]  # script: a file is mended
@@ -50,7 +50,12 @@ class Question:
     _asked: bool = field(default=False, init=False)
 
     def check(self, *answer: object) -> Outcome:
-        """Judge the answer on the present device; nothing of the learner's is changed."""
+        """Judge the answer on the present device; nothing of the learner's is changed. Buttons for help stand below the reply."""
+        outcome = self._checked(answer)
+        help_buttons.offer(self)
+        return outcome
+
+    def _checked(self, answer: tuple[object, ...]) -> Outcome:
         if self._untouched(answer):
             return Outcome("not attempted", self.start_here)
         stale = cells.stale(self.key, answer)

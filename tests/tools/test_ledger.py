@@ -1,13 +1,14 @@
-"""The verdicts of lesson 10 speak of lesson 00's claims, name their evidence, and stand in the README as well."""
+"""The verdicts of lesson 10 speak of the claims in docs/claims.md, name their evidence, and stand in the README as well."""
 
 import re
 
 import pytest
 
 from tools.notebooks.ledger import README, table, with_ledger
-from tools.notebooks.nbfiles import LESSONS, read
+from tools.notebooks.nbfiles import ROOT
 from tools.setup.say import Stop
 
+CLAIMS = ROOT / "docs" / "claims.md"
 KINDS = (
     "measured",
     "published",
@@ -24,11 +25,10 @@ def rows(text: str) -> list[list[str]]:
 
 
 def claims() -> list[list[str]]:
-    cells = read(LESSONS / "00_which_run_used_the_gpu.ipynb").cells
-    return rows(next(cell.source for cell in cells if cell.id == "claims"))
+    return rows(CLAIMS.read_text(encoding="utf-8").partition("## Five words")[0])
 
 
-def test_the_claims_are_those_of_lesson_00_in_the_same_words():
+def test_the_claims_are_those_of_their_page_in_the_same_words():
     assert [row[:2] for row in rows(table())] == [row[:2] for row in claims()]
     assert len(claims()) == 7
 
@@ -39,9 +39,9 @@ def test_each_verdict_rests_on_more_than_a_simulation():
         assert any(kind in evidence for kind in KINDS), f"claim {number} rests on {evidence!r}"
 
 
-def test_each_claim_is_seen_in_the_lessons_that_lesson_00_names():
+def test_each_claim_is_seen_in_the_lessons_that_its_page_names():
     for claim, verdict in zip(claims(), rows(table()), strict=True):
-        lessons = re.findall(r"\[(\d\d)\]\(\1_\w+\.ipynb\)", claim[2])
+        lessons = re.findall(r"\[(\d\d)\]\(\.\./notebooks/\1_\w+\.ipynb\)", claim[2])
         assert lessons, f"claim {claim[0]} names no lesson to try it in"
         for lesson in lessons:
             assert lesson in verdict[4] or (verdict[4] == "here" and lesson == "10")

@@ -249,7 +249,7 @@ def test_recordings_come_with_the_installed_package(tmp_path):
     """As `pip install --no-deps` of the repository does on Colab."""
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "LICENSE"):
         shutil.copy(ROOT / name, source)
     shutil.copytree(
         ROOT / "utils", source / "utils", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -269,7 +269,7 @@ def test_recordings_come_with_the_installed_package(tmp_path):
     done = subprocess.run(build, cwd=source, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     wheel = next(tmp_path.glob("*.whl"))
-    assert any(name.endswith("/devicelab_recordings/card.json") for name in zipfile.ZipFile(wheel).namelist())
+    assert any(name.endswith("/recordings/kept/card.json") for name in zipfile.ZipFile(wheel).namelist())
     venv = [sys.executable, "-m", "venv", "--without-pip", str(target)]
     subprocess.run(venv, check=True, timeout=300)
     python = next(path for path in (target / "bin/python", target / "Scripts/python.exe") if path.exists())

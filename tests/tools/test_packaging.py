@@ -15,6 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import devicelab
+from devicelab.versions import TRIED
 from tools.notebooks import readme, warm
 from tools.proof import checks
 from tools.setup import requirements
@@ -125,7 +126,7 @@ def test_each_command_has_its_module():
 
 
 def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(tmp_path):
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(
         ROOT / "utils", tmp_path / "utils", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
@@ -150,6 +151,53 @@ def test_the_wheel_holds_the_package_with_its_data_and_nothing_else(tmp_path):
         path.relative_to(sources).as_posix() for path in (sources / "devicelab").rglob("*") if path.is_file()
     }
     assert packed == files and "devicelab/__init__.py" in files
+
+
+def test_what_the_index_shows_is_of_the_package_and_not_of_the_course():
+    page = (ROOT / PROJECT["readme"]).read_text(encoding="utf-8")
+    assert "pytest --simulate-gpu" in page and len(page.splitlines()) < 60
+    assert not re.findall(r"\]\((?!https://)", page), "a link that leads nowhere on another site"
+    row = next(line for line in page.splitlines() if line.startswith("| PyTorch |"))
+    tried = [".".join(version.split(".")[:2]) for version in TRIED]
+    assert re.findall(r"2\.\d+", row) == tried
+    assert all(f"Programming Language :: Python :: 3.{n}" in PROJECT["classifiers"] for n in (11, 12, 13))
+    assert all(address.startswith("https://github.com/") for address in PROJECT["urls"].values())
+
+
+USER = """
+import torch
+
+import devicelab as lab
+
+model = torch.nn.Linear(2, 2)
+with lab.simulate_gpu("Tesla T4", count=2) as card:
+    print(card, lab.placement(model))
+with lab.trace() as seen:
+    model(torch.ones(1, 2))
+median: float = lab.timeit(lambda: model(torch.ones(1, 2))).median
+low: float = lab.estimate(lambda: model(torch.ones(1, 2)), gpu="NVIDIA L4").low
+with lab.expect_error(RuntimeError, match="devices"):
+    pass
+print(seen.operators, lab.explain("text").fix, lab.clock() + 1.0, lab.gpus(), lab.recordings(), lab.doctor().ok)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "said"), [("", []), ("median = lab.clock().wrong", ['"float" has no attribute "wrong"'])]
+)
+def test_a_users_file_passes_strict_types(tmp_path, more, said):
+    (tmp_path / "theirs.py").write_text(USER + more, encoding="utf-8")
+    shutil.copytree(ROOT / "utils" / "devicelab", tmp_path / "installed" / "devicelab")
+    assert (tmp_path / "installed" / "devicelab" / "py.typed").is_file()  # else nothing would be looked at
+    done = run(
+        *(sys.executable, "-m", "mypy", "--strict", "theirs.py"),
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": "installed"},
+    )
+    found = [line for line in done.stdout.splitlines() if line.startswith("theirs.py")]
+    assert len(found) == len(said) and all(word in line for word, line in zip(said, found, strict=True))
+    assert "checked 1 source file" in done.stdout
 
 
 # --- lint and floors, and that they can fail --------------------------------------------------------------------------
@@ -244,6 +292,16 @@ def test_what_the_ci_runs_is_valid():
     for job in workflow["jobs"].values():
         assert "not tried yet" in job["name"], "or has it been?"
         assert Path(ROOT / "course.py").exists() and job["steps"]
+
+
+def test_a_release_is_built_in_one_job_and_uploaded_by_another_that_runs_nothing_of_ours():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
+    build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
+    assert workflow["permissions"] == {} and build["permissions"] == {"contents": "read"}
+    assert publish["permissions"] == {"id-token": "write"} and publish["environment"] == "pypi"
+    assert not [step for step in publish["steps"] if "run" in step or "checkout" in step["uses"]]
+    uses = [step["uses"] for job in (build, publish) for step in job["steps"] if "uses" in step]
+    assert [action for action in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
 
 
 def test_the_readme_holds_the_output_of_compare():

@@ -17,7 +17,7 @@ from tools.setup.lab import first_lesson
 from tools.setup.say import ROOT, Stop, say
 
 SETTINGS = "tools/notebooks/links.toml"
-PAGES = ("README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
+PAGES = ("README.md", "utils/README.md", "CITATION.cff", "CONTRIBUTING.md", "pyproject.toml")
 NOTEBOOK_FOLDERS = ("notebooks", "solutions", "exercises")
 BADGES, COLAB = "badges", "colab"  # the ids of the two cells
 BINDER_BADGE = "https://mybinder.org/badge_logo.svg"
@@ -101,9 +101,11 @@ def rewritten(text: str, old: Place, new: Place) -> str:
 
 
 def _page(path: Path, text: str, place: Place) -> str:
-    """Return a page's text; README.md opens the first lesson."""
+    """Return a page's text; README.md opens the first lesson, the package's own opens none."""
     return (
-        filled(text, "launch", place.badges(first_lesson(path.parent))) if path.name == "README.md" else text
+        filled(text, "launch", place.badges(first_lesson(path.parent)))
+        if path.name == "README.md" and path.parent.name != "utils"
+        else text
     )
 
 

@@ -14,7 +14,7 @@ from devicelab.widgets import modules
 from tools.notebooks.alive import PICTURES, models, strays
 from tools.notebooks.nbfiles import IGNORED, ROOT, tags
 
-MODULES = ("film", "rescue")  # that draw a picture
+MODULES = ("crossover", "film", "lanes", "rescue")  # that draw a picture
 MACHINE_PATH = re.compile(
     r"(?<![\w.])(?:/home/|/root\b|/Users/|/tmp/|/var/folders/|/private/|/opt/|/usr/)[\w./-]*|\b[A-Za-z]:\\\w+"
 )

@@ -20,7 +20,18 @@ BRINGS = {
     "03": {"expect_error", "explain"},
     "04": {"trace"},
     # one tool and its relatives: a clock, a sweep by it, and what to hold beside a time
-    "05": {"clock", "queue", "crossover", "sweep", "timeit_naive", "compare", "estimate", "gpus", "recordings", "waste"},
+    "05": {
+        "clock",
+        "queue",
+        "crossover",
+        "sweep",
+        "timeit_naive",
+        "compare",
+        "estimate",
+        "gpus",
+        "recordings",
+        "waste",
+    },
     "06": {"monitor"},
     "08": {"doctor"},
 }

@@ -204,6 +204,17 @@ def test_a_hook_that_hands_back_a_gradient_elsewhere_is_refused(run, words):
     assert str(caught.value) == words
 
 
+def test_what_a_nodes_hook_moves_is_refused_only_where_it_meets_the_card():
+    """Engine.cpp, validate_outputs, would refuse it at the next node already: see the page."""
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    y = (x * 2).exp()
+    y.grad_fn.register_hook(lambda given, _: (given[0].cpu(),))
+    y.sum().backward()
+    assert x.grad.device.type == "cpu"
+    with pytest.raises(RuntimeError, match="at least two devices"):
+        x.grad + x
+
+
 def test_a_hook_that_keeps_the_place_or_hands_back_nothing_is_heard():
     seen = []
     assert of_a_tensor(lambda g: seen.append(g.device)).tolist() == [2.0] * 3 and seen == [CUDA]

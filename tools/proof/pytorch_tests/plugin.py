@@ -51,14 +51,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         kept = sorted(chosen, key=lambda item: zlib.crc32(name(item).encode()))[: asked["most"]]
         chosen = [item for item in chosen if item in set(kept)]
     write({"chosen": len(chosen), "collected": len(items)})
-    done = results_there_are()
+    done = set(asked["done"])
     items[:] = [item for item in chosen if name(item) not in done]
-
-
-def results_there_are() -> set[str]:
-    """Return the tests that have a result; they are read here because a variable holds no more than some thousand names."""
-    lines = Path(asked["into"]).read_text(encoding="utf-8").splitlines()
-    return {json.loads(line)["test"] for line in lines if line.startswith('{"test"') and line.endswith("}")}
 
 
 def wanted(item: pytest.Item) -> bool:

@@ -53,8 +53,8 @@ def run_once(test: Path, results: Path, asked: Asked) -> tuple[int, dict[str, st
     """Start pytest for one file; return its exit status, and as an error how it ended."""
     log = results.with_suffix(".log")
     told = {
-        "into": str(results), "dtypes": asked.dtypes, "most": asked.most, "words": asked.words, "memory": asked.memory,
-        "whole": "cuda" in test.stem.lower(),
+        "into": str(results), "done": sorted(result["test"] for result in read(results)), "dtypes": asked.dtypes,
+        "most": asked.most, "words": asked.words, "memory": asked.memory, "whole": "cuda" in test.stem.lower(),
     }  # fmt: skip
     options = [
         "--simulate-gpu",

@@ -66,6 +66,12 @@ CASES = {
         else:
             raise AssertionError("nothing was refused")
     """,
+    "torch's tests": """
+        from torch.testing._internal.common_cuda import TEST_CUDA
+        from torch.testing._internal.common_device_type import get_device_type_test_bases
+        assert TEST_CUDA and "cuda" in [base.device_type for base in get_device_type_test_bases()]
+        torch.optim.SGD([torch.ones(2, requires_grad=True)])
+    """,
     "another thread": """
         def work():
             seen.append("torch._dynamo" in sys.modules)

@@ -18,6 +18,7 @@ from devicelab.simgpu.machine.patches import Patches
 from devicelab.simgpu.machine.undivided import undivided
 
 COMPILER = "torch._dynamo"
+TESTS = "torch.testing"  # asks for a card as it is loaded, to know which tests to make: it shall find the simulated one
 
 
 def is_alone() -> bool:
@@ -40,8 +41,8 @@ class Finder(MetaPathFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return what the others find, for modules of torch that others do not load just now."""
-        if self._is_loading or not name.startswith("torch.") or not is_alone():
+        """Return what the others find, for modules of torch (but its tests) that others do not load just now."""
+        if self._is_loading or not name.startswith("torch.") or name.startswith(TESTS) or not is_alone():
             return None
         others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
         specs = (finder.find_spec(name, path, target) for finder in others)

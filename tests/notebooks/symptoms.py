@@ -1,7 +1,8 @@
 """docs/symptoms.md read as data: each symptom leads to a heading of a notebook, where it happens and is gone again.
 
 An entry is a heading `### N. words`, a line in backticks with the text to find in the output, and a link to the notebook's
-heading; the cell `confusion-N` shows the text, the cell `confusion-N-gone` shows it gone.
+heading; the cell `confusion-N` shows the text, the cell `confusion-N-gone` shows it gone. An exercise is given out without
+outputs: there the solution that it is cut from shows them.
 """
 
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from notebook_rules import output_texts, resolves, slug
 
-from tools.notebooks.nbfiles import read
+from tools.notebooks.nbfiles import EXERCISES, SOLUTIONS, read
 
 ENTRY = re.compile(r"^###\s+(\d+)\.\s+(.+)$", re.MULTILINE)
 QUOTED = re.compile(r"`([^`\n]+)`")
@@ -66,7 +67,10 @@ def faults_of(symptom: Symptom, page: Path) -> Iterator[str]:
         if not resolves(page, f"{place}#{anchor}"):
             yield f"the link {place}#{anchor} leads nowhere"
             continue
-        yield from faults_there(symptom, (page.parent / place).resolve(), anchor)
+        notebook = (page.parent / place).resolve()
+        if notebook.parent.name == EXERCISES.name:
+            notebook = notebook.parent.with_name(SOLUTIONS.name) / notebook.name
+        yield from faults_there(symptom, notebook, anchor)
 
 
 def faults_there(symptom: Symptom, notebook: Path, anchor: str) -> Iterator[str]:

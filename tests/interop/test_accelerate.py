@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from devicelab import placement
 from devicelab.simgpu import simulate_gpu
 
 pytestmark = pytest.mark.interop
@@ -77,3 +78,17 @@ def test_a_model_is_spread_over_two_cards_by_a_device_map(card, tmp_path):
         accelerate.hooks.remove_hook_from_module(bare)
         with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
             bare(torch.ones(1, 8, device=0))
+
+
+def test_what_a_device_map_keeps_on_the_cpu_and_on_the_disk_is_told(card, tmp_path):
+    model = accelerate.dispatch_model(
+        parts()[0], {"0": 0, "1": 0, "2": "disk"}, offload_dir=str(tmp_path / "disk")
+    )
+    found = placement(model).table()
+    assert "model.0.weight  cuda:0" in found and "model.2.weight  meta" in found
+    assert "  cpu" not in found  # a file holds no tensor, and none is made of it
+    assert model(torch.ones(1, 4, device=0)).device.type == "cuda"
+
+    model = accelerate.dispatch_model(parts()[0], {"0": 0, "1": 0, "2": "cpu"}, main_device=0)
+    found = placement(model).table()
+    assert "model.2.weight  meta" in found and "['2.weight']  cpu" in found

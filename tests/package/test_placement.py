@@ -251,6 +251,25 @@ def test_a_mapping_of_ones_own_is_asked_for_its_items():
     assert names(placement(batch=Lazy()).places) == ["batch['a']", "batch['bc']"]
 
 
+def test_a_mapping_that_fetches_is_not_asked_but_looked_into():
+    class Offloaded(Mapping):
+        """As accelerate keeps what does not fit on a card: in memory, and in files that it reads at each access."""
+
+        def __init__(self):
+            self.state_dict, self.files = {"first": torch.ones(2)}, {"last": "last.dat"}
+
+        def __getitem__(self, key):
+            raise AssertionError("a file is read")
+
+        def __len__(self):
+            return 2
+
+        def __iter__(self):
+            return iter(["first", "last"])
+
+    assert names(placement(kept=Offloaded()).places) == ["kept.state_dict['first']"]
+
+
 def test_an_attribute_that_is_called_like_one_of_a_packed_sequence_may_not_stay(there):
     class Loader:
         batch_sizes = None

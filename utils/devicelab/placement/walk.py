@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader, Dataset
 
-from devicelab.reach import MOST, Reach, inside, is_a
+from devicelab.reach import MOST, Reach, inside, is_a, namespace, slots
 
 from .result import Place
 
@@ -149,8 +149,15 @@ def _held(value: Any) -> Iterable[tuple[str, Any]]:
     """Return what a value holds of the learner's; from data sets and loaders nothing is drawn."""
     if is_a(value, DataLoader):
         return [(".dataset", value.dataset)]
-    if is_a(value, Mapping) and not is_a(value, (dict, UserDict)):
-        return inside(dict(value))  # only its own code knows what it holds
+    if (
+        is_a(value, Mapping)
+        and not is_a(value, (dict, UserDict))
+        and not namespace(value)
+        and not slots(value)
+    ):
+        return inside(
+            dict(value)
+        )  # only its own code knows what it holds; else that code may read files, and is not run
     home = type(value).__module__.partition(".")[0]
     if is_a(value, (FunctionType, MethodType)) or (home in INNER and not is_a(value, CONTAINERS)):
         return ()

@@ -204,3 +204,30 @@ def test_the_bytes_answer_to_each_knob_by_keyboard(page, server):
         page.wait_for_timeout(300)
         assert serious(page) == []
     assert error_texts(page) == []
+
+
+RESCUE = """import tempfile
+import devicelab as lab
+from devicelab.course.rescue import before_after, copy_script
+lab.start()
+before_after(copy_script(tempfile.mkdtemp()))"""
+
+
+def test_the_capstone_s_lights_lead_from_fault_to_fault_by_key_and_by_mouse(page, server):
+    made = new_notebook(cells=[new_code_cell(RESCUE, id="rescue")], metadata=KERNEL)
+    write(server.root / "rescue.ipynb", made)
+    open_notebook(page, server, "rescue.ipynb")
+    run_all(page, server)
+    says(page, "0 of the 8 faults are mended")
+    page.locator(".dl-knobs input").focus()
+    press(page, "ArrowRight")
+    says(page, "1 `x.to(device)`: still in the file.")
+    expect(page.locator('.dl-lights [aria-current="true"]')).to_contain_text("x.to(device)")
+    press(page, "Escape")
+    says(page, "0 of the 8 faults are mended")
+    page.locator(".dl-lights button", has_text="if error < 0.5").click()
+    says(page, "7 `if error < 0.5`: still in the file.")
+    for light in ("true", "false"):
+        page.evaluate("light => document.body.dataset.jpThemeLight = light", light)
+        assert serious(page) == []
+    assert error_texts(page) == []

@@ -16,7 +16,6 @@ MOST_LINES = 20  # of a code cell, without empty ones and comments
 MOST_COLUMNS = 100  # of a line of code: what JupyterLab shows of it beside its file browser
 MOST_WORDS = 45  # of a prose cell, beyond which we warn
 MOST_BYTES = 400_000
-UNWRITTEN = {"09"}  # beyond one device; the capstone that follows it is 10
 KNOWN_TAGS = {
     "parameters",  # the cell that papermill changes
     "article",  # the source article's code as it stands, however long
@@ -242,10 +241,9 @@ def long_prose(page: Page) -> Iterator[str]:
 
 
 def order_faults(names: list[str]) -> Iterator[str]:
-    """The lessons are numbered 00, 01, 02 ... without doubles, and without a gap but for lessons still to be written."""
+    """The lessons are numbered 00, 01, 02 ... without doubles or gaps."""
     numbers = [name[:2] for name in names]
-    wanted = [f"{number:02d}" for number in range(len(names) + len(UNWRITTEN))]
-    if numbers != [number for number in wanted if number not in UNWRITTEN][: len(numbers)]:
+    if numbers != [f"{number:02d}" for number in range(len(names))]:
         yield f"the lessons are numbered {', '.join(numbers)}"
     for name in names:
         if not re.fullmatch(r"\d\d_[a-z0-9_]+\.ipynb", name):

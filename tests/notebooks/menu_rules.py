@@ -34,6 +34,7 @@ BRINGS = {
     },
     "06": {"monitor"},
     "08": {"doctor"},
+    "09": {"simulate_gpu"},  # what `start` does, by hand: a card to lose
 }
 FREE = {"start", "guess", "progress", "tally"}
 CHANGES = 2

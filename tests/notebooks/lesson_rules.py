@@ -14,7 +14,8 @@ from devicelab.widgets import modules
 from tools.notebooks.alive import PICTURES, models, strays
 from tools.notebooks.nbfiles import IGNORED, ROOT, tags
 
-MODULES = ("crossover", "film", "lanes", "rescue")  # that draw a picture
+DRAWN_BY = ROOT / "utils" / "devicelab" / "widgets"
+MODULES = [file.stem for file in DRAWN_BY.glob("*.js") if "export default" in file.read_text("utf-8")]
 MACHINE_PATH = re.compile(
     r"(?<![\w.])(?:/home/|/root\b|/Users/|/tmp/|/var/folders/|/private/|/opt/|/usr/)[\w./-]*|\b[A-Za-z]:\\\w+"
 )

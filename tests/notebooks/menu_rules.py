@@ -32,7 +32,7 @@ BRINGS = {
         "recordings",
         "waste",
     },
-    "06": {"monitor"},
+    "06": {"monitor", "pipeline"},  # what the monitor shows, and what it would show
     "08": {"doctor"},
     "09": {"simulate_gpu"},  # what `start` does, by hand: a card to lose
 }

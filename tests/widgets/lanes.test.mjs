@@ -45,7 +45,10 @@ const trace = {
 };
 
 test("times and numbers have three digits and one unit", () => {
-  assert.deepEqual([time(0), time(15.5), time(1937.4), time(2.5e6), time(0.25)], ["0 µs", "15.5 µs", "1.94 ms", "2.50 s", "250 ns"]);
+  assert.deepEqual(
+    [time(0), time(15.5), time(1937.4), time(2.5e6), time(0.25)],
+    ["0 µs", "15.5 µs", "1.94 ms", "2.50 s", "250 ns"],
+  );
   assert.equal(digits(3135.2), "3,135");
 });
 
@@ -60,8 +63,14 @@ test("an axis has few round ticks, and its last one has the unit", () => {
 });
 
 test("work begins when its order is written and the work before it is done", () => {
-  assert.deepEqual(orders({ launch: 10, work: 25, count: 3 }).map(({ begin }) => begin), [10, 35, 60]);
-  assert.deepEqual(orders({ launch: 10, work: 2, count: 3 }).map(({ begin }) => begin), [10, 20, 30]);
+  assert.deepEqual(
+    orders({ launch: 10, work: 25, count: 3 }).map(({ begin }) => begin),
+    [10, 35, 60],
+  );
+  assert.deepEqual(
+    orders({ launch: 10, work: 2, count: 3 }).map(({ begin }) => begin),
+    [10, 20, 30],
+  );
 });
 
 test("three stopwatches: waiting after every order adds the lanes, one wait takes the longer", () => {

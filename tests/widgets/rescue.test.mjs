@@ -64,7 +64,10 @@ test("neighbours of one kind become one, of two kinds they do not", () => {
 });
 
 test("the first step says the whole, each further one a fault", () => {
-  assert.deepEqual([0, 1, 2].map((step) => caption(data, step)), [data.say, "1: mended.", "2: still in the file."]);
+  assert.deepEqual(
+    [0, 1, 2].map((step) => caption(data, step)),
+    [data.say, "1: mended.", "2: still in the file."],
+  );
 });
 
 test("what costs time is listed first, with the number that the picture gives it", () => {

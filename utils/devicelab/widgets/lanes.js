@@ -55,7 +55,14 @@ class Lanes {
       count: ["How many orders", (at) => at + 1, (count) => count - 1, 63, String],
     };
     const rows = Object.entries(scales).map(([name, [label, read, place, max, say]]) => {
-      const slider = html("input", { type: "range", min: 0, max, step: 1, ariaLabel: label, value: Math.round(place(this.set[name])) });
+      const slider = html("input", {
+        type: "range",
+        min: 0,
+        max,
+        step: 1,
+        ariaLabel: label,
+        value: Math.round(place(this.set[name])),
+      });
       const shown = html("output", { textContent: say(this.set[name]) });
       slider.oninput = () => {
         this.set[name] = read(Number(slider.value));
@@ -102,7 +109,8 @@ class Lanes {
   frame() {
     const { data, step } = this;
     if (data.kind === "pipeline") return { ...data.scenes[step], names: data.names, length: data.length };
-    if (data.kind === "timeline") return { tracks: data.tracks, names: data.names, length: data.length, say: told(data, this.moments[step]) };
+    if (data.kind === "timeline")
+      return { tracks: data.tracks, names: data.names, length: data.length, say: told(data, this.moments[step]) };
     const read = clocks(this.set);
     return { ...queue(this.set, step), clocks: read, length: Math.max(...read.map(([, us]) => us)) };
   }
@@ -173,13 +181,29 @@ class Lanes {
     });
     const focused = [...this.side.querySelectorAll("button")].indexOf(document.activeElement);
     const keys = html("div", { className: "dl-knobs" }, up, down);
-    this.side.replaceChildren(html("p", { className: "dl-note", textContent: MOVE }), html("ol", { className: "dl-program" }, ...lines), keys);
+    this.side.replaceChildren(
+      html("p", { className: "dl-note", textContent: MOVE }),
+      html("ol", { className: "dl-program" }, ...lines),
+      keys,
+    );
     if (focused >= 0) [up, down][focused].focus();
     const parts = [html("span", {}, "your stopwatch reads", html("b", { textContent: time(reading) }))];
-    if (times) parts.push(html("span", {}, `so the GPU has, beside the CPU's ${time(this.set.cpu)},`, html("b", { textContent: `${digits(times)} × the speed` })));
+    if (times)
+      parts.push(
+        html(
+          "span",
+          {},
+          `so the GPU has, beside the CPU's ${time(this.set.cpu)},`,
+          html("b", { textContent: `${digits(times)} × the speed` }),
+        ),
+      );
     if (allowed !== null)
       parts.push(
-        html("span", { className: allowed ? "dl-may" : "dl-maynot" }, allowed ? "within the data sheet" : `✕ faster than the data sheet allows (${time(this.set.floor)})`),
+        html(
+          "span",
+          { className: allowed ? "dl-may" : "dl-maynot" },
+          allowed ? "within the data sheet" : `✕ faster than the data sheet allows (${time(this.set.floor)})`,
+        ),
       );
     this.readings.replaceChildren(...parts);
   }

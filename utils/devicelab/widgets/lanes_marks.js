@@ -90,7 +90,14 @@ export function drawClocks(plan, clocks) {
       const y = plan.clocks + number * 34;
       return [
         svg("text", { x: plan.left, y: y + 12, class: "small" }, `${name}: ${time(us)}`),
-        svg("rect", { x: plan.left, y: y + 18, width: Math.max(2, plan.x(us) - plan.left), height: 7, rx: 2, style: "fill:var(--ink)" }),
+        svg("rect", {
+          x: plan.left,
+          y: y + 18,
+          width: Math.max(2, plan.x(us) - plan.left),
+          height: 7,
+          rx: 2,
+          style: "fill:var(--ink)",
+        }),
       ];
     }),
   );
@@ -120,7 +127,12 @@ export function drawJoined(plan, row, [lane, bar], found) {
   if (!found) return made;
   const [other, work] = found;
   const [x, y] = [plan.x(bar[0] + bar[1]), row.lines[lane] + BAR + 3];
-  made.append(svg("path", { d: `M${x} ${y}L${plan.x(work[0])} ${row.lines[other] - 3}`, style: "fill:none;stroke:var(--ink);stroke-width:2" }));
+  made.append(
+    svg("path", {
+      d: `M${x} ${y}L${plan.x(work[0])} ${row.lines[other] - 3}`,
+      style: "fill:none;stroke:var(--ink);stroke-width:2",
+    }),
+  );
   made.append(box(other, work));
   return made;
 }
@@ -128,5 +140,7 @@ export function drawJoined(plan, row, [lane, bar], found) {
 /** The kinds that are there, as swatches with their names. */
 export function legend(tracks) {
   const there = new Set(tracks.flatMap(({ lanes }) => lanes.flatMap(({ bars }) => bars.map((bar) => bar[2]))));
-  return [...there].sort((a, b) => a - b).map((kind) => [WORDS[KINDS[kind]] ?? KINDS[kind], kind === WAIT ? "dl-waits" : `opacity:${SHADE[KINDS[kind]]}`]);
+  return [...there]
+    .sort((a, b) => a - b)
+    .map((kind) => [WORDS[KINDS[kind]] ?? KINDS[kind], kind === WAIT ? "dl-waits" : `opacity:${SHADE[KINDS[kind]]}`]);
 }

@@ -45,7 +45,12 @@ class Rescue {
         mark.ariaHidden = "true";
         const name = html("span", { className: "dl-mono", textContent: light.name });
         const words = light.state === "there" ? "still in the file" : light.state;
-        const text = html("span", { textContent: `${light.index + 1} ${words}: ` }, name, html("span", { textContent: ` · ${light.cost}` }));
+        const text = html(
+          "span",
+          { textContent: `${light.index + 1} ${words}: ` },
+          name,
+          html("span", { textContent: ` · ${light.cost}` }),
+        );
         const button = html("button", { type: "button" }, mark, text);
         button.onclick = () => this.go(light.index + 1);
         this.buttons[light.index] = button;
@@ -82,7 +87,7 @@ class Rescue {
     const fault = step - 1;
     this.svg.replaceChildren(
       hatch(),
-      ...plan.bars.map((bar) => drawBar(bar, plan.narrow, data.lights[fault]?.slow ? fault : undefined)),
+      ...plan.bars.map((bar) => drawBar(bar, data.lights[fault]?.slow ? fault : undefined)),
       ...plan.lanes.map((lanes) => drawLanes(lanes, data.origin)),
     );
     this.svg.setAttribute("aria-label", data.say);
@@ -100,7 +105,7 @@ function hatch() {
   return svg("defs", {}, svg("pattern", { id: HATCH, ...size }, line));
 }
 
-function drawBar({ name, text, y, labelY, end, pieces }, narrow, only) {
+function drawBar({ name, text, y, labelY, end, pieces }, only) {
   const label = svg("text", { x: 0, y: labelY, style: "font-weight:600" }, name);
   const time = svg("text", { x: end + 8, y: y + 18, style: "font-weight:600" }, text);
   const parts = pieces.flatMap(({ fault, x, w }) => {

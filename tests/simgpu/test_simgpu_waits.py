@@ -182,6 +182,9 @@ except (AttributeError, RuntimeError):  # newer releases have taken it away
     del OPERATORS["cholesky"]
 
 
+READ_BY_ITEM = {"linspace", "logspace"}  # their limits: each reading waits by itself (RangeFactories.cpp)
+
+
 def count(case) -> int:
     """Return how often the host waits; a case that returns a function has prepared something, and that is counted."""
     t = Tensors()
@@ -191,7 +194,7 @@ def count(case) -> int:
 
 
 def test_every_row_of_the_table_has_its_case_and_its_file():
-    assert set(OPERATORS) | {"cholesky"} == set(waits.table())
+    assert set(OPERATORS) - READ_BY_ITEM | {"cholesky"} == set(waits.table())
     assert all(row["source"].endswith((".cpp", ".h", ".cu")) for row in waits.table().values())
     assert all(row.get("when") is None or row["when"] in waits.CONDITIONS for row in waits.table().values())
 

@@ -61,6 +61,7 @@ def run_once(test: Path, results: Path, asked: Asked) -> tuple[int, dict[str, st
         "--simulated-gpu-card",
         asked.card,
         "--simulated-gpu-unsupported=fail",
+        "--full-trace",  # else the plugin leaves the simulated card's own lines out
         "--timeout",
         str(asked.timeout),
         "--timeout-method",

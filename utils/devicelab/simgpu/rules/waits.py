@@ -83,7 +83,6 @@ COUNTS: dict[str, Callable[[Call], int]] = {
         1 if call.get("hermitian") else 2
     ),  # as _linalg_eigh and _linalg_svd
     "gaps and lengths": lambda call: 1 if call.get("mask_check") is False else 2,
-    "one for each end": lambda call: sum(on_card(call.get(name)) for name in ("start", "end")),
 }
 
 

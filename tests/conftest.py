@@ -1,9 +1,17 @@
-"""What all tests share: a simulated time that depends on no machine. tests/package/test_host.py measures this one."""
+"""What all tests share: a simulated time that depends on no machine (tests/package/test_host.py measures this one), and nothing
+of a simulation that outlives its test.
+"""
 
 import gc
 import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
 
 import tools.notebooks  # noqa: F401  # before any test imports jsonschema: see there
+from devicelab.simgpu import session
+from devicelab.simgpu.machine.patches import Patches
 
 os.environ.setdefault("DEVICELAB_HOST", "nominal")
 
@@ -12,3 +20,52 @@ def pytest_collection_finish() -> None:
     """Let no collection of garbage walk PyTorch and all tests again: most of a second each time."""
     gc.collect()
     gc.freeze()
+
+
+class Replaced:
+    """What simulations put in the place of torch's names, and what was there before."""
+
+    absent = object()
+
+    def __init__(self) -> None:
+        self.names: dict[tuple[Any, str], list[object]] = {}
+
+    def put(self, patches: Patches, owner: Any, attribute: str, value: object) -> None:
+        """Replace a name as `Patches` does, and remember it."""
+        held = vars(owner).get(attribute, self.absent)
+        original_put(patches, owner, attribute, value)
+        self.names.setdefault((owner, attribute), [held]).append(value)
+
+    def put_back(self) -> list[str]:
+        """Put back what nobody else did, and return the names."""
+        left = []
+        for (owner, attribute), (before, *values) in self.names.items():
+            held = vars(owner).get(attribute, self.absent)
+            if held is before or not any(held is value for value in values):
+                continue
+            left.append(f"{owner.__name__}.{attribute}")
+            if before is self.absent:
+                delattr(owner, attribute)
+            else:
+                setattr(owner, attribute, before)
+        return left
+
+
+original_put = Patches._put
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_a_simulation_is_left() -> Iterator[None]:
+    """Fail the test that leaves a simulation running, or a name of torch replaced, and end both for the tests behind it."""
+    running, replaced = len(session.stack), Replaced()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Patches, "_put", lambda *given: replaced.put(*given))
+        yield
+    left = session.stack[running:]
+    for simulation in reversed(left):
+        simulation.stop()
+    names = [] if session.stack else replaced.put_back()
+    assert not left, f"It left running what is now {left[0]!r}."
+    assert not names, (
+        f"It left torch's names replaced: {', '.join(names)}. Was one patched while a simulation ran?"
+    )

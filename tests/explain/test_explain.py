@@ -111,10 +111,11 @@ def test_the_html_is_plain_enough_for_an_untrusted_notebook_and_escapes():
 def test_no_device_is_touched(monkeypatch):
     with lab.simulate_gpu("Tesla T4"):
         error = mixed_error()
-        for name in ("item", "cpu", "to", "tolist", "numpy", "clone", "__repr__", "__bool__"):
-            monkeypatch.setattr(torch.Tensor, name, None)
-        monkeypatch.setattr(torch.cuda, "synchronize", None)
-        found = explain(error)
+        with monkeypatch.context() as patch:  # the simulation puts back its own after that
+            for name in ("item", "cpu", "to", "tolist", "numpy", "clone", "__repr__", "__bool__"):
+                patch.setattr(torch.Tensor, name, None)
+            patch.setattr(torch.cuda, "synchronize", None)
+            found = explain(error)
     assert found.culprit == "model.offset"
 
 

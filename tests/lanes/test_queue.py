@@ -50,6 +50,19 @@ def test_small_orders_wait_for_the_cpu_and_a_wait_after_each_adds_both():
     assert read["after one wait"] < 1.2 * read["stopped at once"] < read["a wait after every order"]
 
 
+def test_clocks_of_the_museum_read_the_call_itself_and_the_axis_is_not_drawn_out_for_them():
+    with lab.simulate_gpu("Tesla T4"):
+        found = lab.queue(product(), "b @ b")
+    read, more = dict(found.clocks), dict(found.data()["queue"]["museum"])
+    [first, wall] = more
+    assert first == "the first call here" and wall.startswith("time.perf_counter(), this machine imitating")
+    assert read[first] == pytest.approx(read["after one wait"], rel=0.5)
+    assert read[wall] > 3 * read["after one wait"]  # this machine's own seconds: no card's
+    assert more[wall] == pytest.approx(1e6 * read[wall], rel=1e-3)
+    assert found.data()["length"] < 2e6 * read["after one wait"]
+    assert "What a real card loads in its first call is not simulated." in str(found)
+
+
 def test_what_stands_first_is_the_false_reading():
     with lab.simulate_gpu("Tesla T4"):
         found = lab.queue(product())

@@ -1,8 +1,8 @@
 // The film's pure functions, without a browser: node --test tests/widgets
 import assert from "node:assert/strict";
 import test from "node:test";
-import { hue, middle, moved, short } from "../../utils/devicelab/widgets/common.js";
-import { at, caption, layout, place } from "../../utils/devicelab/widgets/film_plan.js";
+import { hue, middle, moved, passes, short, within } from "../../utils/devicelab/widgets/common.js";
+import { at, between, caption, layout, place } from "../../utils/devicelab/widgets/film_plan.js";
 
 const film = {
   boxes: [
@@ -116,6 +116,29 @@ test("keys lead on, back and to both ends, and no further; others are not ours",
   assert.equal(moved("ArrowRight", 3, 3), 3);
   assert.equal(moved("Enter", 2, 3), undefined);
 });
+
+test("keys with a modifier, and Tab, are the notebook's; all others stay in the picture", () => {
+  const pressed = [{ key: "s", ctrlKey: true }, { key: "Enter", shiftKey: true }, { key: "Tab" }, { key: "d" }, { key: "Home" }];
+  assert.deepEqual(
+    pressed.map((event) => Boolean(passes(event))),
+    [true, true, true, false, false],
+  );
+});
+
+test("a step stays within its bounds", () => {
+  assert.deepEqual(
+    [-1, 0, 2, 7].map((step) => within(step, 3)),
+    [0, 0, 2, 3],
+  );
+});
+
+for (const width of [320, 964]) {
+  test(`at ${width} pixels a refused operator stands in no box`, () => {
+    const plan = layout(film, width);
+    const { x, y } = between(plan);
+    for (const box of plan.boxes) assert.ok(x < box.x || x > box.x + box.w || y < box.y || y > box.y + box.h);
+  });
+}
 
 test("colours belong to devices", () => {
   assert.deepEqual(["cpu", "cuda:0", "cuda:1", "mps:0", "meta"].map(hue), ["cpu", "gpu", "gpu2", "gpu", "meta"]);

@@ -11,6 +11,7 @@ import {
   orders,
   program,
   queue,
+  reach,
   stepOf,
   ticks,
   time,
@@ -82,6 +83,12 @@ test("three stopwatches: waiting after every order adds the lanes, one wait take
     clocks(one).map(([, us]) => us),
     [12, 1936, 1936],
   );
+});
+
+test("clocks that timed the call itself come last, and the axis is not drawn out for them", () => {
+  const read = clocks({ ...one, museum: [["time.perf_counter()", 400_000]] });
+  assert.deepEqual(read.at(-1), ["time.perf_counter()", 400_000]);
+  assert.equal(reach(read), 1936);
 });
 
 test("only a wait between the work and stop makes the reading honest", () => {

@@ -83,6 +83,14 @@ test("lines of one step are bracketed together", () => {
   );
 });
 
+test("labels of lines that would touch stand below each other, in three rows at most", () => {
+  assert.deepEqual(
+    [1000, 250, 170].map((width) => layout(data, run, width).rows),
+    [1, 2, 3],
+  );
+  assert.ok(layout(data, run, 250).height > layout(data, run, 500).height);
+});
+
 test("the last knob goes fastest", () => {
   const knobs = [{ values: [1, 2, 3] }, { values: [false, true] }];
   assert.deepEqual(

@@ -17,16 +17,23 @@ from .trace import trace
 
 _CALLS = 5
 _MOST = 1024  # orders in a queue; with more the driver lets the CPU wait
+_IMITATING = "time.perf_counter(), this machine imitating the card (measured)"
+_EQUAL = "Drawn as equal orders: in truth some are longer than others."
+_FIRST = "What a real card loads in its first call is not simulated."
 
 
 @dataclass(frozen=True)
 class Queue:
-    """So many equal orders: seconds to write one, seconds of work in it, seconds of the wait at the end."""
+    """So many equal orders: seconds to write one, seconds of work in it, seconds of the wait at the end.
+
+    `others` are clocks that timed the call itself, with what they read.
+    """
 
     launch: float
     work: float
     count: int
     wait: float = 0.0
+    others: tuple[tuple[str, float], ...] = ()
 
     def orders(self, device: str) -> list[tuple[Bar, Bar]]:
         """Return the CPU's bar and the card's of each order: work begins when it is written and the work before it is done."""
@@ -40,12 +47,13 @@ class Queue:
 
     @property
     def clocks(self) -> tuple[tuple[str, float], ...]:
-        """What three stopwatches read."""
+        """What stopwatches read: three of these orders, then those of the call."""
         done = self.orders("")[-1][1].end
         return (
             ("stopped at once", self.count * self.launch),
             ("after one wait", done + self.wait),
             ("a wait after every order", self.count * (self.launch + self.work + self.wait)),
+            *self.others,
         )
 
 
@@ -60,12 +68,16 @@ def queue(
     """
     check_function(fn, "queue")
     present = devices.present()
+    first = once(fn, present)
     device = next((name for name in devices_used(fn) if name.startswith("cuda")), None)
     if device is None:
         raise InputError(
             "queue needs a call that works on the GPU; this one ran on the CPU alone, which has no queue."
         )
     calls = [once(fn, present) for _ in range(_CALLS)]
+    others = [("the first call here", first.total)]
+    if present.origin == "simulated":
+        others.append((_IMITATING, median(one.wall for one in calls)))
     with trace() as seen:
         fn()
     count = max(1, sum(one.count for one in seen.operators if one.device == device))
@@ -77,7 +89,8 @@ def queue(
     work = median(one.worked for one in calls) or max(total - host, 0.0)
     plain = Queue(host / count, work / count, count)
     wait = max(0.0, total - dict(plain.clocks)["after one wait"])
-    return drawn(Queue(plain.launch, plain.work, count, wait), call, device, present, operations, cpu)
+    found = Queue(plain.launch, plain.work, count, wait, tuple(others))
+    return drawn(found, call, device, present, operations, cpu)
 
 
 def drawn(
@@ -86,7 +99,7 @@ def drawn(
     """Return the picture of a queue: as it is where the stopwatch is read before the wait."""
     read = dict(found.clocks)
     floor, sheet = _floor(operations)
-    at_once, waited, _ = read.values()
+    at_once, waited, *_ = read.values()
     host, card = zip(*found.orders(device), strict=True)
     wait = Bar(at_once, waited - at_once, WAIT, "synchronize")
     lanes = Lane("cpu", "CPU", (*host, wait)), Lane(device, device, card)
@@ -103,11 +116,13 @@ def drawn(
         ]
     micro = {"launch": found.launch, "work": found.work, "sync": found.wait, "cpu": cpu, "floor": floor}
     more = {name: None if value is None else round(1e6 * value, 3) for name, value in micro.items()}
-    notes = ("Drawn as equal orders: in truth some are longer than others.",) if found.count > 1 else ()
+    museum = [[name, round(1e6 * seconds, 3)] for name, seconds in found.others]
+    notes = [_EQUAL] if found.count > 1 else []
+    notes += [_FIRST] if present.origin == "simulated" else []
     return Lanes(
-        "When is the work done?", f"{present.origin}, {present.name}", (Track(lanes),), " ".join(said), "queue", notes,
+        "When is the work done?", f"{present.origin}, {present.name}", (Track(lanes),), " ".join(said), "queue", tuple(notes),
         (("start", 0.0), ("stop", at_once)), found.clocks, (floor, sheet) if floor else None,
-        {"queue": more | {"count": found.count, "call": call, "device": device}},
+        {"queue": more | {"count": found.count, "call": call, "device": device, "museum": museum}},
     )  # fmt: skip
 
 

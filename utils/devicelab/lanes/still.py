@@ -12,6 +12,7 @@ from .scene import KINDS, WAIT, Bar, Lane, Track
 
 WIDTH, LEFT, RIGHT = 960.0, 110.0, 44.0  # pixels, as all that follow
 BAR, LANE, TITLE, CLOCK, AXIS = 30.0, 42.0, 26.0, 34.0, 40.0
+INSIDE = 3  # clocks, the first ones, for which the time axis is long enough; others end in an arrow
 SHADES = {"forward": 0.0, "backward": 0.35, "optimizer": 0.62, "other": 0.15, "load": 0.35, "copy": 0.85}
 _WORDS = {WAIT: "waits", "load": "loads"}
 
@@ -39,7 +40,7 @@ class _Still:
         self.lanes = lanes
         self.say = wrap(" ".join([lanes.said, *lanes.notes]), 128)
         self.length = 1.04 * max(
-            [1e-9, *(track.length for track in lanes.tracks), *(s for _, s in lanes.clocks)]
+            [1e-9, *(track.length for track in lanes.tracks), *(s for _, s in lanes.clocks[:INSIDE])]
         )
         self.kinds = [kind for kind in KINDS if any(bar.kind == kind for bar in self._bars())]
         self.top = 66.0 + (24.0 if lanes.marks else 0.0)
@@ -121,7 +122,10 @@ class _Still:
     def _draw_clocks(self, y: float) -> None:
         for name, seconds in self.lanes.clocks:
             self.canvas.text(LEFT, y + 12, f"{name}: {units.seconds(seconds)}", size=12)
-            self.canvas.box(LEFT, y + 17, max(2.0, self._x(seconds) - LEFT), 7, INK, INK, 2, linewidth=0)
+            end = min(self._x(seconds), WIDTH - RIGHT)
+            self.canvas.box(LEFT, y + 17, max(2.0, end - LEFT), 7, INK, INK, 2, linewidth=0)
+            if self._x(seconds) > end:
+                self.canvas.area([(end, y + 14), (end + 9, y + 20.5), (end, y + 27)], INK)
             y += CLOCK
 
     def _draw_axis(self, y: float) -> None:

@@ -1,4 +1,6 @@
-// What all pictures share.
+// What all pictures share: a step and the keys that lead to it, the width they are drawn for, the marks they are made of.
+
+const PADDING = 36; // pixels, of .dl-picture in style.css, both sides together
 
 /** The class that gives a device its colour. */
 export function hue(device) {
@@ -29,8 +31,15 @@ export function moved(key, step, last) {
     Home: 0,
     End: last,
   }[key];
-  return to === undefined ? undefined : Math.min(Math.max(0, to), last);
+  return to === undefined ? undefined : within(to, last);
 }
+
+/** A number that is neither below 0 nor above `last`. */
+export const within = (number, last) => Math.min(Math.max(0, number), last);
+
+/** Whether a key that is pressed inside a picture is for the notebook: what has a modifier, and Tab. All others are the picture's. */
+export const passes = ({ key, ctrlKey, metaKey, altKey, shiftKey }) =>
+  ctrlKey || metaKey || altKey || key === "Tab" || (shiftKey && key === "Enter");
 
 export function svg(tag, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -107,3 +116,97 @@ export function knob(last, label, step, go, { plays = true, tell = (number) => `
     playing: () => timer !== null,
   };
 }
+
+/** What stands above every picture: its question, and how its numbers are known. */
+export function head(question, chip) {
+  const title = html("b", { textContent: question });
+  return html("div", { className: "dl-head" }, title, html("span", { className: "dl-chip", textContent: chip }));
+}
+
+export const notes = (texts) => texts.map((textContent) => html("p", { className: "dl-note", textContent }));
+
+/** A picture of a model: it keeps a step up to `last`, hears the keys, and is drawn by `arrange(width)` and `draw()`. */
+export class Moving {
+  constructor(model) {
+    this.model = model;
+    this.data = model.get("data");
+    this.root = html("div", { className: "dl-picture" });
+    this.root.addEventListener("keydown", (event) => this.pressed(event));
+  }
+
+  get step() {
+    return within(this.model.get("step"), this.last);
+  }
+
+  go = (to) => {
+    this.model.set("step", within(to, this.last));
+    this.model.save_changes();
+  };
+
+  /** What a key moves: the picture, or whatever has a `step`, a `last` and a `go` of its own; null where keys have another meaning. */
+  moves() {
+    return this;
+  }
+
+  /** Give up what is marked or playing; say whether there was anything. */
+  escape() {
+    const playing = this.knob?.playing() ?? false;
+    this.knob?.stop();
+    return playing;
+  }
+
+  pressed(event) {
+    if (passes(event)) return;
+    const target = this.moves(event);
+    const to = target ? moved(event.key, target.step, target.last) : undefined;
+    if (event.key === "Escape" && !this.escape()) return; // nothing to give up: the key leads out of the picture
+    event.stopPropagation(); // or JupyterLab moves to another cell by it
+    if (to === undefined) return;
+    event.preventDefault();
+    target.go(to);
+  }
+
+  /** Draw for the width that there is now. */
+  fit = () => {
+    const width = this.root.clientWidth - PADDING;
+    if (width > 0) this.safely(() => this.arrange(width));
+  };
+
+  redraw = () => this.safely(() => this.draw());
+
+  /** The step has changed. */
+  follow() {
+    this.fit();
+  }
+
+  /** Say an error where the picture is: nobody looks for it in the browser's console. */
+  safely(work) {
+    try {
+      work();
+      this.failed?.remove();
+    } catch (error) {
+      this.failed ??= html("p", { className: "dl-refused" });
+      this.failed.setAttribute("role", "alert");
+      this.failed.textContent = `This picture cannot be drawn here (${error}). Run its cell again; print() says the same in words.`;
+      this.root.append(this.failed);
+    }
+  }
+}
+
+/** What a module exports for its kind of picture. */
+export const drawn = (Kind) => ({
+  render({ model, el }) {
+    const picture = new Kind(model);
+    const watcher = new ResizeObserver(picture.fit);
+    const follow = () => picture.follow();
+    el.append(picture.root);
+    watcher.observe(picture.root);
+    model.on("change:step", follow);
+    picture.fit();
+    return () => {
+      picture.knob?.stop();
+      watcher.disconnect();
+      model.off("change:step", follow);
+    };
+  },
+});

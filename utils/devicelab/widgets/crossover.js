@@ -1,13 +1,13 @@
 // The crossover: one knob, two lines that the learner draws, and the place where the lead changes.
 
-import { html, knob, moved, svg } from "./common.js";
+import { drawn, head, html, knob, Moving, notes, svg, within } from "./common.js";
 import { drawAxes, drawBars, drawDots, drawNow, drawTrail, drawZones } from "./crossover_marks.js";
 import { caption, layout, nearest, turned } from "./crossover_plan.js";
 
-class Crossover {
+class Crossover extends Moving {
   constructor(model) {
-    this.model = model;
-    this.views = model.get("data").views;
+    super(model);
+    this.views = this.data.views;
     this.at = this.views.map(() => ({ stop: 0, reached: 0 })); // what was drawn; not saved, so that every opening is the first
     this.number = 0;
     this.chosen = 0;
@@ -23,26 +23,36 @@ class Crossover {
     return this.view.cards[this.number === 0 ? this.chosen : 0];
   }
 
+  get step() {
+    return this.at[this.number].stop;
+  }
+
+  get last() {
+    return this.view.stops.length - 1;
+  }
+
   newKnob() {
     const tell = (stop) => `w = ${this.view.stops[stop].toLocaleString("en")}`;
-    return knob(this.view.stops.length - 1, "w, the width", () => this.at[this.number].stop, this.go, { plays: false, tell });
+    return knob(this.last, "w, the width", () => this.step, this.go, { plays: false, tell });
   }
 
   /** Move to a stop; what lies between is drawn as well, as a pen would. */
   go = (to) => {
     const now = this.at[this.number];
-    now.stop = Math.min(Math.max(0, to), this.view.stops.length - 1);
+    now.stop = within(to, this.last);
     now.reached = Math.max(now.reached, now.stop);
     if (this.number === 0 && this.model.get("step") !== now.stop) {
       this.model.set("step", now.stop);
       this.model.save_changes();
     }
-    this.draw();
+    this.redraw();
   };
 
+  follow() {} // go() has drawn it
+
   build() {
-    this.title = html("b");
-    this.chip = html("span", { className: "dl-chip" });
+    const above = head("", "");
+    [this.title, this.chip] = above.children;
     this.work = html("p", { className: "dl-note" });
     this.chart = svg("svg", { role: "img", style: "touch-action:pan-y;cursor:ew-resize" });
     this.bars = svg("svg", { "aria-hidden": "true" });
@@ -63,16 +73,14 @@ class Crossover {
     this.left = html("div", {}, this.chart, this.knob.element);
     this.body = html("div", {}, this.left, this.side);
     this.notes = html("div");
-    const head = html("div", { className: "dl-head" }, this.title, this.chip);
-    this.root = html("div", { className: "dl-picture" }, head, this.work, this.body, this.notes);
-    this.root.addEventListener("keydown", this.pressed);
+    this.root.append(above, this.work, this.body, this.notes);
     this.chart.addEventListener("pointerdown", this.pointed);
     this.chart.addEventListener("pointermove", (event) => event.buttons && this.pointed(event));
   }
 
   choose = (card) => {
     this.chosen = card;
-    this.draw();
+    this.redraw();
   };
 
   /** Show the other view, with a knob of its own. */
@@ -88,20 +96,11 @@ class Crossover {
     this.go(nearest(this.view, this.plan, event.clientX - this.chart.getBoundingClientRect().left));
   };
 
-  /** Take the picture's own keys, before JupyterLab moves to another cell by them. */
-  pressed = (event) => {
-    event.stopPropagation();
-    if (event.target === this.menu) return;
-    const now = this.at[this.number];
-    const to = moved(event.key, now.stop, this.view.stops.length - 1);
-    if (to === undefined) return;
-    event.preventDefault();
-    this.go(to);
-  };
+  moves({ target }) {
+    return target === this.menu ? null : this;
+  }
 
-  fit = () => {
-    const width = this.root.clientWidth - 36; // less the padding of style.css
-    if (width <= 0) return;
+  arrange(width) {
     this.plan = layout(this.view, width);
     this.body.className = `dl-body${this.plan.beside ? "" : " narrow"}`;
     this.side.style.width = `${this.plan.side}px`;
@@ -114,7 +113,7 @@ class Crossover {
     this.bars.setAttribute("width", this.plan.side);
     this.bars.setAttribute("height", this.view.cpu ? 182 : 0);
     this.draw();
-  };
+  }
 
   draw() {
     const { view, plan, card } = this;
@@ -149,17 +148,8 @@ class Crossover {
     this.menu.hidden = this.number === 1 || this.views[0].cards.length === 1;
     this.other.hidden = this.views.length === 1;
     this.other.textContent = this.number ? "Back to the step" : `${this.views[1]?.question}`;
-    this.notes.replaceChildren(...this.view.notes.map((textContent) => html("p", { className: "dl-note", textContent })));
+    this.notes.replaceChildren(...notes(this.view.notes));
   }
 }
 
-function render({ model, el }) {
-  const crossover = new Crossover(model);
-  const watcher = new ResizeObserver(crossover.fit);
-  el.append(crossover.root);
-  watcher.observe(crossover.root);
-  crossover.fit();
-  return () => watcher.disconnect();
-}
-
-export default { render };
+export default drawn(Crossover);

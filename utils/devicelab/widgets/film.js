@@ -1,36 +1,26 @@
 // The film: two memories, a dot for each tensor, names pinned to dots, and what a line does with them.
 
-import { html, hue, knob, moved, svg } from "./common.js";
-import { badge, chip, drawArrow, drawBox, drawDot, drawFence, drawRefusal, drawWork, ring } from "./film_marks.js";
+import { drawn, head, html, hue, knob, Moving, notes, svg } from "./common.js";
+import { badge, chip, drawArrow, drawBox, drawDot, drawFence, drawRefusal, drawWork, operatorBadge, ring } from "./film_marks.js";
 import { at, CHAR, caption, layout, place } from "./film_plan.js";
 
 const DIGITS = "①②③④⑤⑥⑦⑧⑨";
 
-class Film {
+class Film extends Moving {
   constructor(model) {
-    this.model = model;
-    this.film = model.get("data");
-    this.last = this.film.steps.length - 1;
+    super(model);
+    this.last = this.data.steps.length - 1;
     this.marked = []; // rows that a part of the message means
     this.names = new Map(); // elements that stay, so that a name is seen to move
     this.knob = knob(this.last, "Step of the film", () => this.step, this.go);
     this.build();
   }
 
-  get step() {
-    return Math.min(Math.max(0, this.model.get("step")), this.last);
-  }
-
-  go = (to) => {
-    this.model.set("step", Math.min(Math.max(0, to), this.last));
-    this.model.save_changes();
-  };
-
   build() {
-    const { film } = this;
-    this.lines = film.code.map(([number, text]) => html("li", {}, html("span", { textContent: number }), text));
+    const { data } = this;
+    this.lines = data.code.map(([number, text]) => html("li", {}, html("span", { textContent: number }), text));
     this.lines.forEach((item, index) => {
-      item.onclick = () => this.goToLine(film.code[index][0]);
+      item.onclick = () => this.goToLine(data.code[index][0]);
     });
     this.code = html("ol", { className: "dl-code dl-mono", tabIndex: 0, ariaLabel: "The lines of the film" }, ...this.lines);
     [this.under, this.pins, this.over] = [svg("g"), svg("g"), svg("g")];
@@ -38,42 +28,33 @@ class Film {
     this.body = html("div", {}, this.code, this.drawing);
     this.say = html("p", { className: "dl-say", ariaLive: "polite" });
     this.refusal = html("div");
-    const title = html("b", { textContent: film.question });
-    const card = html("span", { className: "dl-chip", textContent: film.card });
-    const notes = film.notes.map((textContent) => html("p", { className: "dl-note", textContent }));
-    const head = html("div", { className: "dl-head" }, title, card);
-    this.root = html("div", { className: "dl-picture" }, head, this.body, this.refusal, this.say, this.knob.element, ...notes);
-    this.root.addEventListener("keydown", this.pressed);
-    this.code.hidden = film.code.length === 0; // one moment, such as a placement
+    this.root.append(head(data.question, data.card), this.body, this.refusal, this.say, this.knob.element, ...notes(data.notes));
+    this.code.hidden = data.code.length === 0; // one moment, such as a placement
     this.knob.element.hidden = this.last === 0;
   }
 
   goToLine(number) {
-    const found = this.film.steps.findIndex(({ line }) => line === number);
+    const found = this.data.steps.findIndex(({ line }) => line === number);
     if (found > 0) this.go(found);
   }
 
-  /** Take the picture's own keys, before JupyterLab moves to another cell by them. */
-  pressed = (event) => {
-    const to = moved(event.key, this.step, this.last);
-    if (event.key === "Escape" && (this.knob.playing() || this.marked.length)) {
-      this.knob.stop();
-      this.mark([]);
-    } else if (to !== undefined) this.go(to);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
+  escape() {
+    const any = this.marked.length > 0;
+    this.mark([]);
+    return super.escape() || any;
+  }
 
   mark = (rows) => {
     this.marked = rows;
     this.drawOver();
   };
 
-  fit = () => {
-    const width = this.root.clientWidth - 36; // less the padding of style.css
-    if (width <= 0) return;
-    this.plan = layout(this.film, width);
+  follow() {
+    this.redraw(); // where things stand is the same at every step
+  }
+
+  arrange(width) {
+    this.plan = layout(this.data, width);
     const { narrow, code, height } = this.plan;
     this.body.className = `dl-body${narrow ? " narrow" : ""}`;
     this.code.style.width = narrow ? "100%" : `${code}px`;
@@ -81,10 +62,10 @@ class Film {
     this.drawing.setAttribute("width", this.plan.width);
     this.drawing.setAttribute("height", height);
     this.draw();
-  };
+  }
 
-  draw = () => {
-    const { film, plan, step } = this;
+  draw() {
+    const { data: film, plan, step } = this;
     const { inner, refused, say, works = [], arrows = [] } = film.steps[step];
     const now = at(film, step);
     const named = new Set(now.pins.map(({ box, row }) => `${box},${row}`));
@@ -102,13 +83,13 @@ class Film {
     this.say.textContent = (inner ? `In ${inner}. ` : "") + say;
     this.refusal.replaceChildren(...(refused ? [this.message(refused)] : []));
     this.knob.show(step, caption(film, step));
-  };
+  }
 
   drawLines() {
-    const { line, refused } = this.film.steps[this.step];
-    const passed = new Set(this.film.steps.slice(0, this.step + 1).map((one) => one.line));
+    const { line, refused } = this.data.steps[this.step];
+    const passed = new Set(this.data.steps.slice(0, this.step + 1).map((one) => one.line));
     this.lines.forEach((item, index) => {
-      const [number] = this.film.code[index];
+      const [number] = this.data.code[index];
       const isNow = number === line;
       item.className = isNow ? (refused ? "stop" : "now") : passed.has(number) ? "" : "ahead";
       item.ariaCurrent = isNow ? "step" : null;
@@ -144,9 +125,12 @@ class Film {
   }
 
   drawOver() {
-    const { refused } = this.film.steps[this.step];
+    const { refused } = this.data.steps[this.step];
     const meant = (refused?.parts ?? []).filter(([, rows, operator]) => rows.length || operator);
-    const badges = meant.flatMap(([, rows], index) => rows.map(([box, row]) => badge(this.film, this.plan, box, row, index + 1)));
+    const badges = meant.flatMap(([, rows, operator], index) => [
+      ...rows.map(([box, row]) => badge(this.data, this.plan, box, row, index + 1)),
+      ...(operator && !rows.length && refused.operator ? [operatorBadge(this.plan, index + 1)] : []),
+    ]);
     this.over.replaceChildren(...badges, ...this.marked.map(([box, row]) => ring(this.plan, box, row)));
   }
 
@@ -156,7 +140,7 @@ class Film {
     const pieces = parts.map(([text, rows, operator]) => {
       if (!rows.length && !operator) return text;
       const made = html("button", { type: "button", textContent: `${text} ${DIGITS[number++] ?? number}` });
-      if (rows.length) made.className = hue(this.film.boxes[rows[0][0]].device);
+      if (rows.length) made.className = hue(this.data.boxes[rows[0][0]].device);
       made.onclick = made.onfocus = made.onmouseenter = () => this.mark(rows);
       made.onblur = made.onmouseleave = () => this.mark([]);
       return made;
@@ -165,18 +149,4 @@ class Film {
   }
 }
 
-function render({ model, el }) {
-  const film = new Film(model);
-  const watcher = new ResizeObserver(film.fit);
-  el.append(film.root);
-  watcher.observe(film.root);
-  model.on("change:step", film.draw);
-  film.fit();
-  return () => {
-    film.knob.stop();
-    watcher.disconnect();
-    model.off("change:step", film.draw);
-  };
-}
-
-export default { render };
+export default drawn(Film);

@@ -1,7 +1,7 @@
 // What a film is drawn with: boxes, fences, dots, names, arrows, operators.
 
 import { curve, hue, middle, pill, short, svg } from "./common.js";
-import { CHAR, GAP, HEAD, place, ROW } from "./film_plan.js";
+import { between, CHAR, HEAD, place, ROW } from "./film_plan.js";
 
 export function chip(name, most) {
   const text = short(name, most);
@@ -23,7 +23,7 @@ export function drawBox(film, plan, index) {
     svg(
       "text",
       { x: x + w - 14, y: y + 23, class: "small muted", "text-anchor": "end" },
-      w > title.length * 8 + note.length * 6.5 + 40 ? note : "",
+      w > title.length * 8 + note.length * 7 + 52 ? note : "",
     ),
   );
 }
@@ -75,14 +75,14 @@ export function drawDot(film, plan, dot, named) {
 }
 
 /** A curve from one dot to another: across the gap, or bowed to the left where boxes stand below each other. */
-function between(plan, from, to) {
+function route(plan, from, to) {
   const out = ({ x, side }) => (plan.stacked ? x - 44 : x - side * 54);
   const edge = ({ x, y, side }, room) => [x - side * room, y];
   return [edge(from, 10), [out(from), from.y], [out(to), to.y], edge(to, 14)];
 }
 
 export function drawArrow(plan, [fromBox, fromRow, toBox, toRow, size]) {
-  const points = between(plan, place(plan, fromBox, fromRow), place(plan, toBox, toRow)),
+  const points = route(plan, place(plan, fromBox, fromRow), place(plan, toBox, toRow)),
     { x, y } = middle(points);
   const ahead = Math.sign(points[3][0] - points[2][0]);
   const high = plan.stacked ? Math.max(plan.boxes[fromBox].y, plan.boxes[toBox].y) - 17 : y;
@@ -120,9 +120,7 @@ export function drawWork(film, plan, [box, text, rows]) {
 
 export function drawRefusal(film, plan, { operator, operands }) {
   if (!operator) return [];
-  const last = plan.boxes[plan.boxes.length - 1];
-  const x = plan.stacked ? last.w - 70 : plan.boxes.length > 1 ? last.x - GAP / 2 : last.w / 2;
-  const y = plan.stacked ? last.y - 18 : last.h - 20;
+  const { x, y } = between(plan);
   const threads = operands.map(([box, row, stayed]) => {
     const points = thread(plan, [box, row], x, y);
     if (stayed) return svg("g", {}, curve(points, "stroke:var(--stop);stroke-dasharray:6 5"), cross(middle(points)));
@@ -142,9 +140,17 @@ function cross({ x, y }) {
 
 /** The number by which a part of the message means a dot. */
 export function badge(film, plan, box, row, number) {
-  const dot = place(plan, box, row);
-  const [x, y] = [dot.x - dot.side * 4, dot.y - 14];
-  const edge = `var(--${hue(film.boxes[box].device)})`;
+  const { x, y, side } = place(plan, box, row);
+  return numbered(x - side * 4, y - 14, number, `var(--${hue(film.boxes[box].device)})`);
+}
+
+/** The number by which a part of the message means the operator itself. */
+export function operatorBadge(plan, number) {
+  const { x, y } = between(plan);
+  return numbered(x, y - 19, number, "var(--stop)");
+}
+
+function numbered(x, y, number, edge) {
   return svg(
     "g",
     {},

@@ -54,6 +54,13 @@ export function place(plan, box, row) {
   return { x: mirror ? x + w - 30 : x + 30, y: y + HEAD + row * ROW + ROW / 2, side: mirror ? -1 : 1 };
 }
 
+/** Where a refused operator stands: between the boxes, or between the last two where they stand below each other. */
+export function between(plan) {
+  const last = plan.boxes[plan.boxes.length - 1];
+  if (plan.stacked) return { x: last.w - 70, y: last.y - 18 };
+  return { x: plan.boxes.length > 1 ? last.x - GAP / 2 : last.w / 2, y: last.h - 20 };
+}
+
 /** All that a step says, for who hears the picture. */
 export function caption(film, step) {
   const { line, turn, inner, say } = film.steps[step];

@@ -1,15 +1,28 @@
 // Lanes: who works when. One module for a trace, for a queue with a line that moves, and for a pipeline with knobs.
 
-import { html, knob, moved, svg } from "./common.js";
+import { drawn, head, html, knob, Moving, notes, svg } from "./common.js";
 import { drawAxis, drawClocks, drawFlags, drawFloor, drawJoined, drawTrack, hatching, legend } from "./lanes_marks.js";
-import { clocks, digits, joined, judged, layout, moments, program, queue, stepOf, time, told, turned } from "./lanes_plan.js";
+import {
+  clocks,
+  digits,
+  joined,
+  judged,
+  layout,
+  moments,
+  program,
+  queue,
+  reach,
+  stepOf,
+  time,
+  told,
+  turned,
+} from "./lanes_plan.js";
 
 const MOVE = "torch.cuda.synchronize() moves: press ↑ and ↓, or the buttons.";
 
-class Lanes {
+class Lanes extends Moving {
   constructor(model) {
-    this.model = model;
-    this.data = model.get("data");
+    super(model);
     this.moments = this.data.kind === "timeline" ? moments(this.data) : [];
     this.hatch = `dl-hatch-${Math.random().toString(36).slice(2)}`;
     this.set = { ...this.data.queue }; // what the sliders of a queue change; the kernel need not know
@@ -17,19 +30,10 @@ class Lanes {
     this.build();
   }
 
-  get step() {
-    return Math.min(Math.max(0, this.model.get("step")), this.last);
-  }
-
-  go = (to) => {
-    this.model.set("step", Math.min(Math.max(0, to), this.last));
-    this.model.save_changes();
-  };
-
   build() {
-    const { question, kind, notes } = this.data;
-    this.chip = html("span", { className: "dl-chip" });
-    const head = html("div", { className: "dl-head" }, html("b", { textContent: question }), this.chip);
+    const { question, kind, chip } = this.data;
+    const above = head(question, chip);
+    this.chip = above.lastChild;
     this.drawing = svg("svg", { role: "img" });
     this.side = html("div", { className: "dl-lines" });
     this.body = html("div", { className: "dl-body" }, this.side, this.drawing);
@@ -38,9 +42,7 @@ class Lanes {
     this.say = html("p", { className: "dl-say", ariaLive: "polite" });
     const under = { timeline: this.buildStepper, queue: this.buildSliders, pipeline: this.buildKnobs }[kind].call(this);
     this.side.hidden = kind !== "queue";
-    const said = notes.map((textContent) => html("p", { className: "dl-note", textContent }));
-    this.root = html("div", { className: "dl-picture" }, head, this.body, this.legend, this.readings, this.say, under, ...said);
-    this.root.addEventListener("keydown", this.pressed);
+    this.root.append(above, this.body, this.legend, this.readings, this.say, under, ...notes(this.data.notes));
   }
 
   buildStepper() {
@@ -67,7 +69,7 @@ class Lanes {
       slider.oninput = () => {
         this.set[name] = read(Number(slider.value));
         this.set.byHand = true;
-        this.set.cpu = this.set.floor = null; // they belong to the call that was timed
+        Object.assign(this.set, { cpu: null, floor: null, museum: [] }); // they belong to the call that was timed
         shown.textContent = slider.ariaValueText = say(this.set[name]);
         this.fit();
       };
@@ -94,16 +96,16 @@ class Lanes {
     return html("div", { className: "dl-choices" }, ...this.sets.map(({ made }) => made));
   }
 
-  /** Take the picture's own keys, before JupyterLab moves to another cell by them. */
-  pressed = (event) => {
-    event.stopPropagation();
-    if (event.target.type === "range" && event.target !== this.knob?.slider) return; // a slider moves itself
-    const to = event.key === "Escape" ? 0 : moved(event.key, this.step, this.last);
-    if (to === undefined) return;
-    if (event.key === "Escape") this.knob?.stop();
-    this.go(to);
-    event.preventDefault();
-  };
+  /** A slider with numbers moves itself. */
+  moves({ target }) {
+    return target.type === "range" && target !== this.knob?.slider ? null : this;
+  }
+
+  escape() {
+    const any = this.step > 0;
+    if (any) this.go(0);
+    return super.escape() || any;
+  }
 
   /** What is drawn at this step: tracks, names, flags, readings. */
   frame() {
@@ -112,12 +114,10 @@ class Lanes {
     if (data.kind === "timeline")
       return { tracks: data.tracks, names: data.names, length: data.length, say: told(data, this.moments[step]) };
     const read = clocks(this.set);
-    return { ...queue(this.set, step), clocks: read, length: Math.max(...read.map(([, us]) => us)) };
+    return { ...queue(this.set, step), clocks: read, length: reach(read) };
   }
 
-  fit = () => {
-    const width = this.root.clientWidth - 36; // less the padding of style.css
-    if (width <= 0) return;
+  arrange(width) {
     const frame = this.frame();
     const beside = this.data.kind === "queue" && width > 760;
     this.body.className = `dl-body${beside ? "" : " narrow"}`;
@@ -126,7 +126,7 @@ class Lanes {
     this.drawing.setAttribute("width", plan.width);
     this.drawing.setAttribute("height", plan.height);
     this.draw(frame, plan);
-  };
+  }
 
   draw(frame, plan) {
     const { floor } = this.set;
@@ -219,18 +219,4 @@ class Lanes {
   }
 }
 
-function render({ model, el }) {
-  const lanes = new Lanes(model);
-  const watcher = new ResizeObserver(lanes.fit);
-  el.append(lanes.root);
-  watcher.observe(lanes.root);
-  model.on("change:step", lanes.fit);
-  lanes.fit();
-  return () => {
-    lanes.knob?.stop();
-    watcher.disconnect();
-    model.off("change:step", lanes.fit);
-  };
-}
-
-export default { render };
+export default drawn(Lanes);

@@ -1,7 +1,7 @@
 // What lanes are drawn with: bars, flags, the zone that no card reaches, the stopwatches, the axis.
 
 import { hue, pill, svg } from "./common.js";
-import { BAR, KINDS, ticks, time, WAIT } from "./lanes_plan.js";
+import { BAR, CLOCK, KINDS, ticks, time, WAIT } from "./lanes_plan.js";
 
 const SHADE = { forward: 1, backward: 0.65, optimizer: 0.38, other: 0.85, load: 0.65, copy: 0.15 };
 const WORDS = { load: "loads", wait: "waits" };
@@ -81,19 +81,23 @@ export function drawFloor(plan, floor) {
   );
 }
 
-/** What each stopwatch reads, as a bar from the start on. */
+/** What each stopwatch reads, as a bar from the start on; one that leaves the picture ends in an arrow. */
 export function drawClocks(plan, clocks) {
   return svg(
     "g",
     {},
     ...clocks.flatMap(([name, us], number) => {
-      const y = plan.clocks + number * 34;
+      const y = plan.clocks + number * CLOCK;
+      const leaves = plan.x(us) > plan.width;
+      const end = leaves ? plan.width - 9 : plan.x(us);
+      const tip = svg("path", { d: `M${end} ${y + 15}l9 6.5l-9 6.5z`, style: "fill:var(--ink)" });
       return [
+        ...(leaves ? [tip] : []),
         svg("text", { x: plan.left, y: y + 12, class: "small" }, `${name}: ${time(us)}`),
         svg("rect", {
           x: plan.left,
           y: y + 18,
-          width: Math.max(2, plan.x(us) - plan.left),
+          width: Math.max(2, end - plan.left),
           height: 7,
           rx: 2,
           style: "fill:var(--ink)",

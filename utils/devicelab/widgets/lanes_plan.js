@@ -92,15 +92,19 @@ export function orders({ launch, work, count }) {
   });
 }
 
-/** What three stopwatches read: stopped at once, after one wait, with a wait after every order. */
+/** What stopwatches read: stopped at once, after one wait, with a wait after every order; then others that timed this very call. */
 export function clocks(set) {
-  const { launch, work, count, sync } = set;
+  const { launch, work, count, sync, museum = [] } = set;
   return [
     ["stopped at once", launch * count],
     ["after one wait", orders(set).at(-1).end + sync],
     ["a wait after every order", count * (launch + work + sync)],
+    ...museum,
   ];
 }
+
+/** The time that a queue's picture holds: the orders and all waits for them; a clock that reads more leaves it. */
+export const reach = (read) => Math.max(...read.slice(0, 3).map(([, us]) => us));
 
 /** The frame of a queue at a step: tracks, flags, the reading of the stopwatch, and what is to be said. */
 export function queue(set, step) {

@@ -1,12 +1,12 @@
 // The bytes of a card over the lines of a training: will it fit, and which line is refused?
 
-import { html, knob, svg } from "./common.js";
+import { drawn, head, html, knob, Moving, notes, svg, within } from "./common.js";
 import { drawBefore, drawGrid, drawLimit, drawLines, drawStack, SHADES } from "./memory_marks.js";
 import { caption, layout, numberOf, plain } from "./memory_plan.js";
 
-class Bytes {
+class Bytes extends Moving {
   constructor(model) {
-    this.data = model.get("data");
+    super(model);
     this.at = this.data.knobs.map(() => 0);
     this.before = null;
     this.build();
@@ -33,19 +33,14 @@ class Bytes {
     );
     this.side = html("div", { className: "dl-side" }, live, ...knobs);
     this.body = html("div", {}, this.chart, this.side);
-    const title = html("b", { textContent: data.question });
-    const chip = html("span", { className: "dl-chip", textContent: data.chip });
-    const notes = data.notes.map((textContent) => html("p", { className: "dl-note", textContent }));
-    this.root = html(
-      "div",
-      { className: "dl-picture" },
-      html("div", { className: "dl-head" }, title, chip),
-      this.legend(),
-      this.body,
-      ...notes,
-    );
-    // The picture's own keys are those of its sliders: JupyterLab must not move to another cell by them.
-    this.root.addEventListener("keydown", (event) => event.stopPropagation());
+    this.root.append(head(data.question, data.chip), this.legend(), this.body, ...notes(data.notes));
+  }
+
+  /** Each knob has keys of its own. */
+  moves({ target }) {
+    const index = this.turned.findIndex(({ element }) => element.contains(target));
+    if (index < 0) return null;
+    return { step: this.at[index], last: this.data.knobs[index].values.length - 1, go: (to) => this.go(index, to) };
   }
 
   legend() {
@@ -58,20 +53,18 @@ class Bytes {
   }
 
   newKnob({ name, values }, index) {
-    const go = (to) => this.go(index, Math.min(Math.max(0, to), values.length - 1));
+    const go = (to) => this.go(index, within(to, values.length - 1));
     return knob(values.length - 1, name, () => this.at[index], go, { plays: false, tell: (at) => values[at] });
   }
 
-  go(index, to) {
+  go = (index, to) => {
     if (to === this.at[index]) return;
     this.before = this.run;
     this.at[index] = to;
     this.fit();
-  }
+  };
 
-  fit = () => {
-    const width = this.root.clientWidth - 36; // less the padding of style.css
-    if (width <= 0) return;
+  arrange(width) {
     const { data, run } = this;
     this.plan = layout(data, run, width);
     this.body.className = `dl-body${this.plan.beside ? "" : " narrow"}`;
@@ -79,7 +72,7 @@ class Bytes {
     this.chart.setAttribute("width", this.plan.width);
     this.chart.setAttribute("height", this.plan.height);
     this.draw();
-  };
+  }
 
   draw() {
     const { data, run, plan, before } = this;
@@ -104,13 +97,4 @@ class Bytes {
   }
 }
 
-function render({ model, el }) {
-  const bytes = new Bytes(model);
-  const watcher = new ResizeObserver(bytes.fit);
-  el.append(bytes.root);
-  watcher.observe(bytes.root);
-  bytes.fit();
-  return () => watcher.disconnect();
-}
-
-export default { render };
+export default drawn(Bytes);

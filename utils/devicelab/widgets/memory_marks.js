@@ -1,7 +1,7 @@
 // What the bytes are drawn with: the stack, the card's limit, the lines below.
 
 import { short, svg } from "./common.js";
-import { around, brackets, CHAR, even, naming, size, stack } from "./memory_plan.js";
+import { around, brackets, CHAR, even, LABEL, naming, size, stack } from "./memory_plan.js";
 
 // One hue, the card's: the shade is what the bytes are for.
 export const SHADES = {
@@ -85,32 +85,38 @@ export function drawLines(run, plan) {
   const colour = (index) => (run.refused && index === last ? "fill:var(--stop);font-weight:700" : "");
   const labels = run.visits.map((visit, index) => {
     const x = plan.left + plan.each * index;
-    const most = Math.floor((plan.each - 4) / CHAR);
+    const text = short(visit.label, Math.floor((plan.each * plan.rows - 4) / CHAR));
+    const row = index % plan.rows;
+    const half = (text.length * CHAR) / 2;
     return svg(
       "g",
       {},
       svg("path", { d: `M${x} ${plan.bottom}v6`, style: "stroke:var(--muted)" }),
+      ...(row
+        ? [svg("path", { d: `M${x + plan.each / 2} ${plan.bottom + 3}v${row * LABEL + 4}`, style: "stroke:var(--line)" })]
+        : []),
       svg(
         "text",
         {
-          x: x + plan.each / 2,
-          y: plan.bottom + 19,
+          x: Math.min(Math.max(x + plan.each / 2, half), plan.width - half),
+          y: plan.bottom + 19 + row * LABEL,
           class: "dl-mono small",
           "text-anchor": "middle",
           style: `${colour(index)};font-size:12px`,
         },
-        most < 3 ? "" : short(visit.label, most),
+        text.length < 3 ? "" : text,
         svg("title", {}, `line ${visit.line}: ${visit.text}`),
       ),
     );
   });
   const steps = brackets(run).map(({ words, from, to }) => {
     const [left, right] = [plan.left + plan.each * from + 4, plan.left + plan.each * (to + 1) - 4];
-    const place = { x: (left + right) / 2, y: plan.bottom + 46, "text-anchor": "middle" };
+    const low = plan.bottom + 31 + (plan.rows - 1) * LABEL;
+    const place = { x: (left + right) / 2, y: low + 15, "text-anchor": "middle" };
     return svg(
       "g",
       {},
-      svg("path", { d: `M${left} ${plan.bottom + 31}H${right}`, style: "stroke:var(--muted)" }),
+      svg("path", { d: `M${left} ${low}H${right}`, style: "stroke:var(--muted)" }),
       svg("text", { ...place, class: "small", style: `font-weight:600;${colour(to)}` }, right - left < 34 ? "" : words),
     );
   });

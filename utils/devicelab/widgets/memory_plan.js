@@ -5,6 +5,8 @@ const TOP = 26;
 const HIGH = 270;
 const FOOT = 58;
 const SIDE = 250;
+const MOST_ROWS = 3;
+export const LABEL = 16; // from one row of labels to the next
 const ROOM = 1.3; // above the fullest moment, where the limit is far away
 export const CHAR = 7.3; // width of a character of code at 12 pixels
 
@@ -16,17 +18,21 @@ export function layout(data, run, width) {
   const near = 2 * most > data.limit;
   const top = near ? data.limit * 1.06 : most * ROOM;
   const end = wide - 14;
+  const each = (end - LEFT) / Math.max(1, run.visits.length);
+  const longest = Math.max(0, ...run.visits.map(({ label }) => label.length)) * CHAR + 8;
+  const rows = Math.min(MOST_ROWS, Math.max(1, Math.ceil(longest / each)));
   return {
     beside,
     near,
     top,
     side: beside ? SIDE : width,
     width: wide,
-    height: TOP + HIGH + FOOT,
+    height: TOP + HIGH + FOOT + (rows - 1) * LABEL,
     left: LEFT,
     end,
     bottom: TOP + HIGH,
-    each: (end - LEFT) / Math.max(1, run.visits.length),
+    each,
+    rows, // of the labels of the lines: neighbours stand below each other where they would touch
     y: (bytes) => TOP + HIGH * (1 - bytes / top),
   };
 }

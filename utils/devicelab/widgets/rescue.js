@@ -1,42 +1,25 @@
 // The capstone's end: a step before and after as bars and lanes, and a light for each fault.
 
-import { html, hue, knob, moved, svg } from "./common.js";
+import { drawn, head, html, hue, knob, Moving, notes, svg } from "./common.js";
 import { BAR, caption, LANE, layout, listed } from "./rescue_plan.js";
 
 const SHADES = { forward: 1, backward: 0.7, optimizer: 0.45, other: 0.3 };
 const MARKS = { mended: "✓", there: "✕", "not seen": "?" };
 const HATCH = "dl-hatch";
 
-class Rescue {
+class Rescue extends Moving {
   constructor(model) {
-    this.model = model;
-    this.data = model.get("data");
+    super(model);
+    const { question, card, note, result } = this.data;
     this.last = this.data.lights.length;
     this.svg = svg("svg", { role: "img" });
     this.say = html("p", { className: "dl-say", ariaLive: "polite" });
     this.knob = knob(this.last, "Which fault", () => this.step, this.go);
     this.buttons = [];
-    const head = html(
-      "div",
-      { className: "dl-head" },
-      html("b", { textContent: this.data.question }),
-      html("span", { className: "dl-chip", textContent: this.data.card }),
-    );
+    const [key, outcome] = notes([note, `The result: ${result}.`]);
     const body = html("div", { className: "dl-body narrow" }, this.svg);
-    const key = html("p", { className: "dl-note", textContent: this.data.note });
-    const result = html("p", { className: "dl-note", textContent: `The result: ${this.data.result}.` });
-    this.root = html("div", { className: "dl-picture" }, head, body, key, this.lights(), result, this.say, this.knob.element);
-    this.root.addEventListener("keydown", this.pressed);
+    this.root.append(head(question, card), body, key, this.lights(), outcome, this.say, this.knob.element);
   }
-
-  get step() {
-    return this.model.get("step");
-  }
-
-  go = (to) => {
-    this.model.set("step", Math.min(Math.max(0, to), this.last));
-    this.model.save_changes();
-  };
 
   lights() {
     const groups = listed(this.data).map(({ title, lights }) => {
@@ -61,28 +44,20 @@ class Rescue {
     return html("div", { className: "dl-lights" }, ...groups.flat());
   }
 
-  /** Take the picture's own keys, before JupyterLab moves to another cell by them. */
-  pressed = (event) => {
-    const to = moved(event.key, this.step, this.last);
-    if (event.key === "Escape" && (this.knob.playing() || this.step)) {
-      this.knob.stop();
-      this.go(0);
-    } else if (to !== undefined) this.go(to);
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  };
+  escape() {
+    const any = this.step > 0;
+    if (any) this.go(0);
+    return super.escape() || any;
+  }
 
-  fit = () => {
-    const width = this.root.clientWidth - 36; // less the padding of style.css
-    if (width <= 0) return;
+  arrange(width) {
     this.plan = layout(this.data, width);
     this.svg.setAttribute("width", width);
     this.svg.setAttribute("height", this.plan.height);
     this.draw();
-  };
+  }
 
-  draw = () => {
+  draw() {
     const { data, plan, step } = this;
     const fault = step - 1;
     this.svg.replaceChildren(
@@ -96,7 +71,7 @@ class Rescue {
     });
     this.say.textContent = caption(data, step);
     this.knob.show(step, caption(data, step));
-  };
+  }
 }
 
 function hatch() {
@@ -140,18 +115,4 @@ function drawMark({ x, w, phase }, y) {
   return svg("rect", { x, y, width: w, height: LANE, style });
 }
 
-function render({ model, el }) {
-  const picture = new Rescue(model);
-  const watcher = new ResizeObserver(picture.fit);
-  el.append(picture.root);
-  watcher.observe(picture.root);
-  model.on("change:step", picture.draw);
-  picture.fit();
-  return () => {
-    picture.knob.stop();
-    watcher.disconnect();
-    model.off("change:step", picture.draw);
-  };
-}
-
-export default { render };
+export default drawn(Rescue);

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils import _python_dispatch as dispatch
 
 import devicelab as lab
-from devicelab import devices, simulate_gpu
+from devicelab import devices, simulate_gpu, units
 from devicelab.errors import InputError
 from devicelab.html import paragraphs
 from devicelab.trace import Trace, recorder
@@ -445,7 +445,20 @@ def test_the_timeline_is_a_png_with_a_sentence():
     assert (
         page.startswith('<figure><img alt="When did who work? (simulated, Tesla T4) ') and "<svg" not in page
     )
-    assert "The CPU wrote orders for" in picture.alt and "Training ran on cuda:0" in picture.alt
+    assert ", wrote orders for" in picture.alt and "Training ran on cuda:0" in picture.alt
+
+
+def test_what_the_cpu_computes_itself_is_no_order():
+    with simulate_gpu("Tesla T4"):
+        torch.cuda.synchronize()  # awake
+        with lab.trace() as t:
+            torch.zeros(1, device="cuda")
+            train("cpu")
+    host, _ = t.timeline(whole=True).tracks[0].lanes
+    (order,) = [bar for bar in host.bars if bar.order >= 0]
+    own = sum(bar.seconds for bar in host.bars if bar.order < 0)
+    said = f"The CPU worked for {units.seconds(own)}, wrote orders for {units.seconds(order.seconds)}, cuda:0 worked"
+    assert said in str(t.timeline(whole=True))
 
 
 def test_the_whole_timeline_is_longer_than_the_training_in_it():

@@ -1,6 +1,7 @@
 """The picture of a trace: when the CPU wrote which order, when it waited, and what the cards did meanwhile."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from devicelab import units
 from devicelab.errors import InputError
@@ -69,12 +70,16 @@ def _bars(event: Event, number: int, begin: float) -> Iterator[tuple[str, Bar]]:
 
 
 def _shares(track: Track) -> str:
-    """Return for how long each device worked, and the CPU waited."""
+    """Return for how long each device worked, and the CPU wrote orders and waited."""
     host, *cards = track.lanes
-    waits = busy(host, waiting=True)
-    orders = "wrote orders" if cards else "worked"
-    words = [f"The CPU {orders} for {units.seconds(busy(host))}"]
-    words += [f"waited for {units.seconds(waits)}"] if waits else []
+    own, orders = ([bar for bar in host.bars if (bar.order < 0) is mine] for mine in (True, False))
+    times = {
+        "worked": busy(replace(host, bars=tuple(own))),  # operators of its own
+        "wrote orders": busy(replace(host, bars=tuple(orders))),
+        "waited": busy(host, waiting=True),
+    }
+    words = [f"{did} for {units.seconds(time)}" for did, time in times.items() if time]
+    words = [f"The CPU {words[0]}" if words else "The CPU did nothing", *words[1:]]
     words += [f"{card.device} worked for {units.seconds(busy(card))}" for card in cards]
     return f"{', '.join(words)}."
 

@@ -393,7 +393,7 @@ OTHERS = {
         'g = torch.Generator(device="cuda")',
     ),
     "device string": ('device = torch.device("gpu")', "gpu", 'device = torch.device("cuda")'),
-    "device string with a number": ('x = torch.zeros(3, device="cuda0")', "cuda0", 'x = torch.zeros(3, device="cuda")'),
+    "device string with a number": ('x = torch.zeros(3, device="cuda0")', "cuda0", 'x = torch.zeros(3, device="cuda:0")'),
     "ordinal": ('x = torch.zeros(3).to("cuda:7")', "cuda:7", 'x = torch.zeros(3).to("cuda:0")'),
 }  # fmt: skip
 

@@ -402,3 +402,25 @@ def test_one_line_of_twenty_megabytes_is_cut(unit):
     start = time.perf_counter()
     assert explain(unit * (20_000_000 // len(unit))).kind == "unknown"
     assert time.perf_counter() - start < 5  # it takes a third of a second; uncut it took 24
+
+
+REPORTED = """Exception in thread Thread-1 (_pin_memory_loop):
+Traceback (most recent call last):
+  File "/env/lib/python3.11/site-packages/torch/multiprocessing/reductions.py", line 514, in rebuild_storage_filename
+    storage = torch.UntypedStorage._new_shared_filename_cpu(manager, handle, size)
+RuntimeError: unable to open shared memory object </torch_310_3681426278_102> in read-write mode: Too many open files (24)
+Traceback (most recent call last):
+  File "train.py", line 30, in <module>
+    for x, y in loader:
+  File "/env/lib/python3.11/site-packages/torch/utils/data/dataloader.py", line 1133, in _try_get_data
+    raise RuntimeError("Pin memory thread exited unexpectedly")
+RuntimeError: Pin memory thread exited unexpectedly
+"""
+
+
+def test_what_only_reports_another_threads_end_gives_way_to_its_error():
+    assert explain(REPORTED).kind == "too many open files"
+    assert (
+        explain(REPORTED[REPORTED.index('Traceback (most recent call last):\n  File "train') :]).kind
+        == "pin memory thread ended"
+    )

@@ -10,6 +10,7 @@ import torch
 from devicelab import machine
 
 from . import catalogue
+from .device_names import meant_by, mended
 from .frames import Frame
 from .reading import Reading
 from .told import AnyFrame
@@ -123,13 +124,10 @@ def fewer_processes(answer: Answer) -> Answer:
 
 
 def _device_string(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
-    given, code = reading.argument or "this word", own[0].code if own else ""
-    meant = "cpu" if given.startswith("cpu") else "cuda"
-    mended = re.sub(rf"(['\"]){re.escape(given)}\1", f'"{meant}"', code)
-    why = 'PyTorch calls an NVIDIA GPU "cuda", a Mac\'s GPU "mps" and the processor "cpu"'
-    return Answer(
-        f"{given!r} is not the name of a device.", given, why, mended if mended != code else f'"{meant}"'
-    )
+    given, code = reading.argument or "", own[0].code if own else ""
+    meant, why = meant_by(given)
+    fix = mended(code, given, meant)
+    return Answer(f"{given!r} is not the name of a device.", given or "an empty text", why, fix)
 
 
 def _mps_operator(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:

@@ -18,6 +18,12 @@ _REPORTERS = re.compile(
     r"|PapermillExecutionError|CellExecutionError"
 )
 
+# The same, by what they say: the errors of other processes and threads stand above.
+_REPORTS = re.compile(
+    r"See root cause above|See stack trace for the root cause|Pin memory thread exited unexpectedly"
+    r"|DataLoader worker \(pid(?:\(s\))? [\d, ]{1,80}\) exited unexpectedly"
+)
+
 
 @dataclass(frozen=True)
 class TextFrame:
@@ -88,4 +94,5 @@ class Told:
     @property
     def is_reporter(self) -> bool:
         """Whether it only says that another process failed; one that Python chained to another error says more."""
-        return self.link not in ("cause", "context") and _REPORTERS.search(self.name) is not None
+        says_so = _REPORTERS.search(self.name) or _REPORTS.search(self.message)
+        return self.link not in ("cause", "context") and says_so is not None

@@ -5,11 +5,12 @@ from typing import Any
 
 from torch.utils._pytree import tree_flatten
 
-from devicelab.simgpu.marks.marks import Tensor
+from devicelab.simgpu.marks.marks import Tensor, device_of
 from devicelab.simgpu.marks.place import home
-from devicelab.simgpu.rules import dtypes
+from devicelab.simgpu.rules import convolution, dtypes
 
 CPUS = re.compile(r"on CPU$")
+UNLIKE = re.compile(r"^expected scalar type \w+ but found \w+$")  # where oneDNN has no convolution for this processor
 KINDS = (RuntimeError, TypeError)
 WORDS = (  # (what the CPU says, what CUDA says)
     (r" or input should be a MKLDNN tensor and \w+ is a dense tensor", ""),  # Convolution.cpp
@@ -30,6 +31,9 @@ def translated(error: Exception, args: Any, kwargs: Any, func: Any = None) -> Ex
     try:
         if func is not None and CPUS.search(text):
             dtypes.check(func, args, kwargs, given[0].dtype)
+        if func is not None and func._schema.name == "aten::convolution" and UNLIKE.search(text):
+            first, weight, *bias = [(tensor, device_of(tensor)) for tensor in given]
+            convolution.same_types(first, weight, bias, "")
     except RuntimeError as lacks:
         return lacks
     for theirs, ours in WORDS:

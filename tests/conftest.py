@@ -1,5 +1,5 @@
-"""What all tests share: a simulated time that depends on no machine (tests/package/test_host.py measures this one), and nothing
-of a simulation that outlives its test.
+"""What all tests share: a simulated time that depends on no machine (tests/package/test_host.py measures this one), nothing of a
+simulation that outlives its test, and nothing kept in the folder of the person who runs them.
 """
 
 import gc
@@ -69,3 +69,11 @@ def nothing_of_a_simulation_is_left() -> Iterator[None]:
     assert not names, (
         f"It left torch's names replaced: {', '.join(names)}. Was one patched while a simulation ran?"
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep bets and progress in a folder of the tests' own, in this process and in those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEVICELAB_HOME", str(tmp_path_factory.mktemp("home")))
+        yield

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import devicelab as lab
+from devicelab.course import kept
 from devicelab.course.question import progress as home
 from devicelab.errors import InputError
 
@@ -75,7 +76,7 @@ def test_a_damaged_file_is_reported_and_kept(folder, text):
 def test_a_pipe_in_its_place_is_not_waited_for(folder):
     folder.mkdir()
     os.mkfifo(folder / "progress.json")
-    assert "progress.json is a pipe" in str(lab.progress(1))
+    assert "progress.json is damaged: it is no plain file" in str(lab.progress(1))
     assert home.note_passed("01.q1").endswith("It was kept as progress.damaged-1.json.")
     assert lab.progress(1).passed == 1
 
@@ -110,13 +111,16 @@ def test_a_write_that_fails_leaves_the_old_file(folder, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     assert home.note_passed("01.q2") == "Your progress was not stored: [Errno 28] No space left on device"
-    assert home._read() == {"01.q1"} and {path.suffix for path in folder.iterdir()} <= {".json", ".lock"}
+    assert kept.read().passed == {"01.q1"} and {path.suffix for path in folder.iterdir()} <= {
+        ".json",
+        ".lock",
+    }
 
 
 def test_a_lock_that_is_held_is_reported(folder, monkeypatch):
-    monkeypatch.setattr(home, "WAIT", 0.05)
+    monkeypatch.setattr(kept, "WAIT", 0.05)
     folder.mkdir()
-    with home._lock():
+    with kept.lock():
         assert "another notebook held the file" in home.note_passed("01.q1")
     assert home.note_passed("01.q1") == ""
 
@@ -133,9 +137,9 @@ def test_two_notebooks_at_once_lose_nothing():
         worker.start()
     for worker in workers:
         worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0] and len(home._read()) == 40
+    assert [worker.exitcode for worker in workers] == [0, 0] and len(kept.read().passed) == 40
 
 
 def test_without_the_variable_the_systems_place_is_taken(monkeypatch):
     monkeypatch.delenv("DEVICELAB_HOME")
-    assert home.path().name == "progress.json" and "devicelab" in home.path().parent.name
+    assert kept.path().name == "progress.json" and "devicelab" in kept.path().parent.name

@@ -1,4 +1,4 @@
-"""The command line: python -m devicelab compare, run script.py, explain, doctor, record."""
+"""The command line: python -m devicelab compare, run script.py, explain, doctor, record, share."""
 
 import argparse
 import io
@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--out", metavar="FOLDER", help="where to write (default: recordings/)")
     record.add_argument("--quick", action="store_true", help="fewer sizes, shorter measurements")
     record.add_argument("--replace", action="store_true", help="renew a recording that exists")
+    share = commands.add_parser("share", help="this machine's results for a class", description=_SHARE)
+    share.set_defaults(run=_share)
+    share.add_argument("--out", metavar="FILE", help="where to write (default: share.json)")
+    share.add_argument("--name", help="what you want to be called; without it the file names nobody")
+    share.add_argument("--gpu", metavar="NAME", help="simulate this card, such as 'NVIDIA L4'")
+    share.add_argument("--yes", action="store_true", help="write without asking")
     return parser
 
 
@@ -88,6 +94,8 @@ _DOCTOR = """Says why torch has no GPU here, with evidence and one command to tr
 Exit codes: 0 a GPU can be used and nothing is wrong, 1 there is none or something is wrong, 2 unusable input."""
 _RECORD = """Measures a real NVIDIA GPU (a few minutes), writes its recording, and prints our estimates beside the times.
 Exit codes: 0 written, 2 there is no real GPU or the file exists, 130 interrupted; nothing is written then."""
+_SHARE = """Times this machine, adds your bets and your progress, shows all of it and then asks whether to write it; the file is for
+your instructor and holds no names unless you give one. Exit codes: 0 written, 1 not written, 2 unusable input."""
 _SIZES = (
     ("rows", 100, "rows of data"),
     ("width", 10, "features of a row"),
@@ -136,6 +144,12 @@ def _record(options: argparse.Namespace) -> int:
 
     record(options.out, quick=options.quick, replace=options.replace)
     return 0
+
+
+def _share(options: argparse.Namespace) -> int:
+    from .course.share.command import main as share
+
+    return share(options.out, options.name, options.gpu, options.yes)
 
 
 if __name__ == "__main__":

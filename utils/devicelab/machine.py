@@ -1,4 +1,4 @@
-"""What there is on this machine, found without starting CUDA: the one place that knows an NVIDIA driver by its traces."""
+"""What there is on this machine, found without starting CUDA: its processor, an NVIDIA driver by its traces."""
 
 import os
 import platform
@@ -16,6 +16,16 @@ def nvidia_driver() -> str | None:
         if place.exists():
             return str(place)
     return shutil.which("nvidia-smi")
+
+
+def processor() -> str:
+    """Return the CPU's name: Linux tells it in a file, other systems to Python."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine() or "unknown"
 
 
 def reinstall(folder: str = "", *, python: str = "", system: str = "") -> str:

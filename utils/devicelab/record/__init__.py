@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from devicelab import machine
 from devicelab._version import __version__
 from devicelab.recordings import Recording, check_free, course_folder, file_name, load, save
 
@@ -53,7 +54,7 @@ def data(card: Card, *, quick: bool = False) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "quick": quick,
         "card": card.facts(),
-        "host": {"cpu": _processor(), "cores": os.cpu_count() or 1, "system": platform.platform()},
+        "host": {"cpu": machine.processor(), "cores": os.cpu_count() or 1, "system": platform.platform()},
         "software": {
             "devicelab": __version__,
             "python": platform.python_version(),
@@ -63,13 +64,3 @@ def data(card: Card, *, quick: bool = False) -> dict[str, Any]:
         "times": times,
         "context": context,
     }
-
-
-def _processor() -> str:
-    """Return the CPU's name: Linux tells it in a file, other systems to Python."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine() or "unknown"

@@ -1,9 +1,7 @@
 """Times that were measured on real GPUs, by anyone who has one, and are kept in recordings/*.json."""
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from devicelab import datafiles
 from devicelab.errors import InputError, listed, path_of
 from devicelab.picture import Shown
 from devicelab.results import Timing
@@ -113,8 +112,8 @@ def load(path: str | Path) -> Recording:
     """Return the recording in a file; one that does not keep to the schema is refused."""
     path = Path(path)
     try:
-        data = json.loads(path.read_text("utf-8"), parse_constant=_no_number)
-    except (OSError, ValueError, RecursionError) as error:
+        data = datafiles.read(path)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a recording: {error}.") from None
     check(data, str(path))
     card, context = data["card"], data["context"]
@@ -123,10 +122,6 @@ def load(path: str | Path) -> Recording:
         data["host"]["cpu"], {name_of(time): _timing(time, card["name"]) for time in data["times"]},
         tuple(context["seconds"]), context["memory"], path,
     )  # fmt: skip
-
-
-def _no_number(word: str) -> float:
-    raise ValueError(f"{word} is no time")
 
 
 def _timing(time: dict[str, Any], card: str) -> Timing:
@@ -159,16 +154,9 @@ def check(data: object, where: str) -> None:
         raise InputError(
             f"{where} is no recording of version 1, the one that is known here: its version is {version!r}."
         )
-    try:
-        from jsonschema import Draft202012Validator
-        from jsonschema.exceptions import best_match
-    except ImportError:
-        raise InputError("Recordings are checked by jsonschema: python -m pip install jsonschema.") from None
-    dates = Draft202012Validator.FORMAT_CHECKER
-    error = best_match(Draft202012Validator(schema(), format_checker=dates).iter_errors(data))
-    if error is not None:
-        place = "".join(f"[{part!r}]" for part in error.absolute_path) or "the file"
-        raise InputError(f"{where} does not keep to the schema of recordings: at {place}, {error.message}.")
+    wrong = datafiles.fault(data, schema())
+    if wrong:
+        raise InputError(f"{where} does not keep to the schema of recordings: {wrong}.")
 
 
 @cache
@@ -184,16 +172,7 @@ def save(data: dict[str, Any], folder: Path, *, replace: bool = False) -> Path:
     if not replace:
         check_free(path)
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
-    handle, partial = tempfile.mkstemp(dir=folder, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(partial, 0o644)  # as any file: mkstemp's own are for one user only
-        os.replace(partial, path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    datafiles.write(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
     return path
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from devicelab import html
+from devicelab.course import kept
 from devicelab.errors import InputError
 from devicelab.picture import Shown
 
-from .bet import Bet
+from .bet import Bet, Settled
 
 bets: dict[str, Bet] = {}  # by question, in the order in which they were first asked
 _BAR = "border-left:4px solid #767676;padding:0 0 0 12px;margin:8px 0"
@@ -86,6 +87,14 @@ def _settle(bet: Bet) -> None:
         said = Reply(bet.reply())
         display(said)
         bet.say(settled_box(said))
+    if bet.record is not None:
+        _keep(bet.record)
+
+
+def _keep(record: Settled) -> None:
+    """Keep how a bet ended, for `share`; where that cannot be written, the lesson goes on without a word."""
+    told = {"bet": record.bet, "outcome": record.outcome, "how": record.how}
+    kept.change(lambda now: now.bets.update({record.question: told}))
 
 
 def settled_box(said: Reply) -> str:

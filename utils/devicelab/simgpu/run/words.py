@@ -10,7 +10,9 @@ from devicelab.simgpu.marks.place import home
 from devicelab.simgpu.rules import convolution, dtypes
 
 CPUS = re.compile(r"on CPU$")
-UNLIKE = re.compile(r"^expected scalar type \w+ but found \w+$")  # where oneDNN has no convolution for this processor
+UNLIKE = re.compile(
+    r"^expected scalar type \w+ but found \w+$"
+)  # where oneDNN has no convolution for this processor
 KINDS = (RuntimeError, TypeError)
 WORDS = (  # (what the CPU says, what CUDA says)
     (r" or input should be a MKLDNN tensor and \w+ is a dense tensor", ""),  # Convolution.cpp

@@ -94,7 +94,7 @@ _DOCTOR = """Says why torch has no GPU here, with evidence and one command to tr
 Exit codes: 0 a GPU can be used and nothing is wrong, 1 there is none or something is wrong, 2 unusable input."""
 _RECORD = """Measures a real NVIDIA GPU (a few minutes), writes its recording, and prints our estimates beside the times.
 Exit codes: 0 written, 2 there is no real GPU or the file exists, 130 interrupted; nothing is written then."""
-_SHARE = """Times this machine, adds your bets and your progress, shows all of it and then asks whether to write it; the file is for
+_SHARE = """Times this machine, adds your bets and your progress, shows all of it, then asks whether to write it. The file is for
 your instructor and holds no names unless you give one. Exit codes: 0 written, 1 not written, 2 unusable input."""
 _SIZES = (
     ("rows", 100, "rows of data"),

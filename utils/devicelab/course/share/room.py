@@ -91,7 +91,7 @@ class Room(Shown):
         return Table(("Exercise", "Passed in the middle", "Learners who passed all"), rows, "Progress")
 
     def plot(self) -> Picture:
-        """Return the times of a step over its width, a thin line for each machine's CPU and GPU, with a text that says the same."""
+        """Return the times of a step over its width, a thin line for each machine's CPU and GPU, with a text."""
         drawn = figure(8.4, 4.8)
         axes = drawn.subplots()
         axes.set_xscale("log")

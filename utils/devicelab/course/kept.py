@@ -48,18 +48,18 @@ def read() -> Kept:
         raise Unreadable(f"{path().name} is damaged: {fault}.") from None
     if not (isinstance(data, dict) and data.get("version") == VERSION):
         raise Unreadable(f"{path().name} was not written by this version of devicelab.")
-    passed, bets = data.get("passed"), data.get("bets", {})
-    if not (_are_texts(passed, list) and isinstance(bets, dict) and all(map(_is_bet, bets.values()))):
+    passed, bets = data.get("passed", []), data.get("bets", {})
+    if not (_are_texts(passed) and isinstance(bets, dict) and all(map(_is_bet, bets.values()))):
         raise Unreadable(f"{path().name} was not written by this version of devicelab.")
     return Kept(set(passed), bets)
 
 
-def _are_texts(values: Any, kind: type) -> bool:
-    return isinstance(values, kind) and all(isinstance(value, str) for value in values)
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def _is_bet(bet: Any) -> bool:
-    return isinstance(bet, dict) and _are_texts(list(bet.values()), list)
+    return isinstance(bet, dict) and _are_texts(list(bet.values()))
 
 
 def change(how: Callable[[Kept], object]) -> str:

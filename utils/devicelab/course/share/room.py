@@ -99,15 +99,15 @@ class Room(Shown):
         told: set[str] = set()
         for share in self.shares:
             for where, colour, marker in (("cpu", CPU, "o"), ("gpu", GPU, "s")):
-                points = sorted((at["width"], at[where]) for at in share["points"] if at[where] is not None)
+                points = sorted((at for at in share["points"] if at[where]), key=lambda at: at["width"])
                 if not points:
                     continue
-                widths, times = zip(*points, strict=True)
-                label = f"{where.upper()} ({times[0]['origin']})"
+                origin = points[0][where]["origin"]
+                label = f"{where.upper()} ({origin})"
                 axes.plot(
-                    widths, [time["seconds"] for time in times], color=colour, marker=marker, markersize=4,
-                    linewidth=1, alpha=0.6, label=None if label in told else label,
-                    linestyle="-" if times[0]["origin"] == "measured" else "--",
+                    [at["width"] for at in points], [at[where]["seconds"] for at in points], color=colour,
+                    marker=marker, markersize=4, linewidth=1, alpha=0.6, label=None if label in told else label,
+                    linestyle="-" if origin == "measured" else "--",
                 )  # fmt: skip
                 told.add(label)
         if told:

@@ -16,14 +16,13 @@ from tools.notebooks.tidy import is_curtain, is_hidden
 BRINGS = {
     "00": {"start", "film"},
     "01": {"placement"},
-    "02": {"timeit"},
+    "02": {"timeit", "crossover"},  # a clock, and its picture over all sizes
     "03": {"expect_error", "explain"},
     "04": {"trace"},
     # one tool and its relatives: a clock, a sweep by it, and what to hold beside a time
     "05": {
         "clock",
         "queue",
-        "crossover",
         "sweep",
         "timeit_naive",
         "compare",
@@ -38,6 +37,7 @@ BRINGS = {
 }
 FREE = {"start", "guess", "progress", "tally"}
 CHANGES = 2
+MOST_CELLS = 20  # code cells of a lesson, the folded ones too
 OPENING = 6  # cells after the first lab.start() by which two neighbours are compared
 STUCK = {
     "Restart Kernel and Run All": r"Restart Kernel and Run All",
@@ -78,10 +78,11 @@ def waits_for(cell: NotebookNode) -> str:
 
 
 def guesses_settle(page: Page) -> Iterator[str]:
-    """The source of a guess is folded; the first cell that holds what settles it comes later, and its output is hidden."""
-    for cell in page.code:
-        until = waits_for(cell) if is_guess(cell) else ""
+    """A guess says what settles it, its source folded; the first cell that holds that comes later, its output hidden."""
+    for cell in filter(is_guess, page.code):
+        until = waits_for(cell)
         if not until:
+            yield f"{cell.id}: lab.guess does not say what settles it (until=...)"
             continue
         settling = [other for other in page.code if other is not cell and settles(until, other.source)]
         if not cell.metadata.get("jupyter", {}).get("source_hidden"):
@@ -111,6 +112,18 @@ def one_new_tool(page: Page) -> Iterator[str]:
     for cell in page.code:
         for name in sorted(set(re.findall(r"\blab\.(\w+)", cell.source)) - known):
             yield f"{cell.id}: lab.{name} is not brought by lesson {number} or an earlier one"
+
+
+def looked_back_on(page: Page) -> Iterator[str]:
+    """A lesson with bets ends by looking back on them: its last code cell is lab.tally()."""
+    if any(map(is_guess, page.code)) and page.code[-1].source != "lab.tally()":
+        yield f"{page.code[-1].id} is the last code cell; lab.tally() is wanted there"
+
+
+def short_enough(page: Page) -> Iterator[str]:
+    """A lesson has at most twenty code cells; a longer one is two, or says too much."""
+    if len(page.code) > MOST_CELLS:
+        yield f"there are {len(page.code)} code cells, at most {MOST_CELLS} are wanted"
 
 
 def enough_changes(page: Page) -> Iterator[str]:
@@ -159,6 +172,8 @@ MENU: tuple[Rule, ...] = (
     guesses_settle,
     hidden_after_a_guess,
     one_new_tool,
+    looked_back_on,
+    short_enough,
     enough_changes,
     ends_with_help,
 )

@@ -113,6 +113,7 @@ def good_lesson() -> NotebookNode:
         code("print(2)", "change", out="cpu"),
         asked(),
         hidden(code("lab.start()", "change", out="there")),
+        code("lab.tally()", plain="No bet to look back on"),
         new_markdown_cell(STUCK),
     ]
     return numbered(new_notebook(cells=cells))
@@ -246,17 +247,24 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
         lambda nb: nb.cells.insert(8, code("lab.guess('lab.start')", "guess")),
     ),
     "settled in sight": ("guesses_settle", lambda nb: nb.cells[8].metadata.pop("jupyter")),
+    "settled by nothing": (
+        "guesses_settle",
+        put(7, "lab.guess('Where?', ['here', 'there'])"),
+    ),
+    "no tally": ("looked_back_on", put(9, "print(3)")),
+    "a tally too early": ("looked_back_on", lambda nb: nb.cells.insert(10, code("print(3)"))),
+    "too long": ("short_enough", lambda nb: nb.cells.extend(code("1") for _ in range(13))),
     "hidden for nothing": ("hidden_after_a_guess", lambda nb: hidden(nb.cells[6])),
     "first line in sight": ("hidden_after_a_guess", lambda nb: nb.cells[8].outputs.pop(0)),
     "a later tool": ("one_new_tool", put(6, "lab.trace()")),
     "an unknown tool": ("one_new_tool", put(6, "lab.magic()")),
     "one change": ("enough_changes", lambda nb: nb.cells[6].metadata.clear()),
-    "no help": ("ends_with_help", put(9, "Next: [01](00_good.ipynb)")),
-    "no restart": ("ends_with_help", put(9, STUCK.replace("Restart", "Start"))),
-    "no symptoms": ("ends_with_help", put(9, STUCK.replace("symptoms.md", "glossary.md"))),
-    "no report": ("ends_with_help", put(9, STUCK.replace("doctor", "nurse"))),
-    "nobody to ask": ("ends_with_help", put(9, STUCK.replace("issue", "matter"))),
-    "no way on": ("ends_with_help", put(9, STUCK.replace("00_good.ipynb", "#does-it"))),
+    "no help": ("ends_with_help", put(10, "Next: [01](00_good.ipynb)")),
+    "no restart": ("ends_with_help", put(10, STUCK.replace("Restart", "Start"))),
+    "no symptoms": ("ends_with_help", put(10, STUCK.replace("symptoms.md", "glossary.md"))),
+    "no report": ("ends_with_help", put(10, STUCK.replace("doctor", "nurse"))),
+    "nobody to ask": ("ends_with_help", put(10, STUCK.replace("issue", "matter"))),
+    "no way on": ("ends_with_help", put(10, STUCK.replace("00_good.ipynb", "#does-it"))),
     "import first": ("guarded_bootstrap", lambda nb: nb.cells.insert(1, code("import devicelab as lab"))),
 }
 
@@ -367,6 +375,6 @@ def test_long_prose_is_found(tmp_path):
 
 def test_neighbours_that_open_alike_are_found(tmp_path):
     same = [page_of(good_lesson(), tmp_path, name) for name in ("00_a.ipynb", "01_b.ipynb")]
-    assert "both open with prose" in next(alike(same))
+    assert "both open with code, prose" in next(alike(same))
     same[1].notebook.cells.insert(9, code("1"))
     assert list(alike(same)) == []

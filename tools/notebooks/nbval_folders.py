@@ -16,7 +16,6 @@ OPERATORS = (
 )
 DIFFER = (
     ({(2, 8), (2, 10)}, "04_why_does_the_monitor_flicker", "twitch", OPERATORS),  # on 2.9 the two cancel out
-    ({(2, 8), (2, 9), (2, 10)}, "05_is_it_faster", "cards", OPERATORS),
 )
 
 

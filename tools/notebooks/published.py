@@ -1,4 +1,4 @@
-"""The tables of published times: beside our estimates in docs/estimates.md and lesson 05, and single moments in 02 and 04.
+"""The tables of published times: beside our estimates in docs/estimates.md and lesson 05, and single moments in 02, 04 and 05.
 
 `python -m benchmarks.bench_whole_models --keep` makes the file that they are read from; this module writes the pages anew:
 
@@ -11,13 +11,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
+from urllib.parse import urlparse
 
 from tools.notebooks.marks import filled
 from tools.setup.say import ROOT, say
 
 FOLDER = ROOT / "recordings" / "published"
 PAGE, LESSON, CELL = ROOT / "docs" / "estimates.md", ROOT / "notebooks" / "05_is_it_faster.ipynb", "published"
-MOMENTS = {"02": "published-speed", "04": "published-waking"}  # the cell in each lesson
+MOMENTS = {
+    "02": "published-speed",
+    "04": "published-waking",
+    "05": "published-compile",
+}  # the cell in each lesson
 MODELS = {
     "bert_large": "BERT large",
     "gpt2_large": "GPT-2 large",
@@ -154,7 +159,7 @@ def page(text: str, lines: list[Line]) -> str:
 
 
 def moments(number: str) -> str:
-    """Return the table of what a lesson shows of single moments: a wake-up, a launch, a training."""
+    """Return the table of what a lesson shows of single moments: a wake-up, a launch, a training, compiled or not."""
     with (FOLDER / "moments.csv").open(encoding="utf-8", newline="") as file:
         mine = [row for row in csv.DictReader(file) if row["lesson"] == number]
     return table(("card", "what", "published", "", "source"), map(moment, mine))
@@ -162,10 +167,11 @@ def moments(number: str) -> str:
 
 def moment(row: dict[str, str]) -> tuple[str, ...]:
     """Return one row of it."""
-    name = "/".join(row["address"].removeprefix("https://github.com/").split("/")[:2])
+    address = urlparse(row["address"])
+    name = "/".join(address.path.split("/")[1:3]) if address.netloc == "github.com" else address.netloc
     source = f"[{name}]({row['address']}), {row['software']}, {row['date'][:7]}"
     card = row["card"].removeprefix("NVIDIA ").removeprefix("GeForce ")
-    return (card, row["what"], f"{float(row['value']):,g} {row['unit']}", row["beside"], source)
+    return (card, row["what"], f"{float(row['value']):,.4g} {row['unit']}", row["beside"], source)
 
 
 def notebook(text: str, cell_id: str, block: str) -> str:
@@ -179,12 +185,14 @@ def notebook(text: str, cell_id: str, block: str) -> str:
 def pages() -> dict[Path, str]:
     """Return the text that each page and lesson must have, by its path."""
     lines = read()
-    cells = {LESSON: (CELL, lesson(lines))}
+    texts = {PAGE: page(PAGE.read_text(encoding="utf-8"), lines)}
+    cells = [(LESSON, CELL, lesson(lines))]
     for number, cell in MOMENTS.items():
         (path,) = LESSON.parent.glob(f"{number}_*.ipynb")
-        cells[path] = (cell, moments(number))
-    texts = {path: notebook(path.read_text(encoding="utf-8"), *cell) for path, cell in cells.items()}
-    return {PAGE: page(PAGE.read_text(encoding="utf-8"), lines)} | texts
+        cells.append((path, cell, moments(number)))
+    for path, cell, block in cells:
+        texts[path] = notebook(texts.get(path) or path.read_text(encoding="utf-8"), cell, block)
+    return texts
 
 
 def main() -> None:

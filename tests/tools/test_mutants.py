@@ -40,6 +40,14 @@ def broken(source: str) -> dict[str, str]:
         ("ok = a == b", "a == b turned round", "ok = not a == b"),
         ("v = loss.item()", ".item() dropped", "v = loss"),
         ("p = (*a, *b)", "*a left out", "p = (*b,)"),
+        ("with torch.no_grad():\n    f()\n    g()", "the with left out", "f()\ng()"),
+        (
+            "with torch.device('meta'):\n    f()",
+            "'meta' for 'cpu' swapped",
+            "with torch.device('cpu'):\n    f()",
+        ),
+        ("n = p.nbytes", "p.nbytes replaced by a count", "n = p.numel()"),
+        ("n = sum(p for p in q if p.a)", "the condition dropped", "n = sum((p for p in q))"),
         ("p = a if b else c", "always c", "p = c"),
         ("x = x.to(d)\ny = f(x)\nreturn_(y)", "moved after its use", "y = f(x)\nx = x.to(d)\nreturn_(y)"),
         (

@@ -8,7 +8,8 @@ from typing import Any
 
 MOVES = {"to", "cuda", "cpu", "pin_memory"}
 KEYWORDS = {"device", "non_blocking", "pin_memory", "map_location", "device_type", "persistent"}
-OTHER = {"cuda": "cpu", "cuda:0": "cpu", "cpu": "cuda"}
+OTHER = {"cuda": "cpu", "cuda:0": "cpu", "cpu": "cuda", "meta": "cpu"}
+SWITCHES = {"no_grad", "inference_mode", "device"}  # what a `with` asks torch for
 LOOPS = (ast.For, ast.While)
 
 
@@ -57,6 +58,8 @@ def _expressions(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
         yield from _calls(node)
     elif isinstance(node, ast.Constant) and node.value in OTHER:
         yield f"{node.value!r} for {OTHER[node.value]!r} swapped", ast.Constant(OTHER[node.value])
+    elif isinstance(node, ast.GeneratorExp) and node.generators[0].ifs:
+        yield "the condition dropped", ast.GeneratorExp(node.elt, [_unconditional(node.generators[0])])
     elif isinstance(node, ast.Attribute) and _loads(node):
         yield from _attributes(node)
     elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.Eq, ast.NotEq)):
@@ -72,8 +75,14 @@ def _expressions(node: ast.expr) -> Iterator[tuple[str, ast.expr]]:
             yield f"{ast.unparse(part)} left out", ast.Tuple(rest, node.ctx)
 
 
+def _unconditional(part: ast.comprehension) -> ast.comprehension:
+    return ast.comprehension(part.target, part.iter, [], part.is_async)
+
+
 def _attributes(node: ast.Attribute) -> Iterator[tuple[str, ast.expr]]:
     text = ast.unparse(node)
+    if node.attr == "nbytes":
+        yield f"{text} replaced by a count", ast.Call(ast.Attribute(node.value, "numel", ast.Load()), [], [])
     if node.attr == "device":
         for kind in ("cpu", "cuda"):
             yield f"{text} replaced by {kind!r}", ast.parse(f"torch.device({kind!r})", mode="eval").body
@@ -135,6 +144,8 @@ def _replace(old: ast.AST, new: ast.AST, tree: ast.AST) -> None:
 
 
 def _statements(node: ast.stmt) -> Iterator[tuple[str, Change]]:
+    if isinstance(node, ast.With) and method(node.items[0].context_expr) in SWITCHES:
+        yield "the with left out", _unwrap
     if isinstance(node, (ast.FunctionDef, ast.ClassDef, *LOOPS, ast.If, ast.With, ast.Return)):
         return
     called = method(node.value) if isinstance(node, ast.Expr) else ""
@@ -164,6 +175,11 @@ def _moving(lines: int) -> Change:
             block[place], block[other] = block[other], block[place]
 
     return move
+
+
+def _unwrap(old: ast.AST, tree: ast.AST) -> None:
+    block, place = _block(old, tree)
+    block[place : place + 1] = old.body  # type: ignore[attr-defined]
 
 
 def _unregister(old: ast.AST, tree: ast.AST) -> None:

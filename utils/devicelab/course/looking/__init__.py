@@ -8,6 +8,7 @@
 seen     the answer run under a trace          same     its values and their devices, compared
 predict  predictions compared with a run       played   machines that one does not have
 workers  a dataset read by a worker process    words    a value in a few words
+room     bytes of the card
 """
 
 from .played import without_gpu

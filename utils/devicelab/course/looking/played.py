@@ -6,8 +6,9 @@ with without_gpu():
     for machine in OTHERS: ...
 """
 
+import io
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -15,6 +16,8 @@ from unittest.mock import patch
 import torch
 from torch.overrides import TorchFunctionMode
 
+from devicelab.course.guard.guards import CARD
+from devicelab.simgpu import session, simulate_gpu
 from devicelab.simgpu.session import current
 
 from .words import device_kind
@@ -97,6 +100,20 @@ def without_gpu() -> Iterator[None]:
             setattr(owner, name, value)
         if simulation is not None:
             simulation.start()
+
+
+@contextmanager
+def a_card_to_lose() -> Iterator[None]:
+    """Run the block on a simulated card, on every machine, since a device-side assert would take a real one from the kernel.
+
+    What CUDA prints of the assert is not shown, and the next simulated card says nothing of this one.
+    """
+    told = list(session.lost)
+    try:
+        with redirect_stderr(io.StringIO()), simulate_gpu(CARD):
+            yield
+    finally:
+        session.lost[:] = told
 
 
 @contextmanager

@@ -15,8 +15,13 @@ from tools.setup.torch_choice import CHOICES
 from tools.setup.torches import TRIED, target
 
 TEST_EXTRAS = ("lab", "test")
-ALL_EXTRAS = (*TEST_EXTRAS, "browser", "interop")
-EXTRAS = {"lab": ("lab",), "test-all": ALL_EXTRAS, "constraints": ALL_EXTRAS}  # of others: TEST_EXTRAS
+ALL_EXTRAS = (*TEST_EXTRAS, "browser", "interop", "site")
+EXTRAS = {  # of others: TEST_EXTRAS
+    "lab": ("lab",),
+    "test-all": ALL_EXTRAS,
+    "constraints": ALL_EXTRAS,
+    "site": (*TEST_EXTRAS, "site"),
+}
 _MEND = "Look at what lies there and whom it belongs to, then give the same command again."
 EPILOG = f"""First time here? {this_command("lab")}"""
 
@@ -56,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     option("--nearest", action="store_true", help="where a Python is missing, fetch it or take another")
     add("exercises", "cut the exercises from the solutions")
+    add("site", "make the web edition in build/site from the stored outputs, and check its links")
     option = add("bench", "print every ratio and time that the course promises, beside its bound")
     option("names", nargs="*", help="only these benchmarks")
     add("constraints", "write the versions in .venv, as tested, to constraints.txt")

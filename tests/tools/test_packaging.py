@@ -60,7 +60,7 @@ def test_the_version_has_one_place():
 def test_what_is_supported():
     assert PROJECT["requires-python"] == ">=3.11"
     assert str(parsed(PROJECT["dependencies"])["torch"].specifier) == ">=2.8"
-    assert set(PROJECT["optional-dependencies"]) == {"lab", "test", "browser", "interop"}
+    assert set(PROJECT["optional-dependencies"]) == {"lab", "test", "browser", "interop", "site"}
 
 
 def conda_packages():
@@ -115,7 +115,7 @@ def test_utils_is_a_folder_and_no_package():
 def test_tools_are_packages_so_that_another_tools_on_the_path_does_not_win(tmp_path):
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools" / "__init__.py").touch()
-    code = "import tools.setup, tools.notebooks, tools.proof; print(tools.__file__)"
+    code = "import tools.setup, tools.notebooks, tools.site, tools.proof; print(tools.__file__)"
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
     assert run(sys.executable, "-c", code, cwd=tmp_path.parent, env=variables).stdout.startswith(str(ROOT))
 

@@ -16,6 +16,7 @@ TOOLS = {  # the module of tools/ that a command stands for
     "exercises": "notebooks.exercises",
     "lessons": "proof.modes",
     "notebooks": "notebooks.remake",
+    "site": "site.build",
 }
 
 
@@ -58,6 +59,7 @@ def stages(everything: bool) -> list[Stage]:
         # Lessons only: that answers are judged alike without a GPU, the units test.
         Stage("off", ("-m", "tools.proof.modes", "--modes", "off", "notebooks")),
         Stage("again", ("-m", "tools.proof.modes", "--modes", "again", *core)),  # all: `course.py lessons`
+        Stage("site", ("-m", "tools.site.build")),  # the browser opens what this made
         Stage("browser", (*UNITS, "browser", "tests")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.
         Stage("libraries", (*UNITS, "interop", "tests")),

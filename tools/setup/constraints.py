@@ -13,7 +13,7 @@ from packaging.specifiers import SpecifierSet
 from tools.setup import requirements
 from tools.setup.say import Stop, say
 
-EXTRAS = ("lab", "test", "browser", "interop")
+EXTRAS = ("lab", "test", "browser", "interop", "site")
 OLDEST_PYTHON = "3.11.0"
 # setuptools also builds packages, each of which asks for its own.
 UNPINNED = {"devicelab", "pip", "setuptools"}

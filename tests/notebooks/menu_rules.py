@@ -33,7 +33,7 @@ BRINGS = {
     },
     "06": {"monitor", "pipeline"},  # what the monitor shows, and what it would show
     "08": {"doctor"},
-    "09": {"simulate_gpu"},  # what `start` does, by hand: a card to lose
+    "09": {"memory", "simulate_gpu"},  # the bytes, line by line; what `start` does, by hand: a card to lose
 }
 FREE = {"start", "guess", "progress", "tally"}
 CHANGES = 2

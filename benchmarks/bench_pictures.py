@@ -1,5 +1,7 @@
 """How long a picture takes to follow its knob, in Chromium: the bound is a frame, 16 ms. Measured, without a notebook around it.
 
+And how many times as long as its own lines a film takes, which looks at every variable after each line.
+
     python -m benchmarks pictures
 
 Needs Playwright and a Chromium (DEVICELAB_CHROMIUM, one on the PATH, or Playwright's own); where there is none it says so.
@@ -8,7 +10,9 @@ Needs Playwright and a Chromium (DEVICELAB_CHROMIUM, one on the PATH, or Playwri
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +23,8 @@ from devicelab.widgets import modules
 
 FRAME = 16.0  # milliseconds
 MOVES = 60
+STEPS = 30
+FILM = 7.0  # times the block's own time: it adds about a millisecond, and a third of one for each line
 # What a notebook's frontend gives to a module: a model that answers, and an element to draw in.
 PAGE = """<style>{style}</style><div id="root" style="width:980px"></div><script type="module">
 const state = {{data: {data}, step: 0}}, heard = {{}};
@@ -65,8 +71,43 @@ def pictures() -> Iterator[tuple[str, Any]]:
     yield "film", film
 
 
+def step(device: str, block: AbstractContextManager[Any]) -> float:
+    """Return the seconds of the CPU for a training step inside a block, what begins and ends it included."""
+    model = nn.Sequential(nn.Linear(10, 10), nn.ReLU(), nn.Linear(10, 2)).to(device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    data, labels = torch.randn(100, 10), torch.randn(100, 2)
+    begin = time.process_time()
+    with block:
+        data = data.to(device)
+        labels = labels.to(device)
+        loss = (model(data) - labels).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return time.process_time() - begin
+
+
+def film_ratios() -> Iterator[tuple[str, float, float]]:
+    """Yield how many times the time of its block a film takes: of a small step on the simulated card, of large work here."""
+    with lab.simulate_gpu("Tesla T4"):
+        plain, filmed = (min(step("cuda", kind()) for _ in range(STEPS)) for kind in (nullcontext, lab.film))
+    yield "a film of a training step on the simulated card / the step", filmed / plain, FILM
+    large = torch.randn(2000, 2000)
+
+    def work(block: AbstractContextManager[Any]) -> float:
+        begin = time.process_time()
+        with block:
+            found = large @ large
+            found = found @ large
+        return time.process_time() - begin
+
+    plain, filmed = (min(work(kind()) for _ in range(3)) for kind in (nullcontext, lab.film))
+    yield "a film of two large products / the products", filmed / plain, 1.5
+
+
 def ratios() -> Iterator[tuple[str, float, float]]:
-    """Yield the milliseconds of the move that nine of ten do not exceed."""
+    """Yield the film's ratios, then the milliseconds of the move that nine of ten do not exceed."""
+    yield from film_ratios()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:

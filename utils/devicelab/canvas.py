@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from .picture import DPI, Picture, fewer_colours, figure, picture
+from .picture import DPI, Picture, few_colours, figure, polygon
 
 INK, MUTED, LINE, PAPER, PANEL = "#1f2328", "#57606a", "#cfd6dd", "#ffffff", "#f6f7f9"
 STOP, STOP_SOFT = "#b01657", "#fbe6ef"
@@ -15,6 +15,8 @@ HUES = {
     "gpu2": ("#00806a", "#006350", "#e0f4ee"),
     "meta": ("#6e7781", "#57606a", "#eef0f2"),
 }
+# A chart has no ground of its own: its ink and its two hues can be read on the light theme's and on the dark one's.
+CHART_INK, CHART_CPU, CHART_GPU = "#7a7e84", "#2b7fc4", "#c77700"
 MONO, SANS = (
     0.602,
     0.53,
@@ -25,6 +27,22 @@ Point = tuple[float, float]
 def hue(device: str) -> tuple[str, str, str]:
     """Return the three colours of a device; a second card differs from the first."""
     return HUES.get(device) or HUES["gpu" if device.endswith(":0") else "gpu2"]
+
+
+def chart(width: float, height: float, rows: int = 1) -> tuple[Any, list[Any]]:
+    """Return an empty matplotlib figure, sizes in inches, and its axes below each other, in the style of all charts."""
+    drawn = figure(width, height)
+    drawn.patch.set_alpha(0)
+    every = list(drawn.subplots(rows, squeeze=False)[:, 0])
+    for axes in every:
+        axes.patch.set_alpha(0)
+        axes.grid(color=CHART_INK, linewidth=0.8, alpha=0.35)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(CHART_INK)
+        axes.tick_params(colors=CHART_INK, which="both")
+        for label in (axes.xaxis.label, axes.yaxis.label, axes.title, axes._left_title):
+            label.set_color(CHART_INK)
+    return drawn, every
 
 
 class Canvas:
@@ -44,7 +62,7 @@ class Canvas:
 
     def picture(self, alt: str) -> Picture:
         """Return what was drawn."""
-        return fewer_colours(picture(self._figure, alt))
+        return few_colours(self._figure, alt)
 
     def text(
         self,
@@ -82,9 +100,7 @@ class Canvas:
         arcs = ((right, top, -90), (right, bottom, 0), (left, bottom, 90), (left, top, 180))
         turns = [(arc, math.radians(arc[2] + more)) for arc in arcs for more in range(0, 91, 15)]
         points = [(arc[0] + round * math.cos(turn), arc[1] + round * math.sin(turn)) for arc, turn in turns]
-        self._axes.fill(
-            *zip(*points, strict=True), facecolor=face, edgecolor=edge, zorder=self._above(), **style
-        )
+        self._fill(points, facecolor=face, edgecolor=edge, **style)
 
     def dot(self, x: float, y: float, radius: float, face: str, edge: str, **style: Any) -> None:
         """Draw a circle."""
@@ -110,9 +126,7 @@ class Canvas:
 
     def area(self, points: Sequence[Point], colour: str, **style: Any) -> None:
         """Fill what lies inside these corners."""
-        self._axes.fill(
-            *zip(*points, strict=True), facecolor=colour, linewidth=0, zorder=self._above(), **style
-        )
+        self._fill(points, facecolor=colour, linewidth=0, **style)
 
     def curve(self, points: Sequence[Point], colour: str, tip: bool = False, **style: Any) -> None:
         """Draw a Bézier curve through its four points, with an arrow's tip at its end if asked for."""
@@ -123,7 +137,11 @@ class Canvas:
             (x, y), (before_x, before_y) = path[-1], path[-2]
             turn = math.atan2(y - before_y, x - before_x)
             ends = [(x - 9 * math.cos(turn + a), y - 9 * math.sin(turn + a)) for a in (0.45, -0.45)]
-            self._axes.fill(*zip((x, y), *ends, strict=True), color=colour, zorder=self._above())
+            self._fill([(x, y), *ends], color=colour)
+
+    def _fill(self, points: Sequence[Point], **style: Any) -> None:
+        # Not axes.fill: that looks for the data's limits, which are set, and takes as long as the drawing.
+        self._axes.add_artist(polygon(points, zorder=self._above(), **style))
 
 
 def width(text: str, size: float, mono: bool = False) -> float:

@@ -89,6 +89,13 @@ def figure(width: float, height: float) -> Any:
     return drawn
 
 
+def polygon(points: Sequence[tuple[float, float]], **style: Any) -> Any:
+    """Return what matplotlib draws where these corners are."""
+    from matplotlib.patches import Polygon
+
+    return Polygon(points, closed=True, **style)
+
+
 def picture(figure: Any, alt: str) -> Picture:
     """Return a drawn matplotlib figure as a Picture."""
     buffer = BytesIO()
@@ -96,13 +103,16 @@ def picture(figure: Any, alt: str) -> Picture:
     return Picture(buffer.getvalue(), alt)
 
 
-def fewer_colours(drawn: Picture) -> Picture:
-    """Return a picture with 64 colours: what is drawn with few of them takes a third of the bytes."""
+def few_colours(figure: Any, alt: str) -> Picture:
+    """Return a drawn matplotlib figure as a Picture with 64 colours: what has few of them takes a third of the bytes."""
     from PIL import Image  # matplotlib needs it too
 
-    buffer = BytesIO()
-    Image.open(BytesIO(drawn.png)).convert("RGB").quantize(64).save(buffer, "png", optimize=True)
-    return Picture(buffer.getvalue(), drawn.alt)
+    figure.set_dpi(DPI)
+    figure.canvas.draw()
+    buffer, pixels = BytesIO(), figure.canvas.buffer_rgba()
+    image = Image.frombuffer("RGBA", pixels.shape[1::-1], pixels, "raw", "RGBA", 0, 1)
+    image.convert("RGB").quantize(64).save(buffer, "png", optimize=True)
+    return Picture(buffer.getvalue(), alt)
 
 
 def in_notebook() -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -67,7 +68,6 @@ class Hears(devices.Listener):
     def __init__(self, memories: Memories) -> None:
         super().__init__()
         self._memories, self._heard = memories, Heard()
-        self._plans: dict[int, tuple[Any, str, bool]] = {}
         self.refusal: Refusal | None = None  # of the last operator that failed
         self.is_looking = False  # the film itself looks at tensors: that is no work of the block's
 
@@ -99,14 +99,7 @@ class Hears(devices.Listener):
             self.is_looking = False
 
     def _note(self, func: Any, args: Any, out: Any) -> None:
-        plan = self._plans.get(id(func))
-        if plan is None:
-            plan = self._plans[id(func)] = (
-                func,
-                _name(func),
-                computes(func),
-            )  # kept, so that no id is used twice
-        _, name, works = plan
+        name, works = _plan(func)
         if name in _COPIES and self._copied(name, args, out):
             return
         if name == _READ and args[0].device.type != "cpu":
@@ -138,6 +131,12 @@ class Hears(devices.Listener):
         self.refusal = Refusal(
             type(error).__name__, str(error), short(_name(func) if schema else ""), tuple(operands)
         )
+
+
+@lru_cache(1024)
+def _plan(func: Any) -> tuple[str, bool]:
+    """Return an operator's name, and whether it computes something."""
+    return _name(func), computes(func)
 
 
 def _name(func: Any) -> str:

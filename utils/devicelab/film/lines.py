@@ -2,8 +2,10 @@
 
 import ast
 import textwrap
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FrameType
+from typing import Any
 
 from devicelab.source import lines_of
 
@@ -18,6 +20,9 @@ _COMPOUND = (
     ast.TryStar,
     ast.Match,
 )
+
+
+_BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,8 @@ def block_at(frame: FrameType) -> Block | None:
     tree, lines = _parsed(frame.f_code.co_filename, frame.f_globals)
     heads = [
         node
-        for node in ast.walk(tree)
-        if isinstance(node, (ast.With, ast.AsyncWith))
-        and node.lineno <= frame.f_lineno <= node.body[0].lineno
+        for node in _around(tree, frame.f_lineno)
+        if isinstance(node, (ast.With, ast.AsyncWith)) and frame.f_lineno <= node.body[0].lineno
     ]
     return _block(max(heads, key=lambda node: node.lineno).body, lines) if heads else None
 
@@ -53,12 +57,46 @@ def block_at(frame: FrameType) -> Block | None:
 def function_at(code: CodeType, variables: dict[str, object]) -> Block | None:
     """Return the body of the function that has this code; None without its source."""
     tree, lines = _parsed(code.co_filename, variables)
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            first = min([node.lineno, *(item.lineno for item in node.decorator_list)])
-            if (first, node.name) == (code.co_firstlineno, code.co_name):
-                return _block(node.body, lines)
+    for node in _around(tree, code.co_firstlineno):
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            continue
+        if (_begin(node), node.name) == (code.co_firstlineno, code.co_name):
+            return _block(node.body, lines)
     return None
+
+
+def _around(tree: ast.AST, line: int) -> Iterator[ast.AST]:
+    """Yield the statements that a line lies in, from the outside in; no other is looked at, for a file may be long."""
+    waiting = [tree]
+    for node in waiting:  # it grows as it goes
+        for inner in (inner for name in _BODIES for inner in _listed(node, name)):
+            if _begin(inner) <= line <= getattr(inner, "end_lineno", line):
+                waiting.append(inner)
+                yield inner
+
+
+def _begin(node: ast.AST) -> int:
+    """Return the first line of a statement, decorators included; a case of `match` does not tell."""
+    first: int = getattr(node, "lineno", 0)
+    return min([first, *(item.lineno for item in _listed(node, "decorator_list"))])
+
+
+def _listed(node: ast.AST, name: str) -> list[Any]:
+    value = getattr(node, name, None)  # the body of a lambda is no list
+    return value if isinstance(value, list) else []
+
+
+def _nodes(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """Yield statements and all that is in them as ast.walk does, outer ones first, in half of its time."""
+    waiting = list(statements)
+    for node in waiting:
+        yield node
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                waiting.append(value)
+            elif isinstance(value, list):
+                waiting.extend(item for item in value if isinstance(item, ast.AST))
 
 
 def _parsed(filename: str, variables: dict[str, object]) -> tuple[ast.Module, list[str]]:
@@ -72,14 +110,16 @@ def _parsed(filename: str, variables: dict[str, object]) -> tuple[ast.Module, li
 def _block(body: list[ast.stmt], lines: list[str]) -> Block:
     first: dict[int, int] = {}
     headers = set()
-    for node in (inner for statement in body for inner in ast.walk(statement)):
+    names = set()
+    for node in _nodes(body):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
         if not isinstance(node, ast.stmt):
             continue
         if isinstance(node, _COMPOUND):
             headers.add(node.lineno)
-        # Those inside come later in ast.walk and take their lines from those around them.
+        # Those inside come later and take their lines from those around them.
         first.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), node.lineno))
-    names = {node.id for statement in body for node in ast.walk(statement) if isinstance(node, ast.Name)}
     numbers = range(min(first), max(first) + 1)
     shown = textwrap.dedent("\n".join(lines[number - 1] for number in numbers)).split("\n")
     text = {number: line for number, line in zip(numbers, shown, strict=True) if line.strip()}

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from .look import Holding
 from .seen import NOBODY, Seen
@@ -39,6 +40,14 @@ class Rows:
         self.label: dict[tuple[int, int], str] = {}
         self.gathered: set[tuple[int, int]] = set()
         self._order: dict[tuple[str, str], int] = {}  # of an owner's rows, in whatever box
+        self._sources: dict[int, list[int]] = defaultdict(list)  # of each memory that was copied into
+        self._touched: set[int] = set()  # what was copied or refused
+        for step in seen.steps:
+            for copy in step.heard.copies:
+                self._sources[copy.target].append(copy.source)
+                self._touched.update(copy[:2])
+            if step.refusal:
+                self._touched.update(one.memory for one in step.refusal.operands)
         for device in devices:
             self._place(device)
 
@@ -98,21 +107,14 @@ class Rows:
 
     def _wish(self, unit: Unit) -> int | None:
         """Return the row beside the one that this unit was copied from, so that the arrow lies flat."""
-        members = {number for row in unit.rows.values() for number in row}
-        copies = (copy for step in self._seen.steps for copy in step.heard.copies)
-        sources = [
-            self.of[copy.source][1] for copy in copies if copy.target in members and copy.source in self.of
-        ]
+        members = chain.from_iterable(unit.rows.values())
+        copied = (source for number in members for source in self._sources.get(number, ()))
+        sources = [self.of[source][1] for source in copied if source in self.of]
         return max(0, min(sources) - bool(unit.owner)) if sources else None
 
     def _matters(self, unit: Unit) -> bool:
         """Whether something of this unit was copied or refused."""
-        members = {number for row in unit.rows.values() for number in row}
-        for step in self._seen.steps:
-            operands = {one.memory for one in step.refusal.operands} if step.refusal else set()
-            if members & (operands | {number for copy in step.heard.copies for number in copy[:2]}):
-                return True
-        return False
+        return not self._touched.isdisjoint(chain.from_iterable(unit.rows.values()))
 
     def _fold(self, units: list[Unit], device: str) -> list[Unit]:
         """Keep what has room, and gather the rest in one row at the end."""
@@ -146,8 +148,8 @@ def _stack(units: Iterable[Unit], wish: Callable[[Unit], int | None]) -> int:
     placed: list[Unit] = []
     for unit in units:
         wanted = wish(unit)
-        tops = [wanted] if wanted is not None else []
-        unit.top = next(top for top in [*tops, *range(10_000)] if _is_free(top, unit, placed))
+        tops = chain([] if wanted is None else [wanted], count())
+        unit.top = next(top for top in tops if _is_free(top, unit, placed))
         placed.append(unit)
     return max((unit.top + unit.height for unit in placed), default=0)
 

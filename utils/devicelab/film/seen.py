@@ -1,5 +1,6 @@
 """What is seen after each step: which memories are there, which just left, and who holds them."""
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 
@@ -73,6 +74,17 @@ class Seen:
         if holding.names:
             return holding.names[0]
         return f"{holding.owner}.{holding.label}".replace(".[", "[") if holding.owner else ""
+
+    @cached_property
+    def owned(self) -> list[dict[str, Counter[str]]]:
+        """For each step the devices of what each owner holds."""
+        found: list[dict[str, Counter[str]]] = []
+        for step in self.steps:
+            found.append({})
+            for number, holding in step.held.items():
+                if holding.owner:
+                    found[-1].setdefault(holding.owner, Counter())[self.memories[number].device] += 1
+        return found
 
     def called(self, at: int) -> dict[str, int]:
         """Return the memory of each name that a variable of its own has at a step."""

@@ -135,14 +135,9 @@ def _moved(seen: Seen, at: int, name: str, source: int, target: int) -> str:
 def _owned(seen: Seen, at: int) -> Iterator[str]:
     """Tell of modules and containers that are new, or whose tensors changed their device."""
     for owner in seen.steps[at].owners:
-        now, before = _devices(seen, at, owner), _devices(seen, at - 1, owner)
+        now, before = seen.owned[at].get(owner), seen.owned[at - 1].get(owner)
         if now and now != before:
             yield f"{_own(owner)} holds {_by_device(now)}."
-
-
-def _devices(seen: Seen, at: int, owner: str) -> Counter[str]:
-    held = seen.steps[at].held.items()
-    return Counter(seen.memories[number].device for number, one in held if one.owner == owner)
 
 
 def _ran(heard: Heard) -> Iterator[str]:

@@ -4,19 +4,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from devicelab import units
-from devicelab.canvas import INK, LINE, MUTED, hue
-from devicelab.picture import Picture, figure, picture
+from devicelab.canvas import CHART_CPU, CHART_GPU, CHART_INK, chart
+from devicelab.picture import Picture, picture
 
 from .line import Line
 
-CPU, GPU = hue("cpu")[0], hue("cuda:0")[0]  # as in every picture of the course; the markers differ too
 DASHES = ("-", "--", ":", "-.")  # one for each line of sizes, then from the beginning
 
 
 def plot(lines: Sequence[Line], sentences: Iterable[str]) -> Picture:
     """Return the times over the sizes of a sweep on logarithmic axes; bands show the ranges, a bar the crossover."""
-    drawn = figure(8.4, 4.8)
-    axes = drawn.subplots()
+    drawn, [axes] = chart(8.4, 4.8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     for number, line in enumerate(lines):
@@ -26,18 +24,15 @@ def plot(lines: Sequence[Line], sentences: Iterable[str]) -> Picture:
         ticks = sorted({size for line in lines for size in line.sizes})
         axes.set_xticks(ticks, [f"{size:,}" for size in ticks], minor=False)
         axes.minorticks_off()
-        axes.legend(frameon=False, fontsize="small")
+        axes.legend(frameon=False, fontsize="small", labelcolor=CHART_INK)
     axes.set_ylabel("time of a step")
     axes.yaxis.set_major_formatter(lambda seconds, _: _round(seconds))
-    axes.grid(color=LINE, linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=MUTED, labelcolor=INK)
     return picture(drawn, f"Time of a step over its size, logarithmic scales. {' '.join(sentences)}")
 
 
 def _draw(axes: Any, line: Line, dash: str) -> None:
     where = line.where.removeprefix("With ")
-    for name, colour, marker in (("CPU", CPU, "o"), ("GPU", GPU, "s")):
+    for name, colour, marker in (("CPU", CHART_CPU, "o"), ("GPU", CHART_GPU, "s")):
         timings = [getattr(point, name.lower()) for point in line.points]
         if None in timings:
             continue
@@ -47,14 +42,14 @@ def _draw(axes: Any, line: Line, dash: str) -> None:
         axes.plot(line.sizes, medians, dash, color=colour, marker=marker, label=label)
         axes.fill_between(line.sizes, low, high, color=colour, alpha=0.15, linewidth=0)
     for crossover in line.crossovers:
-        axes.axvspan(crossover.low, crossover.high, color=MUTED, alpha=0.15, linewidth=0)
-        axes.axvline(crossover.size, color=INK, linestyle=dash, linewidth=1)
+        axes.axvspan(crossover.low, crossover.high, color=CHART_INK, alpha=0.2, linewidth=0)
+        axes.axvline(crossover.size, color=CHART_INK, linestyle=dash, linewidth=1)
         axes.annotate(
             f" about {crossover.size:,.0f}",
             (crossover.size, 0.02),
             xycoords=("data", "axes fraction"),
             fontsize="small",
-            color=INK,
+            color=CHART_INK,
         )
 
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import ipywidgets
 
+from devicelab import html
+
 
 def choice(
     label: str, options: Sequence[str], before: str | None, reply: Callable[[str], str]
@@ -20,7 +22,7 @@ def choice(
     answer = ipywidgets.HTML()
 
     def chosen(change: dict) -> None:
-        answer.value = reply(change["new"])
+        answer.value = said(reply, change["new"])
 
     buttons.observe(chosen, names="value")
     buttons.value = before  # after observe, so that its reply is shown again
@@ -49,7 +51,7 @@ def number(
 
     def placed(text: str) -> None:
         if text.strip():
-            answer.value = reply(text)
+            answer.value = said(reply, text)
 
     box.observe(lambda change: placed(change["new"]), names="value")
 
@@ -71,10 +73,20 @@ def buttons(replies: Mapping[str, Callable[[], str]]) -> ipywidgets.Widget:
 
     def button(name: str, reply: Callable[[], str]) -> ipywidgets.Button:
         made = ipywidgets.Button(description=name)
-        made.on_click(lambda _: setattr(answer, "value", reply()))
+        made.on_click(lambda _: setattr(answer, "value", said(reply)))
         return made
 
     return ipywidgets.VBox([ipywidgets.HBox([button(*pair) for pair in replies.items()]), answer])
+
+
+def said(reply: Callable[..., str], *asked: str) -> str:
+    """Return a reply as HTML; an error of its own is said in its place, for one inside a callback is seen by nobody."""
+    try:
+        return reply(*asked)
+    except Exception as error:
+        return html.paragraphs(
+            f"This could not be answered ({type(error).__name__}: {error}). Run the cell again."
+        )
 
 
 def view(widget: ipywidgets.Widget, plain: str = "") -> dict[str, Any]:

@@ -193,6 +193,40 @@ def test_nested_simulations_left_in_order(untouched: None) -> None:
         assert (outer + 1).device == torch.device("cuda", 0)
 
 
+def account() -> dict[str, Any]:
+    """Return what a card has been told, and what it holds."""
+    return {
+        "initialized": torch.cuda.is_initialized(),
+        "memory": torch.cuda.memory_stats(),
+        "current": (torch.cuda.current_device(), torch.cuda.current_stream(), torch.get_default_device()),
+        "random": torch.cuda.get_rng_state().tolist(),
+        "fraction": torch.cuda.get_per_process_memory_fraction(),
+        "cudnn": torch.backends.cudnn.benchmark_limit,
+        "debug": torch.cuda.get_sync_debug_mode(),
+        "accelerator": torch.accelerator.memory_allocated(),
+    }
+
+
+def test_what_an_outer_card_holds_and_was_told_survives_an_inner_one(untouched: None) -> None:
+    with simulate_gpu("Tesla T4", count=2), torch.device("cuda"):
+        torch.cuda.set_device(1)
+        torch.cuda.manual_seed(3)
+        torch.cuda.set_per_process_memory_fraction(0.5)
+        torch.backends.cudnn.benchmark_limit = 3
+        torch.cuda.set_sync_debug_mode(1)
+        kept, gone = torch.rand(3, device="cuda:1"), torch.ones(2**20, device="cuda:1")
+        with torch.cuda.stream(torch.cuda.Stream()):
+            before = account()
+            with simulate_gpu("NVIDIA L4"):
+                assert not torch.cuda.is_initialized() and torch.cuda.memory_allocated() == 0
+                assert torch.backends.cudnn.benchmark_limit == 10 and torch.cuda.get_sync_debug_mode() == 0
+            assert account() == before and torch.cuda.memory_allocated() > 0
+        del gone
+        torch.cuda.empty_cache()
+        assert torch.cuda.memory_reserved() < before["memory"]["reserved_bytes.all.current"]
+        assert kept.device.index == 1
+
+
 def test_nested_simulations_left_in_any_order(untouched: None) -> None:
     first, second, third = (
         simulate_gpu("Tesla T4"),

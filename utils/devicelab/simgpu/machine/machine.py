@@ -13,6 +13,7 @@ from devicelab.gpus import Card
 from .clock import Clock
 from .memory import CONTEXT, Ledger
 from .patches import Patches
+from .plans import Plans
 from .settings import Settings, from_environment
 from .texts import ORDINAL
 
@@ -24,13 +25,25 @@ class SimCard:
     kernel runs. `awake`: it has a CUDA context.
     """
 
-    __slots__ = ("awake", "device", "forked", "generator", "index", "known", "ledger", "running", "spec")
+    __slots__ = (
+        "awake",
+        "device",
+        "forked",
+        "generator",
+        "index",
+        "known",
+        "ledger",
+        "plans",
+        "running",
+        "spec",
+    )
 
     def __init__(self, spec: Card, index: int):
         self.spec, self.index = spec, index
         self.device = torch.device("cuda", index)
         self.ledger = Ledger(spec, index)
         self.generator: Any = None
+        self.plans = Plans()
         self.running = self.known = self.forked = self.awake = False
 
     def __deepcopy__(self, memo: Any) -> "SimCard":
@@ -60,6 +73,7 @@ class Machine:
         self.visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         self.active = False
         self.initialized = self.asked = self.in_bad_fork = False
+        self.benchmark_limit = 10  # of cuDNN; PyTorch's default
         self.allocator: Settings | None = None  # read from the environment as the first card is used
         self.cublas_is_reproducible: bool | None = None  # asked at the first product
         self.patches = Patches()

@@ -11,7 +11,6 @@ from devicelab.simgpu.machine.texts import SCALAR_TYPES
 from devicelab.simgpu.marks.marks import Tensor
 from devicelab.simgpu.marks.place import home, is_on_card
 from devicelab.simgpu.rules import dtypes
-from devicelab.simgpu.rules import fourier as signals
 from devicelab.simgpu.rules.refusals import lacking, refuse
 
 from . import integers, only
@@ -60,16 +59,6 @@ def nansum(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return mode.treat(torch.ops.aten.sum.dim_IntList, (), (given, *args[1:]), kwargs)
 
 
-def fourier(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Transform halves, which the CPU's library refuses, in a wider type."""
-    if not is_on_card(seen) or SCALAR_TYPES.get(args[0].dtype) not in SMALL:
-        return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
-    if args[0].dtype is not torch.bfloat16:
-        sizes = [args[0].shape[dim] for dim in args[1]]
-        signals.check([*sizes[:-1], args[3]] if func._schema.name == "aten::_fft_c2r" else sizes)
-    return widened(mode, func, args, kwargs, dtypes.NARROWER[SCALAR_TYPES[args[0].dtype]])
-
-
 def scaled(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Multiply matrices of eight-bit floats, which only young cards can (cuda/Blas.cpp, _scaled_mm_out_cuda)."""
     if not is_on_card(seen):
@@ -108,7 +97,6 @@ BY_NAME = {
     # cuda/GridSampler.cu, `opmath_t`
     **{f"aten::grid_sampler_{n}d{way}": exactly for n in (2, 3) for way in ("", "_backward")},
     **dict.fromkeys(("aten::_scaled_mm", "aten::_scaled_mm_v2"), scaled),
-    **{f"aten::_fft_{kind}": fourier for kind in ("r2c", "c2r", "c2c")},
 }
 
 

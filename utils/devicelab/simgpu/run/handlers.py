@@ -18,7 +18,7 @@ from devicelab.simgpu.marks.place import MIXED, NOTHING, home, is_on_card, place
 from devicelab.simgpu.rules import asserts, attention, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
 
-from . import copy, create, draw, dtypes, integers, linear_algebra, normalization, only, wait
+from . import copy, create, draw, dtypes, fourier, integers, linear_algebra, normalization, only, wait
 from .asserts import asserting
 from .call import Calls, beside_meta
 
@@ -192,6 +192,7 @@ BY_NAME = {
     "aten::set_": set_,
     **integers.BY_NAME,
     **dtypes.BY_NAME,
+    **fourier.BY_NAME,
     **linear_algebra.BY_NAME,
     **normalization.BY_NAME,
 }

@@ -14,7 +14,6 @@ from devicelab.gpus import Card
 from devicelab.simgpu.machine import settings
 from devicelab.simgpu.machine.clock import DEFAULT_STREAM
 from devicelab.simgpu.machine.machine import Machine
-from devicelab.simgpu.machine.patches import Patches
 from devicelab.simgpu.machine.texts import ORDINAL
 from devicelab.simgpu.marks.marks import CPU, card_of
 
@@ -37,7 +36,6 @@ class Bindings:
 
     def __init__(self, machine: Machine):
         self.machine = machine
-        self.benchmark_limit = 10  # PyTorch's default
 
     def _ledger(self, index: int) -> Any:
         if not 0 <= index < len(self.machine.cards):
@@ -51,10 +49,10 @@ class Bindings:
         return self.machine.in_bad_fork
 
     def _cuda_get_cudnn_benchmark_limit(self) -> int:
-        return self.benchmark_limit
+        return self.machine.benchmark_limit
 
     def _cuda_set_cudnn_benchmark_limit(self, limit: int) -> None:
-        self.benchmark_limit = limit
+        self.machine.benchmark_limit = limit
 
     def _cuda_getDeviceCount(self) -> int:
         self.machine.asked = True
@@ -262,7 +260,7 @@ def install(machine: Machine) -> None:
     for name, value in answers.items():
         patches.replace(f"torch.{name}", value)
     _settings(machine, bindings)
-    _not_yet_initialized(patches)
+    _initialized(machine)
     patches.wrap("torch._tensor_str._str", lambda original: _printing(machine, original))
 
 
@@ -278,9 +276,10 @@ def _settings(machine: Machine, bindings: Bindings) -> None:
     machine.patches.replace("torch._C._accelerator_setAllocatorSettings", bindings.set_allocator_settings)
 
 
-def _not_yet_initialized(patches: Patches) -> None:
-    """Let CUDA be not yet initialized, with the calls that wait for it (seeds) as they are."""
-    patches.replace("torch.cuda._initialized", False)
+def _initialized(machine: Machine) -> None:
+    """Let CUDA be initialized where it was before a rest, else not, with the calls that wait for it as they are."""
+    patches = machine.patches
+    patches.replace("torch.cuda._initialized", machine.initialized)
     patches.replace("torch.cuda._cached_device_count", None)
     patches.wrap("torch.cuda._queued_calls", list)
     # Unwrapped where it remembers its answers.

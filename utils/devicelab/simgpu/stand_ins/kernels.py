@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+import torch
 from torch.nn.attention import SDPBackend
 
 from devicelab.simgpu.machine.machine import Machine
@@ -36,6 +37,13 @@ def install(machine: Machine) -> None:
     patches.wrap("torch.nested._internal.sdpa._select_sdp_backend", in_parts)
     for name in ("is_available", "_init"):
         patches.replace(f"torch.backends.cudnn.m.{name}", lambda: True)
+    limit = torch.backends.ContextProp(
+        lambda: machine.benchmark_limit,
+        torch._C._cuda_set_cudnn_benchmark_limit,  # type: ignore[attr-defined]
+    )
+    patches.replace("torch.backends.cudnn.CudnnModule.benchmark_limit", limit)
+    # It keeps a cache for each card that there was when it was first asked.
+    patches.replace("torch.backends.cuda.cufft_plan_cache", torch.backends.cuda.cuFFTPlanCacheManager())
     patches.replace("torch.backends.cudnn.m.version", lambda: attention.cudnn_version(capability))
 
 

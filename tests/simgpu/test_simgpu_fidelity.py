@@ -41,6 +41,16 @@ def test_a_view_of_a_sparse_tensor_is_refused_beside_the_cpu():
         adjacency().t() @ torch.ones(3, 2)
 
 
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_a_sparse_product_is_made_where_its_factors_lie(layout):
+    here, there = (torch.eye(3, device=device).to_sparse(layout=layout) for device in ("cpu", "cuda"))
+    product = torch.sparse.mm(there, there)
+    assert product.device.type == "cuda"
+    assert product.to_dense().device.type == "cuda" and torch.sparse.mm(here, here).device.type == "cpu"
+    with pytest.raises(RuntimeError, match="Expected all tensors to be on the same device"):
+        torch.sparse.mm(there, here)
+
+
 def test_a_graph_network_trains():
     layer, graph = nn.Linear(2, 2).cuda(), adjacency()
     torch.sparse.mm(graph, layer(torch.ones(3, 2, device="cuda"))).sum().backward()

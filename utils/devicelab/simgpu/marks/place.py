@@ -5,7 +5,7 @@ from typing import Any
 
 from devicelab.simgpu.machine.machine import SimCard
 
-from .marks import UNUSUAL, Adoptable, Tensor, mark, put, tag_of
+from .marks import UNUSUAL, Adoptable, Tensor, innermost, mark, parts, put, tag_of
 
 NOTHING = object()  # no tensor seen yet
 MIXED = object()  # tensors with different marks
@@ -37,6 +37,9 @@ def place(out: Any, card: SimCard | Adoptable | list[SimCard | None]) -> None:
         except UNUSUAL:
             if card.__class__ is SimCard:
                 put(out, card)  # type: ignore[arg-type]
+            else:
+                for part in parts(innermost(out)):  # of a sparse tensor
+                    place(part, card)
             return
         if tag is None or (tag is not card and (tag.__class__ is Adoptable or not tag.running)):
             if card.__class__ is SimCard:

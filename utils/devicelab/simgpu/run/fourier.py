@@ -47,7 +47,7 @@ def plans(name: str, given: Tensor, lengths: dict[int, int]) -> Iterator[Hashabl
         return
     if name != "c2c":
         yield plan(name, given, lengths, [dims.pop()])
-    dims.sort(key=lambda dim: -given.stride(dim))
+    dims.sort(key=lambda dim: -given.stride()[dim])
     while dims:
         yield plan("c2c", given, lengths, dims[-MOST_DIMENSIONS:])
         del dims[-MOST_DIMENSIONS:]
@@ -55,7 +55,7 @@ def plans(name: str, given: Tensor, lengths: dict[int, int]) -> Iterator[Hashabl
 
 def plan(name: str, given: Tensor, lengths: dict[int, int], dims: list[int]) -> Hashable:
     """Return what a plan is known by: kind and precision, the signal's sizes, and how the signals of a batch lie."""
-    batch = sorted(set(range(given.dim())) - set(dims), key=lambda dim: -given.stride(dim))
+    batch = sorted(set(range(given.dim())) - set(dims), key=lambda dim: -given.stride()[dim])
     laid = torch.empty_strided(given.shape, given.stride(), device="meta").permute(*batch, *dims)
     laid = laid.reshape(-1, *laid.shape[len(batch) :])
     return (

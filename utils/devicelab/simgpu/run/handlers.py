@@ -17,6 +17,7 @@ from devicelab.simgpu.marks.marks import (
 from devicelab.simgpu.marks.place import MIXED, NOTHING, home, is_on_card, place
 from devicelab.simgpu.rules import asserts, attention, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
+from devicelab.simgpu.rules.refusals import missing
 
 from . import copy, create, draw, dtypes, fourier, integers, linear_algebra, normalization, only, wait
 from .asserts import asserting
@@ -83,9 +84,14 @@ def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     card = seen if is_on_card(seen) else None
     if card is None and seen is not None and seen is not NOTHING:
         card = mode.settle(func, args, kwargs, seen, judged=not in_python(func))
+    below = BELOW_PYTHON
+    if (card is not None or seen is MIXED) and only.on_card(args, kwargs):
+        below = OF_CUDA if is_in_python(func, "CUDA") else below
+        if below is not OF_CUDA and is_in_python(func, "CPU") and not has_composite(func):
+            missing(func.name())
     torch._C._set_dispatch_mode(mode)
     try:
-        out = func.redispatch(BELOW_PYTHON, *args, **kwargs)
+        out = func.redispatch(below, *args, **kwargs)
     finally:
         torch._C._unset_dispatch_mode(mode._mode_key)
     if card is not None:
@@ -97,6 +103,16 @@ def in_python(func: Any) -> bool:
     """Say whether an operator's kernels are functions of Python, of which each operator is looked at."""
     name = func._schema.name.replace("::", "/")
     return any(key.startswith(f"{name}/") for key in torch.library._impls)
+
+
+def is_in_python(func: Any, key: str) -> bool:
+    """Say whether an operator has a function of Python for a key, by torch.library."""
+    return f"{func.name().replace('::', '/')}/{key}" in torch.library._impls
+
+
+def has_composite(func: Any) -> bool:
+    """Say whether an operator has a kernel that serves every device."""
+    return any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key) for key in COMPOSITES)
 
 
 def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -165,6 +181,8 @@ def note(mode: Any, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
 
 
 BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+OF_CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
+COMPOSITES = ("CompositeImplicitAutograd", "CompositeExplicitAutograd")
 MOST_DIMENSIONS = 25  # MAX_TENSORINFO_DIMS
 TRACER = torch._C._dispatch_key_parse("Tracer")
 BY_NAME = {

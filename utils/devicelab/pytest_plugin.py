@@ -72,13 +72,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Outcomes(config, cards, MARK, skips), "devicelab-outcomes")
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Give torch back as it was."""
-    simulation = config.stash.get(_simulation_of_session, None)
-    if simulation is not None:
-        simulation.stop()
-
-
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Let a failure end in the test's or torch's own line, without the simulated card's frames, but for --full-trace.
 
@@ -112,7 +105,8 @@ def _start_for_session(config: pytest.Config, given: argparse.Namespace) -> None
         card, count, compiled = (_setting(config, given, name) for name in ("card", "count", "compiled"))
         if not count.isdecimal():
             raise pytest.UsageError(f"simulated_gpu_count must be a whole number, but it is {count!r}.")
-        config.stash[_simulation_of_session] = _start(card, int(count), compiled)
+        simulation = config.stash[_simulation_of_session] = _start(card, int(count), compiled)
+        config.add_cleanup(simulation.stop)  # after those of plugins that came later, and found torch replaced
 
 
 def _setting(config: pytest.Config, given: argparse.Namespace, name: str) -> str:

@@ -106,7 +106,7 @@ def _start_for_session(config: pytest.Config, given: argparse.Namespace) -> None
         if not count.isdecimal():
             raise pytest.UsageError(f"simulated_gpu_count must be a whole number, but it is {count!r}.")
         simulation = config.stash[_simulation_of_session] = _start(card, int(count), compiled)
-        config.add_cleanup(simulation.stop)  # after those of plugins that came later, and found torch replaced
+        config.add_cleanup(simulation.stop)  # after those of later plugins
 
 
 def _setting(config: pytest.Config, given: argparse.Namespace, name: str) -> str:

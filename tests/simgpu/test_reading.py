@@ -122,6 +122,8 @@ NOT_ABOUT_DEVICES = (
     "No available kernel. Aborting execution.",
     "num_classes should be positive",
     "cuFFT only supports dimensions whose sizes are powers of two when computing in half precision, but got a signal size of[3]",
+    "cufft_get_plan_cache_size: expected 0 <= device_index < 1], but got device_index=3",
+    "cuFFT plan cache size must be non-negative, but got -1",
     "out_dtype must be the same as input dtype or fp32 for fp16/bf16 inputs",
     "the shapes of a sparse tensor's parts depend on values",
     "Can't export tensors that require gradient, use tensor.detach()",

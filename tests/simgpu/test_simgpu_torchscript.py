@@ -60,6 +60,9 @@ def test_what_the_interpreter_makes_on_the_cpu_is_not_adopted(maker):
         "torch.ones(3, device='cuda')",
         "torch.ones(3, device=x.device)",
         "torch.tensor([1.0, 2.0, 3.0], device=x.device)",
+        "torch.tensor([1.0, 2.0, 3.0], device='cuda')",
+        "torch.tensor(1.0, device='cuda', dtype=torch.float64)",
+        "torch.as_tensor([1.0, 2.0, 3.0], device='cuda')",
         "torch.ones(3).to(x)",
         "torch.ones(3).to(x.device)",
         "torch.ones(3).type_as(x)",
@@ -128,6 +131,30 @@ def test_an_attribute_that_is_no_buffer_stays_behind(make):
     assert module.layer.weight.grad.device == CUDA
     with pytest.raises(RuntimeError, match="two devices"):
         make(Attribute(plain=True)).cuda()(card)
+
+
+class HasBoth(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.here = nn.Linear(3, 3), torch.ones(3)
+        self.register_buffer("there", torch.ones(3))
+
+    def forward(self, x):
+        return self.layer(x) + self.there if x.is_cuda else x + self.here
+
+
+def test_constants_that_are_alike_but_on_two_devices_are_two():
+    x = torch.ones(3, device="cuda")
+    frozen = torch.jit.freeze(torch.jit.script(HasBoth()).cuda().eval())
+    for _ in range(3):  # it is made shorter at the second run
+        assert frozen(x).device == CUDA and frozen(x.cpu()).device == CPU
+
+
+def test_a_script_that_compares_two_devices_is_refused():
+    x = torch.ones(3, device="cuda")
+    assert scripted("torch.equal(x, torch.ones(3, device='cuda'))")(x)
+    with pytest.raises(RuntimeError, match="wrapper_CUDA__equal"):
+        scripted("torch.equal(x, torch.ones(3))")(x)
 
 
 def test_the_interpreters_error_ends_in_cudas_words():

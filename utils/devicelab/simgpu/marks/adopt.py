@@ -8,6 +8,9 @@ from devicelab.source import TORCH_FOLDER
 from .marks import Adoptable, Tensor, card_of
 
 SIMGPU = __package__.rpartition(".")[0]
+INTERPRETER = (
+    f"{SIMGPU}.stand_ins.interpreter"  # its function `__call__` runs a graph, which C++ makes shorter first
+)
 CUSTOM = f"{SIMGPU}.run.handlers"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
 # The files whose frames lie between torch and somebody's __torch_dispatch__.
 PLUMBING = (str(TORCH_FOLDER / "_compile.py"), str(TORCH_FOLDER / "_dynamo" / "eval_frame.py"))
@@ -31,6 +34,16 @@ def calling_frame() -> FrameType | None:
                 found = found.f_back
         frame = frame.f_back
     return found
+
+
+def is_optimizing() -> bool:
+    """Say whether C++'s TorchScript itself has called torch, and no line of Python nor of a script."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(SIMGPU):
+        if frame.f_globals["__name__"] == INTERPRETER:
+            return frame.f_code.co_name == "__call__"  # else it answers a script
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__", "").startswith("torch.jit.")
 
 
 def adoptable() -> Adoptable:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from devicelab.simgpu.marks.adopt import is_optimizing
 from devicelab.simgpu.marks.marks import (
     COMPRESSED_COLUMNS,
     COMPRESSED_ROWS,
@@ -48,6 +49,13 @@ def set_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
 def on_the_host(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Return the sizes of a nested tensor, which are on the CPU (nested/NestedTensorUtils.h)."""
     return mode.host(func, args, kwargs)
+
+
+def equal(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Compare two tensors; where torch.jit looks for like constants it first asks where they are (ir/attributes.cpp)."""
+    if seen is MIXED and is_optimizing() and device_of(args[0]) != device_of(args[1]):
+        return False
+    return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
 
 
 def record_stream(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -195,6 +203,7 @@ BY_NAME = {
     "aten::index_put": wait.index,
     "aten::_index_put_impl_": wait.index,
     "aten::_efficientzerotensor": create.zeros,
+    "aten::equal": equal,
     "aten::exponential_": draw.exponential,
     "aten::kthvalue": select,
     **dict.fromkeys(("aten::linspace", "aten::logspace"), create.spaced),

@@ -39,6 +39,7 @@ ANSWERS: dict[str, Callable[..., Any]] = {
     "is_cpu(Tensor x) -> bool": lambda x: device_of(x).type == "cpu",
     "get_device(Tensor x) -> int": lambda x: x.get_device(),
     "asked(Device device) -> Device": lambda device: HOST if device.type == "cpu" else device,
+    "equal(Tensor x, Tensor y) -> bool": lambda x, y: torch.equal(x, y),
     "owned(Tensor(a!) x) -> ()": own,
     "to(Tensor(a) x, Device? device, ScalarType? dtype, bool non_blocking, bool copy) -> Tensor(b|a)": copied,
 }
@@ -48,8 +49,13 @@ ASKED = {
     "prim::is_cuda": "is_cuda",
     "prim::is_cpu": "is_cpu",
     "aten::get_device": "get_device",
+    "aten::equal": "equal",  # C++ asks it as well, of constants
 }
 COPIES = ("aten::to", "aten::type_as", "aten::cpu", "aten::cuda")
+FROM_NUMBERS = (
+    "aten::tensor",
+    "aten::as_tensor",
+)  # which the interpreter makes by itself, and copies where C++ can
 DEVICE, INT = torch._C.DeviceObjType.get(), torch._C.IntType.get()
 _call = torch._C.ScriptFunction.__call__
 _rewritten: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
@@ -84,8 +90,10 @@ def rewrite(graph: Any) -> Any:
             answer = before(graph, node, f"{NAMESPACE}::{ASKED[kind]}", inputs, node.output().type())
             node.output().replaceAllUsesWith(answer)
             node.destroy()
-        elif kind in COPIES:
+        elif kind in COPIES or (kind in FROM_NUMBERS and has_tensors(inputs[0])):
             copy(graph, node, inputs)
+        elif kind in FROM_NUMBERS:
+            make(graph, node)
         elif kind.startswith("aten::") and not any(map(has_tensors, inputs)):
             for made in filter(has_tensors, node.outputs()):
                 graph.create(f"{NAMESPACE}::owned", [made], 0).insertAfter(node)
@@ -109,6 +117,21 @@ def constant(graph: Any, node: Any, value: Any) -> Any:
     """Return a constant of the graph, for use in a node."""
     with graph.insert_point_guard(node):
         return graph.insertConstant(value)
+
+
+def make(graph: Any, node: Any) -> None:
+    """Have a tensor made of numbers on the CPU, and copied from there where it is wanted."""
+    names = [argument.name for argument in torch._C.parse_schema(node.schema()).arguments]
+    at = names.index("device")
+    device, made = node.inputsAt(at), node.output()
+    node.replaceInput(at, constant(graph, node, None))
+    owned = graph.create(f"{NAMESPACE}::owned", [made], 0).insertAfter(node)
+    with graph.insert_point_guard(owned):
+        rest = [graph.insertConstant(value) for value in (None, False, False)]
+    copied = graph.create(f"{NAMESPACE}::to", [made, device, *rest], 1).insertAfter(owned)
+    copied.copyMetadata(node)
+    copied.output().setType(made.type())
+    made.replaceAllUsesAfterNodeWith(copied, copied.output())
 
 
 def copy(graph: Any, node: Any, inputs: list[Any]) -> None:

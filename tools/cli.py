@@ -61,6 +61,13 @@ def parser() -> argparse.ArgumentParser:
     )
     option("--nearest", action="store_true", help="where a Python is missing, fetch it or take another")
     add("exercises", "cut the exercises from the solutions")
+    option = add(
+        "report", "run the lessons on this machine and put what came of them on one page, build/report.html"
+    )
+    option("paths", nargs="*", help="only these lessons")
+    value = "a parameter of the lessons, such as seed=1; may be given several times; a wrong name lists them"
+    option("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help=value)
+    option("--renew", action="store_true", help="also run what ran before from the same files and values")
     add("site", "make the web edition in build/site from the stored outputs, and check its links")
     option = add("bench", "print every ratio and time that the course promises, beside its bound")
     option("names", nargs="*", help="only these benchmarks")

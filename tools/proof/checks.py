@@ -16,6 +16,7 @@ TOOLS = {  # the module of tools/ that a command stands for
     "exercises": "notebooks.exercises",
     "lessons": "proof.modes",
     "notebooks": "notebooks.remake",
+    "report": "site.report",
     "site": "site.build",
 }
 
@@ -111,8 +112,10 @@ def run_tool(python: Path, chosen: argparse.Namespace) -> int:
     variables = {**os.environ, "REFRESH": "1"} if notebooks and chosen.refresh else dict(os.environ)
     # Given from where the person is.
     paths = [str(Path(path).resolve()) for path in getattr(chosen, "paths", ())]
-    modes = ["--modes", chosen.modes] if getattr(chosen, "modes", None) else []
-    command = [str(python), "-m", f"tools.{TOOLS[chosen.command]}", *paths, *modes]
+    options = ["--modes", chosen.modes] if getattr(chosen, "modes", None) else []
+    options += [word for pair in getattr(chosen, "parameters", ()) for word in ("-p", pair)]
+    options += ["--renew"] if getattr(chosen, "renew", False) else []
+    command = [str(python), "-m", f"tools.{TOOLS[chosen.command]}", *paths, *options]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode
 
 

@@ -1,5 +1,8 @@
 """The host's share of simulated times: this machine's, measured once; the nominal one where nobody may depend on a machine."""
 
+import os
+import subprocess
+import sys
 import time
 import warnings
 
@@ -97,6 +100,47 @@ def test_measuring_disturbs_nothing(measuring):
             assert torch.rand(2).tolist() == expected and not torch.is_grad_enabled()
     assert measuring == [1] and taken < 2  # 0.04 s on an idle machine
     assert sum(operator.count for operator in t.operators) == 1  # torch.rand
+
+
+def test_the_step_dispatches_what_a_step_with_torchs_optimizer_does():
+    class Names(here.Counter):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.seen.append(str(func))
+            return super().__torch_dispatch__(func, types, args, kwargs)
+
+    model = nn.Linear(10, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, foreach=True)
+
+    def torchs() -> None:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(torch.ones(4, 10)), torch.ones(4, 2)).backward()
+        optimizer.step()
+
+    seen = {}
+    for name, step in (("ours", here.smallest_step()), ("torch's", torchs)):
+        step()
+        with Names() as names:
+            step()
+        seen[name] = [one for one in names.seen if one != "aten.ones.default"]
+    assert seen["ours"] == seen["torch's"] and len(seen["ours"]) > 10
+
+
+def test_measuring_the_host_loads_no_compiler():
+    code = (
+        "import sys; from devicelab.costs import here; here.measured(); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, here.VARIABLE: ""},
+    )
+    assert done.stdout.split() == ["False"]
 
 
 def test_what_is_measured_is_a_host(measuring):

@@ -88,8 +88,8 @@ def shown(error: BaseException) -> int:
     except SystemExit as end:
         return shown(end)
     except BaseException as own:
-        _by_python("Error in sys.excepthook:", own)
-        _by_python("\nOriginal exception was:", error)
+        by_python("Error in sys.excepthook:", own)
+        by_python("\nOriginal exception was:", error)
     return exit_code(error)
 
 
@@ -100,7 +100,8 @@ def _as_last(error: BaseException) -> None:
         sys.last_exc = error
 
 
-def _by_python(heading: str, error: BaseException) -> None:
+def by_python(heading: str, error: BaseException) -> None:
+    """Print an error below a heading, as Python itself does where no hook of the script's is asked."""
     with suppress(Exception):
         print(heading, file=sys.stderr)
         sys.__excepthook__(type(error), error, error.__traceback__)

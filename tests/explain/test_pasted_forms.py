@@ -424,3 +424,35 @@ def test_what_only_reports_another_threads_end_gives_way_to_its_error():
         explain(REPORTED[REPORTED.index('Traceback (most recent call last):\n  File "train') :]).kind
         == "pin memory thread ended"
     )
+
+
+CHECKOUT = """Traceback (most recent call last):
+  File "/home/ann/project/{own}", line 12, in <module>
+    main(x)
+  File "/workspace/{library}", line 586, in run
+    return self.op(x)
+RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!
+"""
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "vllm-0.8.4/vllm/engine/llm.py",
+        "transformers/src/transformers/trainer.py",
+        "DeepSpeed/deepspeed/runtime/engine.py",
+        "sglang/python/sglang/srt/utils.py",
+    ],
+)
+def test_a_librarys_checkout_is_not_the_users_code(library):
+    found = explain(CHECKOUT.format(own="train.py", library=library))
+    assert (found.file, found.line) == ("train.py", 12)
+
+
+def test_a_checkout_alone_is_its_developers_code():
+    cut = CHECKOUT.format(own="", library="vllm/vllm/engine/llm.py").splitlines(keepends=True)
+    assert explain("".join(cut[:1] + cut[3:])).file == "llm.py"
+
+
+def test_a_folder_that_only_has_a_librarys_name_is_the_users():
+    assert explain(CHECKOUT.format(own="train.py", library="transformers/models/mine.py")).file == "mine.py"

@@ -94,7 +94,7 @@ def smallest_step() -> Callable[[], None]:
     with torch.random.fork_rng(devices=[]):  # the learner's random numbers stay what they are
         model = nn.Linear(10, 2, device="cpu", dtype=torch.float32)
     data, labels = (torch.ones(4, width, device="cpu", dtype=torch.float32) for width in (10, 2))
-    parameters = [*model.parameters()]
+    parameters: list[torch.Tensor] = [*model.parameters()]
 
     def step() -> None:
         with record_function("Optimizer.zero_grad#SGD.zero_grad"):

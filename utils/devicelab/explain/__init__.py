@@ -15,6 +15,7 @@ def explain(error: object = None) -> Explanation:
     frame are.
     """
     from .judge import judge
+    from .names import forget
 
     if error is None:
         error = sys.exc_info()[1] or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
@@ -24,3 +25,5 @@ def explain(error: object = None) -> Explanation:
         return Explanation(
             "unknown", f"devicelab could not explain this error ({type(own).__name__} on the way: {own})."
         )
+    finally:
+        forget()

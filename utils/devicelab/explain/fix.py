@@ -24,23 +24,35 @@ NO_VALUES = (
 )
 
 
+MOST_FIXES = 4  # that are worked out; of more, the names
+
+
 def verdict(scene: Scene) -> Verdict | None:
     """Return the verdict on a scene, or None where nobody can be named."""
-    if scene.modules:
-        return _module(scene)
-    if scene.culprits:
-        others = tuple(named.text for named in scene.culprits[1:])
-        return replace(_tensor(scene, scene.culprits[0]), others=others)
+    if scene.modules or scene.culprits:
+        return _of_each(scene)
     unnamed = (one for one in scene.stayed if one.node is not None or one.tensor is None)
     made = scene.made_here or next(unnamed, None)
     return nameless(scene, made) if made else None
 
 
-def _module(scene: Scene) -> Verdict:
-    name, module, view = scene.modules[0]
+def _of_each(scene: Scene) -> Verdict:
+    """Return the verdict on the first that stayed behind, with the names and fixes of the others."""
+    names = [name for name, _, _ in scene.modules] + [named.text for named in scene.culprits]
+    found = [_module(scene, *one) for one in scene.modules[:MOST_FIXES]]
+    found += [_tensor(scene, one) for one in scene.culprits[: MOST_FIXES - len(found)]]
+    first, kept = found[0], [found[0]]
+    kept += [one for one in found[1:] if (one.fix, one.at) not in {(other.fix, other.at) for other in kept}]
+    beside = [
+        one for one in dict.fromkeys(kept) if one.at == first.at and one.at.startswith(("before ", "after "))
+    ]
+    same = [one.fix for one in beside] or [first.fix]
+    also = tuple(one.fix + (f"    ({one.at})" if one.at else "") for one in kept[1:] if one not in beside)
+    return replace(first, others=tuple(names[1:]), fix="; ".join(dict.fromkeys(same)), also=also)
+
+
+def _module(scene: Scene, name: str, module: nn.Module, view: View) -> Verdict:
     device = device_text(view, scene.target)
-    others = tuple(other for other, _, _ in scene.modules[1:])
-    others += tuple(one.text for one in scene.culprits)
     root = name.partition(".")[0]
     owner = view.variables.get(root)
     whole = root if is_a(owner, nn.Module) and not (root == "self" and not view.is_method_of_module) else name
@@ -48,27 +60,18 @@ def _module(scene: Scene) -> Verdict:
         whole = _outermost_module(view, name)
     kind = "buffers" if not list(module.parameters()) else "parameters"
     if _wrong(scene) == "meta":
-        return Verdict(
-            name, NO_VALUES, f"{whole}.to_empty(device={device}); {whole}.load_state_dict(state)", "", others
-        )
+        return Verdict(name, NO_VALUES, f"{whole}.to_empty(device={device}); {whole}.load_state_dict(state)")
     why = f"its {kind} are on {_wrong(scene)}; moving the data does not move them"
     ended = any(map(has_ended, (*module.parameters(), *module.buffers())))
     returned = None if ended else _returned(scene, name, whole, view)
     if returned is not None:
-        return replace(returned, others=others)
+        return returned
     if ended:
         why = ENDED
     elif kind == "buffers":
-        return Verdict(
-            name,
-            f"its buffers are on {_wrong(scene)}: {_never(whole)}",
-            f"{whole}.to({device})",
-            _after_made(view, whole),
-            others,
-        )
-    return Verdict(
-        name, why, f"{whole}.to({device})", "after the model is made, before the optimizer", others
-    )
+        why = f"its buffers are on {_wrong(scene)}: {_never(whole)}"
+        return Verdict(name, why, f"{whole}.to({device})", _after_made(view, whole))
+    return Verdict(name, why, f"{whole}.to({device})", "after the model is made, before the optimizer")
 
 
 def _returned(scene: Scene, name: str, whole: str, view: View) -> Verdict | None:

@@ -41,6 +41,7 @@ def mismatch(frames: list[Frame], reading: Reading) -> Explanation | None:
         _blames(scene, reading),
         found.others,
         _via(scene, place),
+        also=found.also,
     )
 
 

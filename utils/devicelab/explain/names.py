@@ -1,10 +1,12 @@
 """The learner's own names for tensors, frame by frame."""
 
 import ast
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -61,11 +63,19 @@ class _Collect(Walk):
         return super()._module(at, module)
 
 
+class _Looked(threading.local):
+    """The views of one thread, which hold their names as the names hold them."""
+
+    def __init__(self) -> None:
+        self.views = WeakSet[View]()
+
+
 class View:
     """What one frame can see; looked through once, when it is first asked."""
 
     def __init__(self, frame: Frame) -> None:
         self.frame = frame
+        _looked.views.add(self)
 
     @cached_property
     def variables(self) -> dict[str, object]:
@@ -172,6 +182,15 @@ class View:
             groups.setdefault(_storage(named.tensor), []).append(named)
         groups.pop(None, None)
         return groups
+
+
+_looked = _Looked()
+
+
+def forget() -> None:
+    """Let go of all that this thread's views have found: else it lived until Python collects its garbage, tensors too."""
+    for view in [*_looked.views]:
+        vars(view).clear()
 
 
 def _turn(value: object) -> int:

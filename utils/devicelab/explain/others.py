@@ -25,6 +25,7 @@ from .wordings import CPU_ONLY, MISPLACED
 def other_family(frames: Sequence[AnyFrame], reading: Reading) -> Explanation:
     """Explain an error by its family; a text's `frames` hold no tensors."""
     own = [frame for frame in reversed(frames) if frame.is_learners]
+    own.sort(key=lambda frame: getattr(frame, "is_checkout", False))
     live = [frame for frame in frames if isinstance(frame, Frame)]
     operand = _operand(live, reading.family) if reading.family in CPU_ONLY else None
     subject = _subject(operand, [View(frame) for frame in own if isinstance(frame, Frame)])

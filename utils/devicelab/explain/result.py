@@ -44,7 +44,8 @@ class Explanation(Shown):
     """An error put in words; no tensor is kept.
 
     `culprit` is the learner's own name of what stayed behind, `others` what did beside it, `fix` one line to type and `fix_at`
-    where. `line`, `file` and `code` are the learner's line that failed, `via` the one that led to it, `met` the tensors that met
+    where; `also` are the lines for the others that belong elsewhere. `line`, `file` and `code` are the learner's line that
+    failed, `via` the one that led to it, `met` the tensors that met
     there. `seen` says whether the tensors themselves were looked at, or only a text. `kind` is the family of the error, "unknown"
     included; `placement` tells where everything in the frame of an unknown error is. `tell` says how to tell several causes
     apart, `elsewhere` what to type on other machines, `sure` how sure the answer is, `source` where it was found out,
@@ -75,6 +76,7 @@ class Explanation(Shown):
     earlier: str = ""
     held: tuple[Held, ...] = ()
     sums: str = ""
+    also: tuple[str, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -107,6 +109,7 @@ class Explanation(Shown):
             ("earlier", self.earlier),
             ("tell", "\n".join(self.tell)),
             ("fix", (self.fix or "") + (f"    ({self.fix_at})" if self.fix and self.fix_at else "")),
+            ("and", "\n".join(self.also)),
             ("or on", "\n".join(self.elsewhere)),
             ("sure", self.sure),
             ("source", self.source),
@@ -122,7 +125,7 @@ class Explanation(Shown):
         return data | {
             "met": met,
             "held": [vars(one) for one in self.held],
-            **{name: list(getattr(self, name)) for name in ("others", "tell", "elsewhere")},
+            **{name: list(getattr(self, name)) for name in ("others", "also", "tell", "elsewhere")},
         }
 
     def __str__(self) -> str:

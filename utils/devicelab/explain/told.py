@@ -24,6 +24,14 @@ _REPORTS = re.compile(
     r"|DataLoader worker \(pid(?:\(s\))? [\d, ]{1,80}\) exited unexpectedly"
 )
 
+# A library that lies as a checkout outside of site-packages: its own folder below one of its project.
+_CHECKOUT = re.compile(
+    r"(?i)[\\/](?:transformers|diffusers|accelerate|peft|trl|vllm|sglang|deepspeed|fairseq|detectron2|mmcv|mmengine|mmdetection|xformers"
+    r"|bitsandbytes|AutoGPTQ|ultralytics|pytorch|vision|audio|pytorch-lightning|pytorch_geometric|NeMo|Megatron-LM)(?:-[\w.-]*)?[\\/]"
+    r"(?:(?:src|python)[\\/])?(?:transformers|diffusers|accelerate|peft|trl|vllm|sglang|deepspeed|fairseq|detectron2|mmcv|mmengine|mmdet"
+    r"|xformers|bitsandbytes|auto_gptq|ultralytics|torch|torchvision|torchaudio|lightning|pytorch_lightning|torch_geometric|nemo|megatron)[\\/]"
+)
+
 
 @dataclass(frozen=True)
 class TextFrame:
@@ -45,6 +53,11 @@ class TextFrame:
     def is_learners(self) -> bool:
         """Whether it is no library's."""
         return whose_elsewhere(self.path) == USER
+
+    @property
+    def is_checkout(self) -> bool:
+        """Whether it seems to be a known library's, as a checkout; its developers are learners too."""
+        return _CHECKOUT.search(self.path) is not None
 
     @property
     def statement(self) -> ast.stmt | None:
@@ -83,8 +96,9 @@ class Told:
 
     @property
     def own(self) -> TextFrame | None:
-        """The innermost frame that is no library's."""
-        return next((frame for frame in reversed(self.frames) if frame.is_learners), None)
+        """The innermost frame that is no library's; one of a library's checkout where there is no other."""
+        found = [frame for frame in reversed(self.frames) if frame.is_learners]
+        return min(found, key=lambda frame: frame.is_checkout, default=None)
 
     @property
     def is_warning(self) -> bool:

@@ -23,7 +23,10 @@ class Verdict:
     why: str
     fix: str
     at: str = ""
-    others: tuple[str, ...] = ()  # stayed behind too, and need the same
+    others: tuple[str, ...] = ()  # stayed behind too
+    also: tuple[
+        str, ...
+    ] = ()  # what to type for these elsewhere, with where; a fix at the same place is part of `fix`
 
 
 def device_text(view: View, target: torch.device) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from devicelab import devices
+from devicelab.placement.walk import bytes_of
 from devicelab.trace.recorder import computes, first_tensor
 
 from .memory import Memories
@@ -61,6 +62,9 @@ class Heard:
     works: list[Work] = field(default_factory=list)
     reads: list[str] = field(default_factory=list)
 
+    def __add__(self, later: "Heard") -> "Heard":
+        return Heard(self.copies + later.copies, self.works + later.works, self.reads + later.reads)
+
 
 class Hears(devices.Listener):
     """Hears of every operator of its thread. `take()` gives what was heard since it was asked last."""
@@ -71,10 +75,10 @@ class Hears(devices.Listener):
         self.refusal: Refusal | None = None  # of the last operator that failed
         self.is_looking = False  # the film itself looks at tensors: that is no work of the block's
 
-    def take(self) -> Heard:
-        """Return what was heard, and begin anew."""
+    def take(self, before: Heard | None = None) -> Heard:
+        """Return what was heard, after what was heard `before`, and begin anew."""
         heard, self._heard = self._heard, Heard()
-        return heard
+        return heard if before is None else before + heard
 
     def hear(self, run: Callable[..., Any], func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         """Run an operator; note what it did, or by what it was refused."""
@@ -118,7 +122,7 @@ class Hears(devices.Listener):
         if source.device == target.device:
             return False
         numbers = self._memories.number(source), self._memories.number(target)
-        self._heard.copies.append(Transfer(*numbers, source.numel() * source.element_size()))
+        self._heard.copies.append(Transfer(*numbers, bytes_of(source)))
         return True
 
     def _refused(self, error: Exception, func: Any, args: Any, kwargs: Any) -> None:

@@ -12,6 +12,7 @@ from devicelab.reach import is_a
 from .memory import Memories
 
 MOST = 3000  # objects that are looked at after each line
+MOST_NAMES = 1000  # variables that hold a tensor themselves
 _grad: Any = torch._C.TensorBase.grad
 
 
@@ -43,10 +44,11 @@ class Look:
         pairs = list(named)
         tensors = [(name, value) for name, value in pairs if is_a(value, torch.Tensor)]
         holders = [(name, value) for name, value in pairs if not is_a(value, torch.Tensor)]
-        for name, tensor in tensors:
+        for name, tensor in tensors[:MOST_NAMES]:
             for ending, part in self._parts(tensor):
                 self._name(name + ending, part)
         self._walk(holders)
+        self.truncated |= len(tensors) > MOST_NAMES
 
     def _walk(self, holders: list[tuple[str, Any]]) -> None:
         holders.sort(

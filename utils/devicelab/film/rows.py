@@ -1,7 +1,6 @@
 """Where each memory is drawn: its box, and a row in it that it keeps for as long as it is there."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import chain, count
 
@@ -57,7 +56,8 @@ class Rows:
 
     def _place(self, device: str) -> None:
         units = self._units(device)
-        if _stack(units, self._wish) > MOST_ROWS:
+        grid = Grid()
+        if not all(grid.place(unit, self._wish(unit)) for unit in units):
             units.sort(key=lambda unit: (not self._matters(unit), bool(unit.owner)))
             units = self._fold(units, device)
         for unit in units:
@@ -120,10 +120,9 @@ class Rows:
         """Keep what has room, and gather the rest in one row at the end."""
         kept: list[Unit] = []
         rest: list[Unit] = []
+        grid = Grid()
         for unit in units:
-            fits = _stack([*kept, unit], self._wish) <= MOST_ROWS
-            (kept if fits else rest).append(unit)
-        _stack(kept, self._wish)
+            (kept if grid.place(unit, self._wish(unit)) else rest).append(unit)
         numbers = sorted(number for unit in rest for row in unit.rows.values() for number in row)
         first, last = min(unit.first for unit in rest), max(unit.last for unit in rest)
         return [*kept, Unit(device, "", {MORE: numbers}, first, last, MOST_ROWS)]
@@ -143,23 +142,25 @@ def _gathering(home: Holding) -> str:
     return f"{home.kind}, on purpose" if home.stays else home.kind
 
 
-def _stack(units: Iterable[Unit], wish: Callable[[Unit], int | None]) -> int:
-    """Give each unit the row that it wishes if it is free, else the first that is; return how many rows that takes."""
-    placed: list[Unit] = []
-    for unit in units:
-        wanted = wish(unit)
-        tops = chain([] if wanted is None else [wanted], count())
-        unit.top = next(top for top in tops if _is_free(top, unit, placed))
-        placed.append(unit)
-    return max((unit.top + unit.height for unit in placed), default=0)
+class Grid:
+    """The rows of a box, and in each the steps at which it is taken: a bit for a step."""
+
+    def __init__(self) -> None:
+        self._taken: dict[int, int] = defaultdict(int)
+
+    def place(self, unit: Unit, wish: int | None) -> bool:
+        """Give a unit the row that it wishes if it is free, else the first that is; say whether the box has so many rows.
+
+        A row is free where nothing else is in it while the unit is there, the step in which the other fades included.
+        """
+        span = (1 << unit.last + 1) - (1 << unit.first)
+        tops = chain([] if wish is None else [wish], count())
+        unit.top = next(top for top in tops if not any(self._taken[row] & span for row in _of(top, unit)))
+        fits = unit.top + unit.height <= MOST_ROWS
+        for row in _of(unit.top, unit) if fits else ():
+            self._taken[row] |= span
+        return fits
 
 
-def _is_free(top: int, unit: Unit, placed: list[Unit]) -> bool:
-    """Whether nothing else is in these rows while the unit is there, the step in which the other fades included."""
-    return all(
-        top + unit.height <= other.top
-        or other.top + other.height <= top
-        or unit.last < other.first
-        or other.last < unit.first
-        for other in placed
-    )
+def _of(top: int, unit: Unit) -> range:
+    return range(top, top + unit.height)

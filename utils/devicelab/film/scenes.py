@@ -19,6 +19,7 @@ from .words import many, size, tell
 QUESTION = "Where is each tensor?"
 TITLES = {"cpu": ("CPU memory", "this computer"), "meta": ("meta", "shapes without memory")}
 FEWEST = 3  # rows of a box
+MOST_LINES = 400  # of a block; of a longer one only those are shown that a step is about
 MOST_WORKS = 8  # lines from tensors to an operator; more would hide what they show
 
 
@@ -88,9 +89,15 @@ class Scenes:
 
     def _code(self) -> list[list[Any]]:
         block = self._watch.block
-        if block is not None:
-            return [[number, text] for number, text in block.text.items()]
-        return [[number, f"line {number}"] for number in sorted({step.line for step in self.seen.steps[1:]})]
+        seen = sorted({step.line for step in self.seen.steps[1:]})
+        if block is None:
+            return [[number, f"line {number}"] for number in seen]
+        lines = (
+            block.text
+            if len(block.text) <= MOST_LINES
+            else [number for number in seen if number in block.text]
+        )
+        return [[number, block.text[number]] for number in lines]
 
     # --- what stands in the boxes ---------------------------------------------------------------------------------
 

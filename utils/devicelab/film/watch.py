@@ -1,5 +1,6 @@
 """The watch over a running block: a step for each statement that ended, with what was heard and what is held then."""
 
+import inspect
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Watch:
         self.truncated = self.others = False
         self._depth, self._hears = depth, Hears(self.memories)
         self._frames: list[FrameType] = []
+        self._owed: dict[int, Heard] = {}  # what a followed line did before a generator that it asks goes on
         self._pending: dict[
             int, int | None
         ] = {}  # by the frame's place among those that are followed: its statement
@@ -74,6 +76,8 @@ class Watch:
         """Stop following; what was running has ended now, or was refused."""
         self._release()
         self._hears.__exit__(None, None, None)
+        if isinstance(error, _QUIET):  # a generator that nobody asks any more ends where it stands
+            error = None
         if error is None and self._pending.get(0) is not None:
             self._finish(0)
         elif error is not None:
@@ -102,6 +106,8 @@ class Watch:
             self._blocks[code] = function_at(code, frame.f_globals)
         if self._blocks[code] is None:
             return None
+        if code.co_flags & inspect.CO_GENERATOR and frame.f_lineno != code.co_firstlineno:  # it goes on
+            self._owed[len(self._frames) - 1] = self._hears.take(self._owed.get(len(self._frames) - 1))
         self._pending[len(self._frames)] = None
         self._frames.append(frame)
         return self._quietly
@@ -148,7 +154,7 @@ class Watch:
         statement = self._pending.get(place)
         self._pending[place] = None
         if statement is not None:
-            self._take(self._step(place, statement))
+            self._take(self._step(place, statement), place)
 
     def _refuse(self, place: int, error: BaseException) -> None:
         """Note an error once, where it was raised; then it passes through the lines that called."""
@@ -162,7 +168,7 @@ class Watch:
         said = Refusal(type(error).__name__, told[1])
         same = heard is not None and (heard.kind, heard.message) == (said.kind, said.message)
         step.refusal = heard if same else said
-        self._take(step)
+        self._take(step, place)
 
     def _step(self, place: int, statement: int) -> Step:
         line = self._pending.get(0) or statement
@@ -173,10 +179,10 @@ class Watch:
         name = frame.f_code.co_name if place else ""
         return Step(line if place else statement, block.source(statement), name, statement in block.headers)
 
-    def _take(self, step: Step) -> None:
+    def _take(self, step: Step, place: int = 0) -> None:
         """Look at everything that the variables hold now."""
         self.others |= threading.active_count() > self._threads
-        step.heard = self._hears.take()
+        step.heard = self._hears.take(self._owed.pop(place, None))
         if step.is_header and not step.refusal and step.heard == Heard():
             return  # a loop began its next turn, or a branch was taken: nothing to see
         self._hears.is_looking = True

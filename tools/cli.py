@@ -18,6 +18,7 @@ TEST_EXTRAS = ("lab", "test")
 ALL_EXTRAS = (*TEST_EXTRAS, "browser", "interop", "site")
 EXTRAS = {  # of others: TEST_EXTRAS
     "lab": ("lab",),
+    "catch-up": ("lab",),
     "test-all": ALL_EXTRAS,
     "constraints": ALL_EXTRAS,
     "site": (*TEST_EXTRAS, "site"),
@@ -35,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     option("--port", type=_port, help="the port of the server (default: the first free one from 8888)")
     option("--no-browser", action="store_true", help="print the address instead of opening it")
     option("--renew", action="store_true", help="renew the copies in my_course/ that you did not change")
+    option = add("catch-up", "put a solved exercise beside your own, which stays as it is")
+    option("numbers", nargs="+", metavar="NUMBER", help="of which lesson, such as 03")
     add("test", "lint, types, unit tests and every notebook")
     add("test-all", "the same with everything that takes longer: browser, libraries, all operators")
     option = add("notebooks", "run the lessons and solutions again and keep their outputs")

@@ -114,6 +114,13 @@ def test_each_lesson_s_pictures_and_guesses_are_shown(path):
     assert "widget-view+json': {" not in shown
 
 
+def test_every_page_of_docs_has_its_place_in_the_contents():
+    contents = (ROOT / "docs" / "site" / "index.md").read_text("utf-8")
+    listed = re.findall(r"^docs/([\w-]+)$", contents, re.MULTILINE)
+    assert sorted(listed) == sorted(path.stem for path in ROOT.glob("docs/*.md"))
+    assert "notebooks/*" in contents
+
+
 def test_the_site_is_built_by_one_job_and_published_by_another_that_runs_nothing_of_ours():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text(encoding="utf-8"))
     build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]

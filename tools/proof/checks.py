@@ -12,6 +12,7 @@ from pathlib import Path
 from tools.setup.say import ROOT, say
 
 TOOLS = {  # the module of tools/ that a command stands for
+    "catch-up": "notebooks.catch_up",
     "constraints": "setup.constraints",
     "exercises": "notebooks.exercises",
     "lessons": "proof.modes",
@@ -114,6 +115,7 @@ def run_tool(python: Path, chosen: argparse.Namespace) -> int:
     paths = [str(Path(path).resolve()) for path in getattr(chosen, "paths", ())]
     options = ["--modes", chosen.modes] if getattr(chosen, "modes", None) else []
     options += [word for pair in getattr(chosen, "parameters", ()) for word in ("-p", pair)]
+    options += getattr(chosen, "numbers", [])
     options += ["--renew"] if getattr(chosen, "renew", False) else []
     command = [str(python), "-m", f"tools.{TOOLS[chosen.command]}", *paths, *options]
     return subprocess.run(command, cwd=ROOT, env=variables).returncode

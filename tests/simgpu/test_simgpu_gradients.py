@@ -204,15 +204,67 @@ def test_a_hook_that_hands_back_a_gradient_elsewhere_is_refused(run, words):
     assert str(caught.value) == words
 
 
-def test_what_a_nodes_hook_moves_is_refused_only_where_it_meets_the_card():
-    """Engine.cpp, validate_outputs, would refuse it at the next node already: see the page."""
+def a_leafs(x):
+    return (x * 2).grad_fn.next_functions[0][0]
+
+
+NODES = {
+    "an operator's": lambda x: (x * 2).exp(),
+    "the last before a leaf": lambda x: x * 2,
+    "a function's own": Twice.apply,
+}
+
+
+@pytest.mark.parametrize("make", NODES.values(), ids=NODES)
+@pytest.mark.parametrize("way", ["register_hook", "register_prehook"])
+def test_what_a_nodes_hook_moves_is_refused_at_once(make, way):
+    """python_hook.cpp, _call_hooks."""
+
+    def to_the_cpu(gradients, *_):
+        return tuple(gradient if gradient is None else gradient.cpu() for gradient in gradients)
+
     x = torch.ones(3, device="cuda", requires_grad=True)
-    y = (x * 2).exp()
-    y.grad_fn.register_hook(lambda given, _: (given[0].cpu(),))
+    y = make(x)
+    getattr(y.grad_fn, way)(to_the_cpu)
+    with pytest.raises(RuntimeError) as caught:
+        y.sum().backward()
+    assert str(caught.value) == (
+        "hook 'to_the_cpu' has changed the type of value (was torch.cuda.FloatTensor got torch.FloatTensor)"
+    )
+    assert x.grad is None
+
+
+def test_what_a_leafs_hook_moves_is_refused_at_once():
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    leaf = a_leafs(x)
+    leaf.register_prehook(lambda gradients: (gradients[0].cpu(),))
+    with pytest.raises(RuntimeError, match="hook '<lambda>' has changed the type of value"):
+        (x * 2).sum().backward()
+    assert x.grad is None
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_a_nodes_hook_makes_in_its_place_is_taken(device):
+    x = torch.ones(3, device=device, requires_grad=True)
+    y = x * 2
+    handles = [
+        y.grad_fn.register_hook(lambda given, _: (given[0] * 3, *given[1:])),
+        y.grad_fn.register_prehook(lambda given: None),
+    ]
+    y.sum().backward(retain_graph=True)
+    assert x.grad.device == x.device and x.grad.tolist() == [6.0] * 3
+    for handle in handles:
+        handle.remove()
     y.sum().backward()
-    assert x.grad.device.type == "cpu"
-    with pytest.raises(RuntimeError, match="at least two devices"):
-        x.grad + x
+    assert x.grad.tolist() == [8.0] * 3
+
+
+def test_after_the_simulation_nodes_have_their_own_methods(card):
+    node = (torch.ones(1, requires_grad=True) * 2).grad_fn
+    during = type(node).register_hook
+    card.stop()
+    assert type(node).register_hook is not during and "devicelab" not in repr(type(node).register_hook)
+    assert type(type(node).register_hook).__name__ == "method_descriptor"
 
 
 def test_a_hook_that_keeps_the_place_or_hands_back_nothing_is_heard():

@@ -36,6 +36,7 @@ from .stand_ins import (
     kernels,
     later,
     legacy_types,
+    nodes,
     processes,
     profiler,
     reads,
@@ -53,8 +54,8 @@ from .stand_ins import (
 
 # In order; undone in reverse.
 STAND_INS = (
-    later, default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, backward, cuda,
-    generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled,
+    later, default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, nodes, backward,
+    cuda, generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled,
     unsupported, traceback, warned, profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"

@@ -1,0 +1,57 @@
+"""Hooks of the backward pass's nodes (`y.grad_fn.register_hook`): what they hand back is looked at as other hooks' gradients are.
+
+The nodes' classes are C++'s own, and no attribute of them may be set: their dictionaries are written to, and put back.
+"""
+
+import ctypes
+import functools
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from devicelab.simgpu.machine.machine import Machine
+
+from .gradients import keeping
+
+NAMES = ("register_hook", "register_prehook")
+_forget = ctypes.pythonapi.PyType_Modified  # what Python remembers of a class
+_forget.argtypes, _forget.restype = [ctypes.py_object], None
+
+
+@functools.cache
+def classes() -> tuple[tuple[type, dict[str, Any]], ...]:
+    """Return the classes of nodes, each with its dictionary."""
+    kinds = [*vars(torch._C._functions).values(), torch._C._FunctionBase]
+    kinds = [kind for kind in kinds if isinstance(kind, type) and not set(NAMES) - vars(kind).keys()]
+    return tuple((kind, gc.get_referents(vars(kind))[0]) for kind in kinds)
+
+
+@functools.cache
+def originals() -> tuple[dict[str, Any], ...]:
+    """Return the methods that the classes have."""
+    return tuple({name: names[name] for name in NAMES} for _, names in classes())
+
+
+def hooking(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for a method that registers a hook."""
+
+    @functools.wraps(original)
+    def register(node: Any, hook: Callable[..., Any]) -> Any:
+        return original(node, keeping(hook, getattr(hook, "__name__", "<unknown>")))
+
+    return register
+
+
+def put(methods: Iterator[dict[str, Any]]) -> None:
+    """Give each class these methods."""
+    for (kind, names), own in zip(classes(), methods, strict=True):
+        names.update(own)
+        _forget(kind)
+
+
+def install(machine: Machine) -> None:
+    """Stand before the methods of all classes."""
+    machine.on_stop(lambda: put(iter(originals())))
+    put({name: hooking(method) for name, method in own.items()} for own in originals())

@@ -104,6 +104,20 @@ def test_what_failed_is_run_again_on_request(tmp_path, monkeypatch):
     assert [result["test"] for result in runs.read(results)] == ["a"] and not runs.complete(results)
 
 
+def test_a_run_goes_on_behind_more_tests_than_a_variable_holds(tmp_path):
+    """Linux takes 128 KiB for one."""
+    (tmp_path / "test_x.py").write_text("def test_new_cuda(): pass\ndef test_old_cuda(): raise ValueError\n")
+    results = tmp_path / "results.jsonl"
+    names = [
+        "test_x.py::test_old_cuda",
+        *(f"test_x.py::test_{'old' * 30}_{number}" for number in range(2000)),
+    ]
+    results.write_text("".join(f'{{"test": "{name[11:]}", "outcome": "passed"}}\n' for name in names))
+    runs.run_file(tmp_path / "test_x.py", results, runs.Asked("Tesla T4", (), 60, 8, 0, ()))
+    assert [result["test"] for result in runs.read(results)][2001:] == ["test_new_cuda"]
+    assert {result["outcome"] for result in runs.read(results)} == {"passed"} and runs.complete(results)
+
+
 def test_device_names_are_put_back_and_an_entry_does_not_take_cudas_place():
     text = 'names = {"cuda": "of_cuda",\n "xpu": ("of_xpu", "α"), "cpu": 1}\nx = torch.ones(1, device="xpu:1")\nexpu = 1'
     wanted = 'names = {"cuda": "of_cuda",\n  "cpu": 1}\nx = torch.ones(1, device="cuda:1")\nexpu = 1'

@@ -12,6 +12,7 @@ from typing import Any
 from tools.setup.say import ROOT
 
 from .plugin import ASKED
+from .results import lines, read
 
 PLUGIN = f"{__package__}.plugin"
 COLLECTING = 900  # seconds before the first test: some files make tens of thousands
@@ -53,8 +54,8 @@ def run_once(test: Path, results: Path, asked: Asked) -> tuple[int, dict[str, st
     """Start pytest for one file; return its exit status, and as an error how it ended."""
     log = results.with_suffix(".log")
     told = {
-        "into": str(results), "done": sorted(result["test"] for result in read(results)), "dtypes": asked.dtypes,
-        "most": asked.most, "words": asked.words, "memory": asked.memory, "whole": "cuda" in test.stem.lower(),
+        "into": str(results), "dtypes": asked.dtypes, "most": asked.most, "words": asked.words, "memory": asked.memory,
+        "whole": "cuda" in test.stem.lower(),
     }  # fmt: skip
     options = [
         "--simulate-gpu",
@@ -115,23 +116,6 @@ def append(results: Path, line: dict[str, Any]) -> None:
     """Add a line to a file of results."""
     with results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def lines(results: Path) -> list[dict[str, Any]]:
-    """Return all lines of a file of results; the last may have been cut off."""
-    found = []
-    if results.exists():
-        for line in results.read_text(encoding="utf-8").splitlines():
-            try:
-                found.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return found
-
-
-def read(results: Path) -> list[dict[str, Any]]:
-    """Return one result for each test that has one."""
-    return list({line["test"]: line for line in lines(results) if "test" in line}.values())
 
 
 def unfinished(results: Path) -> str | None:

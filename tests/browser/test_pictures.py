@@ -4,13 +4,12 @@ import json
 import re
 
 import pytest
-from lab_page import ROOT, close_kernels, error_texts, open_notebook, run_all, wait_for, wait_idle
+from lab_page import close_kernels, error_texts, open_notebook, run_all, wait_for, wait_idle
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Locator, Page, expect
 
 from devicelab import units
 from devicelab.queue import Queue
-from tools.notebooks import warm
 from tools.notebooks.nbfiles import read, write
 
 pytestmark = pytest.mark.browser
@@ -323,7 +322,7 @@ def test_saved_by_a_key_pressed_in_a_picture_and_opened_again_all_are_alive_befo
     says(film, COPIED)
 
 
-def test_a_notebook_from_elsewhere_shows_the_stills_with_their_words(gallery, server):
+def test_a_notebook_from_elsewhere_shows_the_stills_with_their_words_until_it_is_trusted(gallery, server):
     foreign = read(server.root / "gallery.ipynb")
     foreign.cells[0].source += "\n# from elsewhere"  # so that no signature fits
     write(server.root / "foreign.ipynb", foreign)
@@ -334,25 +333,14 @@ def test_a_notebook_from_elsewhere_shows_the_stills_with_their_words(gallery, se
     for still in stills.all():
         assert still.evaluate("e => e.complete && e.naturalWidth > 500")
         assert len(still.get_attribute("alt")) > 40
-
-
-def test_what_the_tools_store_is_a_still_until_the_notebook_is_trusted_then_alive(page, server):
-    source = server.root / "made.ipynb"
-    code = "import torch\nimport devicelab as lab\nlab.start()\n" + FILM
-    write(source, new_notebook(cells=[new_code_cell(code, id="film")], metadata=KERNEL))
-    done = warm.run("-m", "tools.notebooks.remake", str(source), cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    open_notebook(page, server, "made.ipynb")
-    expect(page.locator('img[alt^="Where is each tensor?"]')).to_have_count(1)
-    assert page.locator(".dl-picture").count() == 0
-    page.keyboard.press("Control+Shift+c")
-    page.keyboard.insert_text("Trust Notebook")
-    page.keyboard.press("Enter")
-    page.locator('.jp-Dialog button:has-text("Trust")').click()
-    film = page.locator(".dl-picture")
-    slider(film).focus()
-    press(page, "End")
-    says(film, COPIED)
+    gallery.keyboard.press("Control+Shift+c")
+    gallery.keyboard.insert_text("Trust Notebook")
+    gallery.keyboard.press("Enter")
+    gallery.locator('.jp-Dialog button:has-text("Trust")').click()
+    expect(gallery.locator(".dl-picture")).to_have_count(len(CELLS))
+    slider(picture(gallery, "film")).focus()
+    press(gallery, "End")
+    says(picture(gallery, "film"), COPIED)
 
 
 def test_a_learners_copy_opens_with_its_pictures_alive(page, server):

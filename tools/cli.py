@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     option("--renew", action="store_true", help="renew the copies in my_course/ that you did not change")
     option = add("catch-up", "put a solved exercise beside your own, which stays as it is")
     option("numbers", nargs="+", metavar="NUMBER", help="of which lesson, such as 03")
+    add("preflight", "the day before: does this machine have what it takes, does a lesson run, and how long")
     add("test", "lint, types, unit tests and every notebook")
     add("test-all", "the same with everything that takes longer: browser, libraries, all operators")
     option = add("notebooks", "run the lessons and solutions again and keep their outputs")

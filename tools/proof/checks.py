@@ -17,6 +17,7 @@ TOOLS = {  # the module of tools/ that a command stands for
     "exercises": "notebooks.exercises",
     "lessons": "proof.modes",
     "notebooks": "notebooks.remake",
+    "preflight": "proof.preflight",
     "report": "site.report",
     "site": "site.build",
 }

@@ -3,7 +3,7 @@
 import pytest
 
 from devicelab.explain.catalogue import entries
-from tools.notebooks.symptoms_page import MARK, PAGE, catalogue, page
+from tools.notebooks.symptoms_page import MARK, PAGE, SHOWN, catalogue, page
 
 TEXT = PAGE.read_text("utf-8")
 
@@ -18,6 +18,12 @@ def test_every_entry_is_found_there_by_its_words(one):
         assert words in TEXT
     for address in one.source:
         assert f"({address})" in TEXT
+
+
+def test_what_a_lesson_shows_leads_there():
+    """test_docs follows the links; here each is shown, under an entry that there is."""
+    assert SHOWN.keys() <= {one.id for one in entries()}
+    assert all(TEXT.count(link) == list(SHOWN.values()).count(link) for link in SHOWN.values())
 
 
 def test_what_stands_above_the_mark_is_kept():

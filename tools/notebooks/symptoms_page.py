@@ -11,6 +11,12 @@ from devicelab.explain.catalogue import Entry, entries
 from .nbfiles import ROOT
 
 PAGE = ROOT / "docs" / "symptoms.md"
+LESSON_09 = "../notebooks/09_when_the_gpu_says_no.ipynb"
+SHOWN = {  # by the id of an entry: the heading under which a lesson shows it
+    "memory full": f"[lesson 09]({LESSON_09}#Where-the-bytes-go)",
+    "memory in pieces": f"[lesson 09]({LESSON_09}#Where-the-bytes-go)",
+    "device-side assert": f"[lesson 09]({LESSON_09}#Errors-that-come-late)",
+}
 MARK = "<!-- from here on written by python -m tools.notebooks.symptoms_page -->"
 
 
@@ -42,7 +48,7 @@ def _anchor(heading: str) -> str:
 
 
 def _lines(one: Entry) -> list[str]:
-    """Return an entry: its words, what they mean, how to tell causes apart, what to do, how sure that is, and sources."""
+    """Return an entry: its words and meaning, how to tell causes apart, what to do, the lesson, how sure it is, and sources."""
     words = [f"{_code(text)} ({seen})" for text, seen in one.words.items()]
     lines = [f"### {one.id[0].upper()}{one.id[1:]}", "", ";  \n".join(words), ""]
     lines += [f"**{one.means}** {one.why[0].upper()}{one.why[1:]}.", ""]
@@ -51,6 +57,8 @@ def _lines(one: Entry) -> list[str]:
     lines += [f"Do: {_code(one.do['any'])}  "]
     lines += [f"{machine}: {_code(one.do[machine])}  " for machine in one.do if machine != "any"]
     sources = ", ".join(f"[{number}]({address})" for number, address in enumerate(one.source, 1))
+    if one.id in SHOWN:
+        lines.append(f"Seen happening, and mended: {SHOWN[one.id]}  ")
     return [*lines, f"Sure: {one.confidence}. Sources: {sources}"]
 
 

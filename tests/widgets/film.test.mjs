@@ -103,6 +103,12 @@ test("dots of two boxes that stand side by side face each other", () => {
   assert.equal(place(plan, 0, 0).y, place(plan, 1, 0).y);
 });
 
+test("boxes stand nearer where nothing is copied or refused, so that more of the names fits", () => {
+  const still = layout({ ...film, steps: [{ say: "Where things are." }] }, 964);
+  const moving = layout({ ...film, steps: [...film.steps, { say: "A copy.", arrows: [[0, 0, 1, 0, "8 bytes"]] }] }, 964);
+  assert.ok(still.boxes[0].w > moving.boxes[0].w + 30 && still.boxes[1].x - still.boxes[0].w < 30);
+});
+
 test("a caption says the line, its turn, the function inside and what happened", () => {
   assert.equal(caption(film, 0), "Before.");
   assert.equal(caption(film, 2), "Line 2, turn 2: x.to('cuda'). In f: g(). A copy.");

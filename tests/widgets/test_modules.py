@@ -44,6 +44,23 @@ def test_no_module_is_long_and_none_fetches_anything():
         )
 
 
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
+def test_indentation_and_comments_can_be_left_out(module):
+    for line in module.read_text("utf-8").splitlines():
+        assert line.replace('"`"', "").count("`") % 2 == 0, (
+            f"a text of several lines would lose its indentation: {line}"
+        )
+        assert not line.strip().startswith("/*") or line.endswith("*/"), f"a comment of several lines: {line}"
+
+
+def test_what_a_notebook_keeps_is_the_code_without_its_comments():
+    kept = modules.standalone("film")
+    assert "Film" in kept and not re.search(r"^( |//|/\*)", kept, re.MULTILINE)
+    assert len(kept) < 0.85 * sum(
+        len(path.read_text("utf-8")) for path in MODULES if path.stem.startswith(("film", "common"))
+    )
+
+
 @needs_node
 @pytest.mark.parametrize("module", WHOLE)
 def test_what_a_notebook_keeps_stands_alone(tmp_path, module):

@@ -63,12 +63,13 @@ export function drawDot(film, plan, dot, named) {
     "text",
     { x: x + side * 20, y: y - 5, "text-anchor": anchor, class: dot.label ? "dl-mono" : "small muted" },
     short(first, Math.floor(room / CHAR)),
+    svg("title", {}, first),
   );
   const size = svg(
     "text",
     { x: x + side * 20, y: y + 12, "text-anchor": anchor, class: dot.there ? "small" : "small muted" },
     short(`${dot.shape}, ${dot.note || dot.size}`, Math.floor(room / 6.3)),
-    svg("title", {}, `${dot.shape}, ${dot.size}`),
+    svg("title", {}, `${dot.shape}, ${dot.size}${dot.note ? `, ${dot.note}` : ""}`),
   );
   made.append(label, size);
   return made;

@@ -3,6 +3,7 @@
 export const ROW = 46; // pixels, as all that follow
 export const HEAD = 36;
 export const GAP = 104;
+const CALM = 24; // the gap where nothing is copied or refused
 export const CHAR = 7.9; // width of a character of code
 const STRIP = 40;
 const GUTTER = 36;
@@ -37,15 +38,16 @@ export function layout(film, width) {
   const code = film.code.length ? Math.min(350, Math.max(200, longest * CHAR + 66)) : -18;
   const narrow = width - code < 430 || count > 2;
   const wide = narrow ? width : width - code - 18;
-  const each = (wide - GAP * (count - 1)) / count;
+  const gap = film.steps.some(({ arrows, refused }) => arrows || refused) ? GAP : CALM;
+  const each = (wide - gap * (count - 1)) / count;
   const stacked = each < 160;
   let below = 0;
   const boxes = high.map((h, index) => {
-    if (!stacked) return { x: index * (each + GAP), y: 0, w: each, h: highest, mirror: index === 0 && count > 1 };
+    if (!stacked) return { x: index * (each + gap), y: 0, w: each, h: highest, mirror: index === 0 && count > 1 };
     below += h + GUTTER;
     return { x: 0, y: below - h - GUTTER, w: wide, h, mirror: false };
   });
-  return { narrow, stacked, boxes, code, width: wide, height: stacked ? below - GUTTER : highest };
+  return { narrow, stacked, gap, boxes, code, width: wide, height: stacked ? below - GUTTER : highest };
 }
 
 /** The middle of a row's dot. */
@@ -58,7 +60,7 @@ export function place(plan, box, row) {
 export function between(plan) {
   const last = plan.boxes[plan.boxes.length - 1];
   if (plan.stacked) return { x: last.w - 70, y: last.y - 18 };
-  return { x: plan.boxes.length > 1 ? last.x - GAP / 2 : last.w / 2, y: last.h - 20 };
+  return { x: plan.boxes.length > 1 ? last.x - plan.gap / 2 : last.w / 2, y: last.h - 20 };
 }
 
 /** All that a step says, for who hears the picture. */

@@ -7,10 +7,14 @@ _IMPORT = re.compile(r'^import [^;]* from "\./(\w+)\.js";$', re.MULTILINE)
 
 
 def standalone(module: str) -> str:
-    """Return an ES module with all that it imports before it: the module that a notebook keeps can fetch nothing."""
+    """Return an ES module with all that it imports before it: the module that a notebook keeps can fetch nothing.
+
+    Comments and indentation, a fifth of its bytes, stay out of the notebook.
+    """
     texts = [source(f"{name}.js") for name in _with_imports(module)]
     shared = (re.sub(r"^export (?!default)", "", text, flags=re.MULTILINE) for text in texts)
-    return "\n".join(_IMPORT.sub("", text) for text in shared)
+    lines = (line.strip() for text in shared for line in _IMPORT.sub("", text).splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith(("//", "/**")))
 
 
 def _with_imports(module: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -168,9 +168,18 @@ def test_a_picture_follows_the_theme(page, address):
     assert light == "rgb(255, 255, 255)" and page.evaluate(paper) != light
 
 
-def test_on_paper_the_still_stands(page, address):
+def test_on_paper_the_still_stands_on_white(page, address):
+    page.emulate_media(color_scheme="dark")
     page.goto(address + FILM)
     all_alive(page)
+    page.evaluate("""() => {
+        window.themes = [];
+        const note = () => window.themes.push(document.documentElement.dataset.theme);
+        addEventListener("beforeprint", note);
+        addEventListener("afterprint", note);
+    }""")
+    page.pdf()
+    assert page.evaluate("window.themes") == ["light", "dark"]
     page.emulate_media(media="print")
     expect(page.locator(".dl-still").first).to_be_visible()
     expect(page.locator(".dl-live").first).to_be_hidden()

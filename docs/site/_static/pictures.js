@@ -62,6 +62,17 @@
     place.classList.add("dl-moves"); // site.css now hides the still, except on paper
   }
 
+  // Paper is white, whatever the screen is.
+  const root = document.documentElement;
+  let shown = root.dataset.theme;
+  addEventListener("beforeprint", () => {
+    shown = root.dataset.theme;
+    root.dataset.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    root.dataset.theme = shown;
+  });
+
   for (const place of document.querySelectorAll(".dl-alive")) {
     start(place).catch((reason) => {
       place.querySelector(".dl-live")?.remove();

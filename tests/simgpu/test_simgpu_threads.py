@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from devicelab.errors import SimulationError
 from devicelab.simgpu import Simulation, simulate_gpu
 from devicelab.simgpu.stand_ins import threads
 
@@ -123,6 +125,52 @@ def test_a_thread_that_outlives_the_simulation() -> None:
     go_on.set()
     thread.join()
     assert found == [torch.device("cpu")]
+
+
+def test_what_a_thread_meets_while_another_stops_the_simulation_is_said_in_words() -> None:
+    said: list[Exception] = []
+
+    def work(end: threading.Event) -> None:
+        while not end.is_set():
+            try:
+                ones = torch.ones(3, device="cuda")
+                torch.cuda.Event().record()
+                torch.nn.Linear(3, 3).cuda()(ones.cpu().cuda()).sum().backward()
+                str(ones * 2)
+            except Exception as error:
+                said.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # each line of the one may come between two of the other
+    try:
+        for number in range(8):
+            end = threading.Event()
+            with simulate_gpu():
+                thread = threading.Thread(target=work, args=(end,))
+                thread.start()
+                time.sleep(0.02 + number / 200)
+            time.sleep(0.02)
+            end.set()
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    plain = (RuntimeError, SimulationError, AssertionError)  # what torch says where there is no card
+    assert said and [error for error in said if not isinstance(error, plain)] == []
+    assert [error for error in said if isinstance(error, RecursionError)] == []
+
+
+def test_an_operator_that_ends_behind_the_stop_finds_no_mark_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with simulate_gpu(), monkeypatch.context() as patch:
+        patch.delattr(torch.UntypedStorage, "_simulated_card")
+        assert torch.ones(3).tolist() == [1.0] * 3
+
+
+def test_an_event_of_a_simulation_that_was_stopped_says_so() -> None:
+    with simulate_gpu():
+        event = torch.cuda.Event()
+        event.record()
+    with pytest.raises(SimulationError, match="belongs to a simulated GPU that was stopped"):
+        event.query()
 
 
 def test_modes_of_a_thread_are_its_own(simulation: Simulation) -> None:

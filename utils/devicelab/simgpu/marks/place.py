@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+
 from devicelab.simgpu.machine.machine import SimCard
 
 from .marks import UNUSUAL, Adoptable, Tensor, innermost, mark, parts, put, tag_of
 
+DENSE = (torch.strided, torch.jagged)
 NOTHING = object()  # no tensor seen yet
 MIXED = object()  # tensors with different marks
 
@@ -37,8 +40,8 @@ def place(out: Any, card: SimCard | Adoptable | list[SimCard | None]) -> None:
         except UNUSUAL:
             if card.__class__ is SimCard:
                 put(out, card)  # type: ignore[arg-type]
-            else:
-                for part in parts(innermost(out)):  # of a sparse tensor
+            elif out.layout not in DENSE:
+                for part in parts(innermost(out)):
                     place(part, card)
             return
         if tag is None or (tag is not card and (tag.__class__ is Adoptable or not tag.running)):

@@ -20,13 +20,15 @@ SHARED = (
     "An event that another process waits for is not simulated: a simulated card is not shared between processes. Let them "
     "tell each other by torch.multiprocessing, on the CPU."
 )
+STOPPED = "This stream or event belongs to a simulated GPU that was stopped. Make a new one while a simulated GPU runs."
 CUDA = 1  # the number of the CUDA device type in C++
 _stream_ids = itertools.count(1)
 
 
 def clock() -> Clock:
     """Return the running simulation's clock."""
-    assert state.current is not None, "a stream or an event of a simulation that was stopped"
+    if state.current is None:
+        raise SimulationError(STOPPED)
     return state.current.clock
 
 

@@ -281,3 +281,10 @@ def test_the_printed_generator_mends_under_a_default_device(name, tmp_path):
         assert mended(case, tmp_path) is None
     finally:
         torch.set_default_device(None)
+
+
+def test_a_convolution_in_three_dimensions_names_the_input():
+    found = explain(
+        "NotImplementedError: Could not run 'aten::slow_conv3d_forward' with arguments from the 'CUDA' backend."
+    )
+    assert found.kind == "mismatch" and found.fix == "x = x.to(next(model.parameters()).device)"

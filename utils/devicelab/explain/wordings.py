@@ -259,7 +259,11 @@ _OTHERS = (
     ("mps float64", r"Cannot convert a MPS Tensor to float64|MPS framework doesn't support float64"),
     ("mps fallback", r"The operator '{op}' is not currently supported on the MPS backend and will fall back"),
     ("mps operator", r"The operator '{op}' is not currently (?:implemented|supported) (?:for|on) the MPS"),
-    ("operator", r"Could not run '{op}' with arguments from the '(?P<at>CUDA|MPS)' backend"),
+    # A convolution in three dimensions is told by the catalogue: its input is on the CPU, its weight on the card.
+    (
+        "operator",
+        r"Could not run '(?!aten::slow_conv3d_forward){op}' with arguments from the '(?P<at>CUDA|MPS)' backend",
+    ),
     ("no mps", r"PyTorch is not linked with support for mps devices|MPS backend is supported on [mM]acOS"),
 )
 

@@ -230,3 +230,20 @@ def said_of(op, values, tree):
             said = str(error).partition("on the simulated GPU: the CPU")[0]
             if CPU.search(said) and not said.startswith(ELSEWHERE.get(op.name, "no such")):
                 yield f"{dtype} at {place}: {said}"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_layer_normalization_of_halves_keeps_single_precision_statistics(dtype):
+    """cuda/layer_norm_kernel.cu: `acc_type` is that of the mean and of the deviation."""
+    with simulate_gpu("T4"):
+        x, weight = torch.randn(3, 5, 8).cuda().to(dtype), torch.rand(8).cuda().to(dtype)
+        out, *statistics = torch.native_layer_norm(x, (8,), weight, weight, 1e-5)
+        assert (out.dtype, *(value.dtype for value in statistics)) == (dtype, torch.float32, torch.float32)
+        assert all(value.device.type == "cuda" for value in (out, *statistics))
+        gradients = []
+        for kind in (dtype, torch.float32):
+            given, factor = (value.clone().to(kind).requires_grad_() for value in (x, weight))
+            torch.nn.functional.layer_norm(given, (8,), factor).backward(x.to(kind))
+            gradients.append((given.grad.to(dtype), factor.grad.to(dtype)))
+        assert all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+        assert {one.device.type for one in gradients[0]} == {"cuda"}

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from devicelab.simgpu.marks.place import is_on_card
 from devicelab.simgpu.rules import normalization
 from devicelab.simgpu.rules.nondeterministic import argument
@@ -34,8 +37,39 @@ def checked(check: Callable[[normalization.Given], None], says_so: bool = False)
     return run
 
 
+def layer(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Normalize halves with single-precision statistics, rounded once (cuda/layer_norm_kernel.cu, `acc_type`)."""
+    given = [value for value in args if isinstance(value, Tensor)]
+    if not is_on_card(seen) or kwargs or {value.dtype for value in given} not in SMALL:
+        return AS_THE_INPUT(mode, func, args, kwargs, seen)
+    normalized, *statistics = func(*widened(args))
+    out = (cast(normalized, dtype=args[0].dtype), *statistics)
+    mode.finish(func, args, out, seen)
+    return out
+
+
+def layer_backward(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Go back through it, with the statistics as they were kept."""
+    if not is_on_card(seen) or kwargs or {args[1].dtype} not in SMALL or args[3].dtype != torch.float32:
+        return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+    out = tuple(
+        value if value is None else cast(value, dtype=args[1].dtype) for value in func(*widened(args))
+    )
+    mode.finish(func, args, out, seen)
+    return out
+
+
+def widened(args: Any) -> list[Any]:
+    """Return a call's arguments with its tensors in single precision."""
+    return [cast(value, dtype=torch.float32) if isinstance(value, Tensor) else value for value in args]
+
+
+SMALL = ({torch.float16}, {torch.bfloat16})
+AS_THE_INPUT = checked(normalization.as_the_input)
+cast = torch.ops.aten._to_copy.default
 BY_NAME = {
-    "aten::native_layer_norm": checked(normalization.as_the_input),
+    "aten::native_layer_norm": layer,
+    "aten::native_layer_norm_backward": layer_backward,
     "aten::native_group_norm": checked(normalization.as_the_input, says_so=True),
     **dict.fromkeys(
         ("aten::native_batch_norm", "aten::_native_batch_norm_legit", "aten::_batch_norm_with_update"),

@@ -214,3 +214,15 @@ def test_priorities_outside_the_range_become_the_nearest_in_it():
     least, greatest = torch.cuda.Stream.priority_range()
     assert (least, greatest) == (0, -3)
     assert [torch.cuda.Stream(priority=p).priority for p in (7, 0, -1, -9)] == [0, 0, -1, -3]
+
+
+@pytest.mark.parametrize(
+    "name", ["_foreach_addcdiv", "_foreach_addcmul", "_foreach_addcdiv_", "_foreach_addcmul_"]
+)
+def test_the_numbers_of_a_list_operator_belong_on_the_cpu(name):
+    """ForeachUtils.h, convert_tensor_to_scalar_list."""
+    lists = [[torch.ones(2, device="cuda"), torch.ones(3, device="cuda")] for _ in range(3)]
+    with pytest.raises(RuntimeError, match="Expected scalars to be on CPU, got cuda:0 instead"):
+        getattr(torch, name)(*lists, torch.tensor([1.0, 2.0], device="cuda"))
+    out = getattr(torch, name)(*lists, torch.tensor([1.0, 2.0]))
+    assert [one.tolist() for one in (out or lists[0])] == [[2.0] * 2, [3.0] * 3]

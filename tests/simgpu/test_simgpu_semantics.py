@@ -38,6 +38,14 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 3) ->
 
 
 class TestModules:
+    @pytest.mark.parametrize("how", ["positional", "named"])
+    def test_a_tensor_says_where_to_and_in_which_type(self, how: str) -> None:
+        for device in ("cpu", "cuda"):
+            example = torch.ones(2, device=device, dtype=torch.float64)
+            for module in (nn.Linear(2, 2), nn.Linear(2, 2).cuda()):
+                module.to(example) if how == "positional" else module.to(tensor=example)
+                assert (module.weight.device, module.weight.dtype) == (example.device, torch.float64)
+
     def test_parameters_keep_their_identity_and_type(self) -> None:
         model = nn.Linear(3, 2)
         before = list(model.parameters())

@@ -16,9 +16,9 @@ from devicelab.simgpu.marks.marks import (
     tag_of,
 )
 from devicelab.simgpu.marks.place import MIXED, NOTHING, home, is_on_card, place
-from devicelab.simgpu.rules import asserts, attention, nondeterministic
+from devicelab.simgpu.rules import asserts, attention, foreach, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
-from devicelab.simgpu.rules.refusals import missing
+from devicelab.simgpu.rules.refusals import missing, refuse
 
 from . import copy, create, draw, dtypes, fourier, integers, linear_algebra, normalization, only, wait
 from .asserts import asserting
@@ -55,6 +55,14 @@ def equal(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Compare two tensors; where torch.jit looks for like constants it first asks where they are (ir/attributes.cpp)."""
     if seen is MIXED and is_optimizing() and device_of(args[0]) != device_of(args[1]):
         return False
+    return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+
+
+def with_scalars(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run an operator on lists, whose numbers belong on the CPU where they are a tensor (native/ForeachUtils.h)."""
+    scalars = args[3] if len(args) > 3 else kwargs.get("scalars")
+    if isinstance(scalars, torch.Tensor) and is_on_card(seen):
+        refuse(f"Expected scalars to be on CPU, got {device_of(scalars)} instead.")
     return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
 
 
@@ -205,6 +213,7 @@ BY_NAME = {
     "aten::_efficientzerotensor": create.zeros,
     "aten::equal": equal,
     "aten::exponential_": draw.exponential,
+    **{f"aten::{name}{way}": with_scalars for name in foreach.SCALARS_ON_CPU for way in ("", "_")},
     "aten::kthvalue": select,
     **dict.fromkeys(("aten::linspace", "aten::logspace"), create.spaced),
     "aten::median": select,

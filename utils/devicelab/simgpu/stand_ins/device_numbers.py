@@ -10,6 +10,7 @@ import torch
 
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
+from devicelab.simgpu.marks.marks import device_of
 
 from .functions import builtin
 
@@ -58,7 +59,10 @@ _original_parse_to = torch._C._nn._parse_to
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> Any:
-    return _original_parse_to(*map(named, args[:1]), *args[1:], **with_named_device(kwargs))
+    """Stand for the function that reads the arguments of Module.to: a tensor among them says where it is itself."""
+    found = _original_parse_to(*map(named, args[:1]), *args[1:], **with_named_device(kwargs))
+    example = args[0] if args else kwargs.get("tensor")
+    return (device_of(example), *found[1:]) if isinstance(example, torch.Tensor) else found
 
 
 def install(machine: Machine) -> None:

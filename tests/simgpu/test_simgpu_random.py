@@ -160,3 +160,21 @@ def test_a_stored_state_is_heard_of_by_no_trace() -> None:
     with trace() as seen:
         torch.cuda.set_rng_state(torch.cuda.get_rng_state())
     assert not seen.operators
+
+
+TAKERS = {
+    "torch.set_rng_state": lambda state: torch.set_rng_state(state),
+    "the default generator": lambda state: torch.default_generator.set_state(state),
+    "a generator of one's own": lambda state: torch.Generator().set_state(state),
+    "the card's": lambda state: torch.cuda.set_rng_state(state),
+}
+
+
+@pytest.mark.parametrize("take", TAKERS.values(), ids=TAKERS)
+def test_a_state_that_a_checkpoint_brought_to_the_card_is_refused(take):
+    """What `torch.load(..., map_location="cuda")` does to a state that was saved with the model."""
+    with simulate_gpu("T4"):
+        own = torch.cuda.get_rng_state() if take is TAKERS["the card's"] else torch.get_rng_state()
+        with pytest.raises(TypeError, match="RNG state must be a torch"):
+            take(own.cuda())
+        take(own)

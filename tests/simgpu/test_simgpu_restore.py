@@ -290,6 +290,14 @@ def test_a_failing_start_leaves_nothing(untouched: None, monkeypatch: pytest.Mon
     monkeypatch.undo()
 
 
+def test_a_class_that_lets_nothing_be_set_has_its_own_method_again(untouched: None) -> None:
+    methods = vars(type(torch.default_generator))
+    before = methods["set_state"]
+    with simulate_gpu(), simulate_gpu():
+        assert methods["set_state"] is not before
+    assert methods["set_state"] is before
+
+
 def test_stopped_by_another_thread(untouched: None) -> None:
     simulation = simulate_gpu()
     thread = threading.Thread(target=simulation.stop)

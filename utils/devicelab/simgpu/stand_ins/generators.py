@@ -1,6 +1,7 @@
 """torch.Generator and torch.cuda's functions for random numbers, over the cards' own generators."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -8,7 +9,10 @@ import torch
 from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.generators import CardGenerator, RealGenerator
 from devicelab.simgpu.machine.machine import Machine
+from devicelab.simgpu.marks.marks import card_of
 from devicelab.simgpu.run.move import target_of
+
+from .nodes import forget, names_of
 
 
 class _GeneratorType(type(RealGenerator)):  # type: ignore[misc]
@@ -100,6 +104,18 @@ FUNCTIONS = (
 )  # fmt: skip
 
 
+def of_the_cpu(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a stand-in for the method that gives a generator of the CPU its state: C++ takes a card's tensor for the CPU's."""
+
+    @functools.wraps(original)
+    def set_state(generator: RealGenerator, new_state: Any) -> RealGenerator:
+        if isinstance(new_state, torch.Tensor) and card_of(new_state) is not None:
+            raise TypeError("RNG state must be a torch.ByteTensor")  # ATen/core/Generator.h, check_rng_state
+        return original(generator, new_state)
+
+    return set_state
+
+
 def install(machine: Machine) -> None:
     """Give each card its generator, and torch.cuda its functions for them."""
     for card in machine.cards:
@@ -111,5 +127,10 @@ def install(machine: Machine) -> None:
     machine.patches.replace("torch.cuda.default_generators", generators)
     for name in ("torch.Generator", "torch._C.Generator"):
         machine.patches.replace(name, Generator)
+    names, before = names_of(RealGenerator), RealGenerator.set_state
+    for step in (lambda: forget(RealGenerator), lambda: names.update(set_state=before)):
+        machine.on_stop(step)  # the last is taken first
+    names["set_state"] = of_the_cpu(before)
+    forget(RealGenerator)
     # What was seeded before the simulation is in torch.initial_seed(), with which the cards' generators start.
     machine.patches.replace("torch.cuda._lazy_seed_tracker", torch.cuda._LazySeedTracker())

@@ -16,8 +16,13 @@ from devicelab.simgpu.machine.machine import Machine
 from .gradients import keeping
 
 NAMES = ("register_hook", "register_prehook")
-_forget = ctypes.pythonapi.PyType_Modified  # what Python remembers of a class
-_forget.argtypes, _forget.restype = [ctypes.py_object], None
+forget = ctypes.pythonapi.PyType_Modified  # what Python remembers of a class
+forget.argtypes, forget.restype = [ctypes.py_object], None
+
+
+def names_of(kind: type) -> dict[str, Any]:
+    """Return the dictionary of a class that lets no attribute be set; who writes to it has to `forget` the class."""
+    return gc.get_referents(vars(kind))[0]
 
 
 @functools.cache
@@ -25,7 +30,7 @@ def classes() -> tuple[tuple[type, dict[str, Any]], ...]:
     """Return the classes of nodes, each with its dictionary."""
     kinds = [*vars(torch._C._functions).values(), torch._C._FunctionBase]
     kinds = [kind for kind in kinds if isinstance(kind, type) and not set(NAMES) - vars(kind).keys()]
-    return tuple((kind, gc.get_referents(vars(kind))[0]) for kind in kinds)
+    return tuple((kind, names_of(kind)) for kind in kinds)
 
 
 @functools.cache
@@ -48,7 +53,7 @@ def put(methods: Iterator[dict[str, Any]]) -> None:
     """Give each class these methods."""
     for (kind, names), own in zip(classes(), methods, strict=True):
         names.update(own)
-        _forget(kind)
+        forget(kind)
 
 
 def install(machine: Machine) -> None:

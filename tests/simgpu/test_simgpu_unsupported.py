@@ -32,33 +32,13 @@ REFUSED = {
         "CUDA graphs are not simulated",
     ),
     "graph pool": (lambda: torch.cuda.graph_pool_handle(), "CUDA graphs are not simulated"),
-    "nccl": (
-        lambda: torch.distributed.init_process_group(
-            "nccl", rank=0, world_size=1, store=torch.distributed.HashStore()
-        ),
-        "NCCL is not simulated",
-    ),
-    "no backend": (
-        lambda: torch.distributed.init_process_group(
-            rank=0, world_size=1, store=torch.distributed.HashStore()
-        ),
-        "NCCL is not simulated",
-    ),
     "nccl call": (
         lambda: torch.cuda.nccl.all_reduce([torch.ones(1, device="cuda")]),
-        "NCCL is not simulated",
+        "torch.cuda.nccl is not simulated",
     ),
     "DataParallel": (
         lambda: nn.DataParallel(nn.Linear(2, 2).cuda()),
         "DataParallel over simulated cards is not simulated",
-    ),
-    "DistributedDataParallel": (
-        lambda: nn.parallel.DistributedDataParallel(nn.Linear(2, 2).cuda()),
-        "DistributedDataParallel over simulated cards is not simulated",
-    ),
-    "device mesh": (
-        lambda: torch.distributed.init_device_mesh("cuda", (2,)),
-        "A device mesh over simulated cards is not simulated",
     ),
     "own kernel": (
         lambda: torch.cuda.jiterator._create_jit_fn("template <typename T> T f(T x) { return x; }")(
@@ -220,7 +200,6 @@ def test_leaving_lets_the_refused_be_what_it_was():
         torch.cuda.CUDAGraph,
         torch.cuda.graph,
         nn.DataParallel.__init__,
-        torch.distributed.init_process_group,
     )
     with simulate_gpu():
         pass
@@ -228,5 +207,4 @@ def test_leaving_lets_the_refused_be_what_it_was():
         torch.cuda.CUDAGraph,
         torch.cuda.graph,
         nn.DataParallel.__init__,
-        torch.distributed.init_process_group,
     ) == before

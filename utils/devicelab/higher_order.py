@@ -78,7 +78,13 @@ def attention(operator: Any, query: Any, key: Any, value: Any, *args: Any, **kwa
         return dense(operator, *cast, *args, **kwargs)
 
 
+def draw(operator: Any, *args: Any, **kwargs: Any) -> Any:
+    """Draw a rank's part of a distributed tensor by the kernel for cards, which sets their generator before and after."""
+    return operator.py_kernels[DispatchKey.CUDA](*args, **kwargs)
+
+
 RUN: dict[str, Callable[..., Any]] = dict.fromkeys(DENSE, dense) | {
+    "run_dtensor_rng_op": draw,
     "cond": cond,
     "scan": scan,
     "flex_attention": attention,

@@ -27,6 +27,7 @@ from .stand_ins import (
     cuda,
     default_device,
     device_numbers,
+    distributed,
     dlpack,
     factories,
     functions,
@@ -56,7 +57,7 @@ from .stand_ins import (
 STAND_INS = (
     later, default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, nodes, backward,
     cuda, generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled,
-    unsupported, traceback, warned, profiler, processes, sleep, threads,
+    unsupported, distributed, traceback, warned, profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8

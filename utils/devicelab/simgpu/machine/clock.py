@@ -200,6 +200,14 @@ class Clock:
         elif waits:
             self.synchronizing(index, why="copy", told=not non_blocking)
 
+    def collective(self, index: int, nbytes: float) -> None:
+        """Send `nbytes` to the cards of other processes, over the link of card `index`, without a wait for them."""
+        self.spend(self.dispatch)
+        self.spend(costs.LAUNCH)
+        work = self.costs[index].copy(int(nbytes), pinned=True)
+        self._here.queues[index].add(self, *work)
+        self._worked(index, "kernel", work[1])
+
     def wait(self, index: int, stream: int | None = None, why: str = "") -> None:
         """Let the host wait for a card, or for one of its streams, and pay for the synchronization."""
         before = self.time

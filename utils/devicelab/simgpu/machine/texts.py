@@ -43,3 +43,4 @@ SCALAR_TYPES = {  # c10/core/ScalarType.h
 LEGACY = ("Byte", "Char", "Short", "Int", "Long", "Half", "Float", "Double")
 # Those for which torch.cuda has a class of tensors.
 CLASSES = (*LEGACY, "Bool", "BFloat16")
+NCCL_VERSION = (2, 27, 5)  # what PyTorch 2.9's wheels for CUDA 12 ask for: nvidia-nccl-cu12==2.27.5

@@ -58,13 +58,18 @@ def tag_of(tensor: Tensor) -> SimCard | Adoptable | None:
         tag = tensor.untyped_storage()._simulated_card  # type: ignore[attr-defined]
     except UNUSUAL:
         return _tag_of_unusual(tensor)
-    # torch.func.functionalize wraps tensors in others with storages of their own.
-    return _tag_of_unusual(tensor) if tag is None and transforming() else tag
+    # torch.func.functionalize and subclasses such as DTensor wrap tensors in others with storages of their own.
+    wrapped = tag is None and (transforming() or hasattr(tensor.__class__, "__tensor_flatten__"))
+    return _tag_of_unusual(tensor) if wrapped else tag
 
 
 def _tag_of_unusual(tensor: Tensor) -> SimCard | Adoptable | None:
-    """Look through functorch's wrappers, and into the parts of sparse and nested tensors."""
+    """Look through functorch's wrappers, and into the parts of sparse and nested tensors and of subclasses that wrap others."""
     tensor = _below_vmap(innermost(tensor))
+    if hasattr(tensor.__class__, "__tensor_flatten__"):
+        with torch._C.DisableTorchFunctionSubclass():
+            names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+            return tag_of(getattr(tensor, names[0])) if names else None
     with torch._C.DisableTorchFunctionSubclass():
         part = next(parts(tensor), None)
         try:

@@ -20,7 +20,19 @@ from devicelab.simgpu.rules import asserts, attention, foreach, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
 from devicelab.simgpu.rules.refusals import missing, refuse
 
-from . import copy, create, draw, dtypes, fourier, integers, linear_algebra, normalization, only, wait
+from . import (
+    collectives,
+    copy,
+    create,
+    draw,
+    dtypes,
+    fourier,
+    integers,
+    linear_algebra,
+    normalization,
+    only,
+    wait,
+)
 from .asserts import asserting
 from .call import Calls, beside_meta
 
@@ -287,6 +299,8 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
         return integers.division
     if is_composite(func):
         return decompose
+    if func.namespace == "c10d":
+        return collectives.collective
     if func.namespace not in BUILTIN:
         return custom
     if func.namespace == "profiler":

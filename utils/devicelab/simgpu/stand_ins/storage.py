@@ -125,6 +125,18 @@ def _mode() -> Any:
     return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
 
 
+def _from_buffer(*args: Any, **kwargs: Any) -> _Storage:
+    """Stand for UntypedStorage.from_buffer, which makes a meta storage where it believes that a FakeTensorMode is on."""
+    mode = _mode()
+    if mode is None:
+        return _BASE.from_buffer(*args, **kwargs)  # type: ignore[attr-defined]
+    torch._C._unset_dispatch_mode(mode._mode_key)
+    try:
+        return _BASE.from_buffer(*args, **kwargs)  # type: ignore[attr-defined]
+    finally:
+        torch._C._set_dispatch_mode(mode)
+
+
 def _is_shared(storage: _Storage) -> bool:
     """Stand for UntypedStorage.is_shared: what lies on a card counts as shared."""
     return _card(storage) is not None or _BASE.is_shared(storage)  # type: ignore[attr-defined]
@@ -175,6 +187,7 @@ def install(machine: Machine) -> None:
     replacements = {
         "device": property(device_of),
         "__new__": staticmethod(_new),
+        "from_buffer": staticmethod(_from_buffer),
         "copy_": _copy,
         "resize_": _resize,
         "is_shared": _is_shared,

@@ -12,6 +12,7 @@ import torch
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import Patches, table
+from devicelab.simgpu.machine.texts import NCCL_VERSION
 from devicelab.simgpu.marks.marks import device_of
 
 from .cuda import SETTER
@@ -22,12 +23,12 @@ COMPILER = (
 )
 GRAPHS = "CUDA graphs are not simulated: run the same work without capture. On a real GPU a graph saves launches, not arithmetic."
 NCCL = (
-    "NCCL is not simulated: it connects real GPUs. Use init_process_group(backend='gloo'), with the model and the data "
-    "on the CPU."
+    "torch.cuda.nccl is not simulated: it spreads tensors of one process over its cards. Use a process for each card, "
+    "with torch.distributed and its backend nccl."
 )
 PARALLEL = (
-    "{} over simulated cards is not simulated: train on one card (cuda:0), or use gloo with the model and the data on "
-    "the CPU, one process per worker."
+    "{} over simulated cards is not simulated: train on one card (cuda:0), or with DistributedDataParallel in a process "
+    "for each card."
 )
 KERNELS = (
     "{} is not simulated: a simulated card cannot run kernels of your own. Use torch's operators here, and your kernel "
@@ -147,14 +148,12 @@ def _graphs(patches: Patches) -> None:
 
 
 def _several_cards(patches: Patches) -> None:
-    """Refuse what spreads work over cards or processes by NCCL."""
+    """Refuse what spreads the work of one process over cards."""
     patches.answer("torch._C._scatter", scatter)
     for name in ("gather", "broadcast", "broadcast_coalesced", "broadcast_out", "gather_out", "scatter_out"):
         patches.answer(f"torch._C._{name}", refusal(PARALLEL.format(f"torch.cuda.comm.{name}")))
     patches.wrap("torch.nn.parallel.DataParallel.__init__", data_parallel)
-    patches.wrap("torch.nn.parallel.DistributedDataParallel.__init__", distributed)
-    if torch.distributed.is_available():
-        _process_groups(patches)
+    _nccl_by_hand(patches)
 
 
 def scatter(tensor: torch.Tensor, devices: list[int], *args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
@@ -176,22 +175,8 @@ def data_parallel(original: Callable[..., None]) -> Callable[..., None]:
     return __init__
 
 
-def distributed(original: Callable[..., None]) -> Callable[..., None]:
-    """Return DistributedDataParallel's __init__ for modules on the CPU."""
-
-    @functools.wraps(original)
-    def __init__(self: Any, module: Any, *args: Any, **kwargs: Any) -> None:
-        if on_card(module):
-            raise SimulationError(PARALLEL.format("DistributedDataParallel"))
-        original(self, module, *args, **kwargs)
-
-    return __init__
-
-
-def _process_groups(patches: Patches) -> None:
-    patches.everywhere("torch.distributed.init_process_group", initializing)
-    patches.everywhere("torch.distributed.new_group", grouping)
-    patches.everywhere("torch.distributed.init_device_mesh", meshing)
+def _nccl_by_hand(patches: Patches) -> None:
+    """Refuse NCCL's calls on the tensors of one process, which spread them over its cards."""
     names = (
         "unique_id",
         "init_rank",
@@ -200,46 +185,10 @@ def _process_groups(patches: Patches) -> None:
         "broadcast",
         "all_gather",
         "reduce_scatter",
-        "version",
     )
     for name in names:
         patches.replace(f"torch.cuda.nccl.{name}", refusal(NCCL))
-
-
-def initializing(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return init_process_group without NCCL."""
-
-    @functools.wraps(original)
-    def init_process_group(backend: Any = None, *args: Any, **kwargs: Any) -> Any:
-        if backend is None or "nccl" in str(backend).lower():
-            raise SimulationError(NCCL)
-        return original(backend, *args, **kwargs)
-
-    return init_process_group
-
-
-def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return new_group without NCCL."""
-
-    @functools.wraps(original)
-    def new_group(*args: Any, **kwargs: Any) -> Any:
-        if "nccl" in str(kwargs.get("backend", args[2] if len(args) > 2 else "")).lower():
-            raise SimulationError(NCCL)
-        return original(*args, **kwargs)
-
-    return new_group
-
-
-def meshing(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Return init_device_mesh for the CPU."""
-
-    @functools.wraps(original)
-    def init_device_mesh(device_type: str, *args: Any, **kwargs: Any) -> Any:
-        if device_type == "cuda":
-            raise SimulationError(PARALLEL.format("A device mesh"))
-        return original(device_type, *args, **kwargs)
-
-    return init_device_mesh
+    patches.replace("torch.cuda.nccl.version", lambda: NCCL_VERSION)
 
 
 def _custom_kernels(patches: Patches) -> None:

@@ -1,0 +1,41 @@
+"""NCCL's groups of this process: who is in them, and on which card each of them was first used."""
+
+import os
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Group:
+    """One group: `only` says that it has no backend for tensors of the CPU, `cards` those that this process used in it."""
+
+    store: Any
+    rank: int
+    size: int
+    only: bool = False
+    cards: set[int] = field(default_factory=set)
+    turn: int = 0
+
+    def join(self, index: int) -> tuple[int, int] | None:
+        """Meet the others with a card of this process; return two ranks that brought the same one, if there are such.
+
+        The first use of a card in a group waits for all others, as NCCL does where it connects them.
+        """
+        if index in self.cards:
+            return None
+        self.turn = turn = self.turn + 1
+        self.store.set(f"card {turn} of {self.rank}", f"{os.environ.get('GROUP_RANK', '0')} {index}")
+        brought = [self.store.get(f"card {turn} of {rank}") for rank in range(self.size)]
+        mine = brought[self.rank]
+        other = next((rank for rank, card in enumerate(brought) if card == mine and rank != self.rank), None)
+        if other is None:
+            self.cards.add(index)
+            return None
+        return self.rank, other
+
+
+known: dict[str, Group] = {}  # by the name that torch gives a group
+inside = ContextVar(
+    "inside", default=False
+)  # C++ compares ranks by tensors of its own, which it would make on the card

@@ -1,0 +1,40 @@
+"""What NCCL refuses, in its words and torch's, and how many bytes a collective sends.
+
+Sources: c10d/ProcessGroup.hpp (getBackend), c10d/ProcessGroupNCCL.cpp and NCCLUtils.cpp, NCCL's init.cc; the bytes: NVIDIA's
+nccl-tests, doc/PERFORMANCE.md, section "Bandwidth".
+"""
+
+from typing import NoReturn
+
+import torch
+
+NO_BACKEND = "No backend type associated with device type {}"
+INVALID = (
+    "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:77, invalid usage (run with NCCL_DEBUG=WARN for details), "
+    "NCCL version {}\nncclInvalidUsage: This usually reflects invalid usage of NCCL library.\nLast error:\n"
+    "Duplicate GPU detected : rank {} and rank {} both on CUDA device {:x}"
+)
+BUS = 12  # bits by which NCCL shifts the number of a PCI bus
+
+
+def no_backend(kind: str) -> NoReturn:
+    """Raise torch's error for tensors of a kind of device that a group has no backend for."""
+    raise RuntimeError(NO_BACKEND.format(kind))
+
+
+def duplicate(version: tuple[int, ...], rank: int, other: int, bus: int) -> NoReturn:
+    """Raise NCCL's error where two ranks brought the same card."""
+    words = INVALID.format(".".join(map(str, version)), rank, other, bus << BUS)
+    raise torch.distributed.DistBackendError(words)
+
+
+def sent(name: str, nbytes: int, size: int) -> float:
+    """Return the bytes that one rank of `size` sends in a collective whose tensors, in and out, have `nbytes` in all."""
+    others, name = (size - 1) / size, name.strip("_")
+    if name.startswith("allreduce"):
+        return 2 * others * nbytes  # once to add, once to hand the sum on
+    if name.startswith("alltoall"):
+        return others * nbytes / 2
+    if name.startswith(("allgather", "reduce_scatter", "gather", "scatter")):
+        return others * nbytes * size / (size + 1)  # one side holds a part for each rank, the other its own
+    return float(nbytes if size > 1 else 0)

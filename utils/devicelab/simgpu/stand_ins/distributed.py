@@ -1,0 +1,144 @@
+"""Several processes, a simulated card each: NCCL's groups, whose collectives carry real values over gloo underneath.
+
+Each process has its own simulation. A tensor's values lie in the host's memory, which gloo sends; where the tensor is stays
+marked. What NCCL refuses is refused in its words (rules/collectives.py).
+"""
+
+import functools
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from devicelab.errors import SimulationError
+from devicelab.simgpu.machine import groups
+from devicelab.simgpu.machine.machine import Machine, SimCard
+from devicelab.simgpu.marks.marks import card_of, put
+
+C10D = "torch.distributed.distributed_c10d"
+TIMEOUT = timedelta(minutes=10)  # of NCCL's groups: torch/distributed/constants.py
+SEVERAL = "DistributedDataParallel over a model that lies on several simulated cards is not simulated: give each process one card."
+EMPTY = torch.ops.aten.empty.memory_format
+
+
+def install(machine: Machine) -> None:
+    """Let NCCL be there."""
+    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
+        return
+    patches = machine.patches
+    patches.answer(f"{C10D}.ProcessGroupNCCL", backend())
+    patches.replace(f"{C10D}._NCCL_AVAILABLE", True)
+    patches.replace(f"{C10D}.default_pg_nccl_timeout", TIMEOUT)
+    patches.wrap(f"{C10D}._new_process_group_helper", grouping)
+    patches.wrap("torch.distributed.ProcessGroup._device_types", kinds)
+    patches.replace("torch.distributed.Reducer", reducer())
+    patches.wrap("torch.distributed._verify_params_across_processes", comparing)
+
+
+@functools.cache
+def backend() -> type:
+    """Return the class that answers as ProcessGroupNCCL."""
+
+    class ProcessGroupNCCL(torch.distributed.ProcessGroupGloo):  # type: ignore[name-defined,misc]
+        """NCCL's group, whose bytes gloo carries."""
+
+        class Options:
+            """What a program may ask of NCCL; nothing of it changes a value."""
+
+            def __init__(self, is_high_priority_stream: bool = False) -> None:
+                self.is_high_priority_stream = is_high_priority_stream
+                self._timeout = TIMEOUT
+                self.config = type("NCCLConfig", (), {})()
+
+        def __init__(self, store: Any, rank: int, size: int, options: Any = None) -> None:
+            super().__init__(store, rank, size, timeout=getattr(options, "_timeout", TIMEOUT))
+            groups.known[getattr(options, "group_name", "")] = groups.Group(store, rank, size)
+
+    return ProcessGroupNCCL
+
+
+def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what makes a group, so that gloo is found where C++ looks: by a tensor's real device, the CPU."""
+
+    @functools.wraps(original)
+    def _new_process_group_helper(*args: Any, **kwargs: Any) -> Any:
+        made = original(*args, **kwargs)
+        group = made[0]
+        if isinstance(group, torch.distributed.ProcessGroup):
+            kinds = {device.type for device in group._device_types}
+            if group.group_name in groups.known:
+                groups.known[group.group_name].only = kinds == {"cuda"}
+            if kinds == {"cuda"}:
+                nccl = group._get_backend(torch.device("cuda"))
+                group._register_backend(
+                    torch.device("cpu"), torch.distributed.ProcessGroup.BackendType.NCCL, nccl
+                )
+        return made
+
+    return _new_process_group_helper
+
+
+def kinds(original: Any) -> property:
+    """Return the property that lists the kinds of devices of a group: NCCL's alone has no CPU, whatever C++ finds."""
+
+    def _device_types(group: Any) -> list[torch.device]:
+        only = group.group_name in groups.known and groups.known[group.group_name].only
+        return [device for device in original.__get__(group) if not (only and device.type == "cpu")]
+
+    return property(_device_types)
+
+
+def comparing(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what compares the shapes of all ranks' parameters, in C++."""
+
+    @functools.wraps(original)
+    def _verify_params_across_processes(*args: Any, **kwargs: Any) -> Any:
+        before = groups.inside.set(True)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            groups.inside.reset(before)
+
+    return _verify_params_across_processes
+
+
+class Buckets(TorchDispatchMode):
+    """Has what the reducer makes in C++, to gather gradients in, lie on their card."""
+
+    def __init__(self, card: SimCard) -> None:
+        super().__init__()
+        self.card = card
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if func is EMPTY:
+            put(out, self.card)
+        return out
+
+
+@functools.cache
+def reducer() -> type:
+    """Return the class that gathers gradients for DistributedDataParallel."""
+
+    class Reducer(torch._C._distributed_c10d.Reducer):  # type: ignore[name-defined,misc]
+        """Gathers the gradients of parameters that lie on one card, or on the CPU."""
+
+        def __init__(self, params: Any, *args: Any, **kwargs: Any) -> None:
+            cards = {card_of(parameter) for parameter in params}
+            if len(cards) > 1:
+                raise SimulationError(SEVERAL)
+            self.card = next(iter(cards), None)
+            self._on_card(super().__init__, params, *args, **kwargs)
+
+        def _rebuild_buckets(self) -> Any:
+            return self._on_card(super()._rebuild_buckets)
+
+        def _on_card(self, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            if self.card is None:
+                return make(*args, **kwargs)
+            with Buckets(self.card):
+                return make(*args, **kwargs)
+
+    return Reducer

@@ -19,7 +19,7 @@ from devicelab.simgpu.marks.marks import card_of, put
 
 C10D = "torch.distributed.distributed_c10d"
 TIMEOUT = timedelta(minutes=10)  # of NCCL's groups: torch/distributed/constants.py
-SEVERAL = "DistributedDataParallel over a model that lies on several simulated cards is not simulated: give each process one card."
+SEVERAL = "DistributedDataParallel over a model that lies on several simulated cards is not simulated: use one card a process."
 EMPTY = torch.ops.aten.empty.memory_format
 
 

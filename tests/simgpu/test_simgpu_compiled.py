@@ -163,6 +163,14 @@ def test_after_leaving_it_is_compiled_again(backend):
     assert torch._ops.HigherOrderOperator.dispatch.__module__ == "torch._ops"
 
 
+def test_what_the_compiler_collects_within_it_forgets_afterwards(backend):
+    collected = torch._dynamo.trace_rules.get_torch_obj_rule_map
+    with simulate_gpu():
+        collected.cache_clear()  # as torch._dynamo.reset() does
+        assert torch.zeros in collected()
+    assert torch.zeros in collected()
+
+
 # What is said -------------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ from devicelab.simgpu.machine import groups
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.marks.marks import card_of, put
 
+from . import later
+
 C10D = "torch.distributed.distributed_c10d"
 TIMEOUT = timedelta(minutes=10)  # of NCCL's groups: torch/distributed/constants.py
 SEVERAL = "DistributedDataParallel over a model that lies on several simulated cards is not simulated: use one card a process."
@@ -64,6 +66,7 @@ def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def _new_process_group_helper(*args: Any, **kwargs: Any) -> Any:
+        later.load()  # gloo's threads may come to Python, and beside others it must not be loaded
         made = original(*args, **kwargs)
         group = made[0]
         if isinstance(group, torch.distributed.ProcessGroup):

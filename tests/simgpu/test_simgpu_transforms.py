@@ -67,6 +67,26 @@ def test_a_mix_is_refused_inside_a_transform(body, transform):
         INSIDE[transform](REFUSED[body])
 
 
+NUMBERS = {
+    "times": lambda x: x * 2,
+    "plus": lambda x: x + 1,
+    "a number first": lambda x: 2 * x,
+    "a function": lambda x: torch.mul(x, 2),
+    "power": lambda x: x**2,
+    "compared": lambda x: x > 0.5,
+    "chosen": lambda x: torch.where(x > 0.5, x, 0.0),
+    "added in place": lambda x: x.clone().add_(1),
+}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("body", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_meet_tensors_inside_vmap(body, device):
+    x = torch.arange(3.0)
+    out = torch.func.vmap(body)(x.to(device))
+    assert out.device.type == device and out.tolist() == body(x).tolist()
+
+
 def test_factories_of_the_cpu_work_inside_a_transform_of_the_cpu():
     gradient = torch.func.grad(lambda x: (x * torch.randn(3) + torch.ones(3)).sum())(ROW)
     assert gradient.device.type == "cpu"

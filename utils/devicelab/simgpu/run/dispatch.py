@@ -21,6 +21,7 @@ from .handlers import PLANS, plan_of
 PLAIN = torch.Tensor.__torch_dispatch__
 NUMBER = re.compile(
     r"Expected a value of type 'Tensor' for argument|'(int|float|bool|complex)' object has no attribute"
+    r"|is_functorch_wrapped_tensor\(\): incompatible function arguments"
 )
 SPARSE = torch.sparse_coo  # a view of one has storages of its own
 HIGHER_ORDER = (

@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import pytest
 import torch
+import torch._dynamo  # as it is loaded it asks for names that tests here take away
 
 from devicelab import doctor, versions
 from devicelab.errors import SimulationError

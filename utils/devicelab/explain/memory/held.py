@@ -153,6 +153,14 @@ class Stock:
         for name, tensors in (*rest, (RUNNING, running)):
             found.append(Held(TENSORS, name, books.count(tensors), len(tensors)))
             found.append(Held(BACKWARD, name, books.count(books.graphs.kept(tensors))))
-        nameless = (one for one in gc.get_objects() if is_a(one, torch.Tensor))
+        nameless = (one for one in gc.get_objects() if is_a(one, torch.Tensor) and is_defined(one))
         found.append(Held(TENSORS, NAMELESS, books.with_graphs(nameless)))
         return sorted((one for one in found if one.nbytes), key=lambda one: -one.nbytes)
+
+
+def is_defined(tensor: torch.Tensor) -> bool:
+    """Say whether a tensor is one: C++ may leave an undefined one behind, which up to PyTorch 2.8 answers nothing."""
+    try:
+        return tensor.grad_fn is not None or tensor.is_leaf
+    except RuntimeError:
+        return False

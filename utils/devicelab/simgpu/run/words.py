@@ -9,7 +9,7 @@ from devicelab.simgpu.marks.marks import Tensor, device_of
 from devicelab.simgpu.marks.place import home
 from devicelab.simgpu.rules import convolution, dtypes
 
-CPUS = re.compile(r"on CPU$")
+CPUS = re.compile(r"on CPU\.?$")
 UNLIKE = re.compile(
     r"^expected scalar type \w+ but found \w+$"
 )  # where oneDNN has no convolution for this processor

@@ -81,7 +81,9 @@ class SimulatedDispatch(Calls):
                 return dtypes.retry(self, func, args, kwargs or {}, error)
             except NotImplementedError as last:
                 error = last
-        if isinstance(error, (RuntimeError, TypeError, ValueError)):  # of unlike types: from 2.15 on a TypeError
+        if isinstance(
+            error, (RuntimeError, TypeError, ValueError)
+        ):  # of unlike types: from 2.15 on a TypeError
             error = words.translated(error, args, kwargs or {}, func)
         self.refused = str(error)
         if isinstance(error, RuntimeError):

@@ -42,21 +42,14 @@ def install(machine: Machine) -> None:
     machine.patches.later(later.COMPILER, loaded)
     hold = compiled.Hold(met=met)
     machine.on_stop(lambda: compiled.release(hold))
-    seen = _tables_made()
-    machine.on_stop(lambda: _forget_stand_ins(seen))
+    machine.on_stop(_forget_stand_ins)
     compiled.hold(hold)
 
 
-def _tables_made() -> int:
-    """Return how often the compiler has collected torch's functions, which it keeps by what they are."""
+def _forget_stand_ins() -> None:
+    """Have the compiler collect torch's functions anew, which it keeps by what they are: they may have had stand-ins then."""
     rules = sys.modules.get("torch._dynamo.trace_rules")
-    return rules.get_torch_obj_rule_map.cache_info().misses if rules else 0
-
-
-def _forget_stand_ins(before: int) -> None:
-    """Have the compiler collect torch's functions anew where it did so while some had stand-ins."""
-    rules = sys.modules.get("torch._dynamo.trace_rules")
-    if rules and _tables_made() != before:
+    if rules:
         rules.clear_lru_cache()
 
 

@@ -93,6 +93,7 @@ ASKED_FOR = {
 }
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
+    "No backend type associated with device type cpu",  # the catalogue says what it means
     "called a synchronizing CUDA operation",
     "Device index value 5 is out of index range [0, 2)",
     "Event device 0 does not match recording stream's device 1.",

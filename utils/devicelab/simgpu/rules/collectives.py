@@ -8,24 +8,22 @@ from typing import NoReturn
 
 import torch
 
-NO_BACKEND = "No backend type associated with device type {}"
-INVALID = (
-    "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:77, invalid usage (run with NCCL_DEBUG=WARN for details), "
-    "NCCL version {}\nncclInvalidUsage: This usually reflects invalid usage of NCCL library.\nLast error:\n"
-    "Duplicate GPU detected : rank {} and rank {} both on CUDA device {:x}"
-)
 BUS = 12  # bits by which NCCL shifts the number of a PCI bus
 
 
 def no_backend(kind: str) -> NoReturn:
     """Raise torch's error for tensors of a kind of device that a group has no backend for."""
-    raise RuntimeError(NO_BACKEND.format(kind))
+    raise RuntimeError(f"No backend type associated with device type {kind}")
 
 
 def duplicate(version: tuple[int, ...], rank: int, other: int, bus: int) -> NoReturn:
     """Raise NCCL's error where two ranks brought the same card."""
-    words = INVALID.format(".".join(map(str, version)), rank, other, bus << BUS)
-    raise torch.distributed.DistBackendError(words)
+    number = ".".join(map(str, version))
+    raise torch.distributed.DistBackendError(
+        "NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:77, invalid usage (run with NCCL_DEBUG=WARN for "
+        f"details), NCCL version {number}\nncclInvalidUsage: This usually reflects invalid usage of NCCL library.\nLast error:\n"
+        f"Duplicate GPU detected : rank {rank} and rank {other} both on CUDA device {bus << BUS:x}"
+    )
 
 
 def sent(name: str, nbytes: int, size: int) -> float:

@@ -1,6 +1,7 @@
 """The crossover: what picture, still and text say. The CPU's times are made up by a formula."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 import devicelab as lab
 from devicelab.crossover import ARTICLES, measure, published
 from devicelab.crossover.published import SECONDS
-from devicelab.crossover.scenes import NONE
+from devicelab.crossover.scenes import NONE, decides
 from devicelab.errors import InputError
 from devicelab.results import Timing
 
@@ -53,6 +54,18 @@ def test_the_lead_passes_from_the_cpu_to_the_card_where_their_ranges_part():
     assert found.widths == [*WIDTHS] and found.turn() == 1000 == found.turn(H100)
     assert card["heads"][1] == "Nobody can say who is faster" and "Their ranges overlap." in card["says"][1]
     assert "the GPU takes over at about a width of" in card["line"]
+
+
+def test_what_decides_is_the_longer_of_launching_and_working():
+    """Where the launches take longer, they decide, however much arithmetic lies hidden behind them."""
+    for submit, work, bound, decided in (
+        (4.0, 3.0, "compute", "launch"),
+        (3.0, 4.0, "launch", "memory"),
+        (3.0, 4.0, "compute", "memory"),
+        (4.0, 3.0, "transfer", "transfer"),
+    ):
+        made = SimpleNamespace(submit=submit, work=work, bound=bound, compute=1.0, memory=2.0)
+        assert decides(made) == decided
 
 
 def test_how_much_faster_goes_from_the_worst_case_to_the_best():

@@ -23,7 +23,7 @@ NOBODY = "Nobody can say who is faster"
 NONE = "Published times of this step on a real card: none."
 HERE = "The cards are estimated as if they sat in this computer, whose CPU would launch for them{host}."
 BOUND = {
-    "launch": ("launching", "The card hardly works: it waits for the CPU, which launches {count} small operators."),
+    "launch": ("launching", "The card waits for the CPU, which launches {count} operators."),
     "compute": ("arithmetic", "The launches are what they were; the arithmetic behind them has grown."),
     "memory": ("memory", "The launches are what they were; the card moves bytes in its own memory."),
     "transfer": ("the link", "Copies between the CPU's memory and the card take the time."),
@@ -51,7 +51,7 @@ class Scenes:
                 "times": [_time(_gpu(one)) for one in found],
                 "texts": [_text(_gpu(one)) for one in found],
                 "bars": [_bars(one) for one in found],
-                "bounds": [BOUND[one.estimate.bound][0] for one in found],
+                "bounds": [BOUND[decides(one.estimate)][0] for one in found],
                 "who": who,
                 "turn": _turn(who),
                 "heads": [head(one) for one in found],
@@ -105,13 +105,25 @@ def head(one: Estimated) -> str:
 
 def says(one: Estimated) -> str:
     """Return why: what the card's time goes into, and where nobody leads, what hides it."""
-    why = BOUND[one.estimate.bound][1].format(count=one.estimate.operators)
+    why = BOUND[decides(one.estimate)][1].format(count=one.estimate.operators)
     if one.point.leader:
         return why
     overlap = (
         "Their ranges overlap." if _overlap(one) else "This machine was busy, which may explain the gap."
     )
     return f"{overlap} {why}"
+
+
+def decides(one: Estimate) -> str:
+    """Return what the time hangs on: the longer of the CPU's launching and the card's work, and of that what is most of it.
+
+    `Estimate.bound` compares the parts of the sum. Arithmetic that hides behind launches counts there in full.
+    """
+    if one.bound in ("transfer", "host"):
+        return one.bound
+    if one.submit >= one.work:
+        return "launch"
+    return "compute" if one.compute >= one.memory else "memory"
 
 
 def against(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -131,7 +143,7 @@ def against(layers: Sequence[Layer]) -> dict[str, Any]:
                 "times": [[one.low, one.seconds, one.high] for one in (layer.estimate for layer in layers)],
                 "texts": [_span(layer.estimate) for layer in layers],
                 "bars": [],
-                "bounds": [BOUND[layer.estimate.bound][0] for layer in layers],
+                "bounds": [BOUND[decides(layer.estimate)][0] for layer in layers],
                 "who": ["" for _ in layers],
                 "turn": None,
                 "heads": [f"Published: {units.seconds(layer.seconds)}" for layer in layers],

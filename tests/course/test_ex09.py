@@ -215,6 +215,13 @@ def test_the_lines_that_are_blamed():
     assert late._blamed() == {"cuda": "e", "blocking": "b", "cpu": "b", "afterwards": "a"}
 
 
+def test_of_a_line_that_a_real_card_may_blame_that_is_said():
+    right = {"cuda": "e", "blocking": "b", "cpu": "b", "afterwards": "a"}
+    assert late._BY_THEN in told(ex09.q5, right | {"cuda": "d"})
+    assert late._BY_THEN not in told(ex09.q5, right | {"cuda": "f"})
+    assert late._BY_THEN not in told(ex09.q5, right | {"blocking": "d"})
+
+
 def test_a_variable_of_the_learners_decides_nothing(monkeypatch):
     monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
     assert late._blamed()["cuda"] == "e"

@@ -13,8 +13,8 @@ from .result import Explanation
 
 KIND = "device-side assert"
 WHY = (
-    "a kernel runs after the line that launched it, so CUDA blames the next line that waits; on this card nothing works any more "
-    "until the process restarts"
+    "a kernel runs after the line that launched it, so CUDA blames a later line, at the latest the next that waits; on this card "
+    "nothing works any more until the process restarts"
 )
 
 

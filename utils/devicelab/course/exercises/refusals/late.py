@@ -65,13 +65,15 @@ def _line(pick: Callable[..., Any], words: list[list[int]], device: str) -> str:
     return "none"
 
 
-judge_blamed = prediction(
-    _blamed,
-    lambda name, said, _: (
-        f"The program was run ({name}), and line {said} was not blamed. {_BLAMED_WHY[name]}"
-    ),
-    words=tuple("abcdef"),
-)
+_BY_THEN = "A real card may have told by then; the simulated one tells as late as a card can. "
+
+
+def _not_blamed(name: str, said: str, _right: str) -> str:
+    by_then = _BY_THEN if (name, said) == ("cuda", "d") else ""  # d is the one launch on the way to the wait
+    return f"The program was run ({name}), and line {said} was not blamed. {by_then}{_BLAMED_WHY[name]}"
+
+
+judge_blamed = prediction(_blamed, _not_blamed, words=tuple("abcdef"))
 
 # --- 6: labels that the loss does not know --------------------------------------------------------------------------
 

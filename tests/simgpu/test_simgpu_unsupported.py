@@ -34,11 +34,7 @@ REFUSED = {
     "graph pool": (lambda: torch.cuda.graph_pool_handle(), "CUDA graphs are not simulated"),
     "nccl call": (
         lambda: torch.cuda.nccl.all_reduce([torch.ones(1, device="cuda")]),
-        "torch.cuda.nccl is not simulated",
-    ),
-    "DataParallel": (
-        lambda: nn.DataParallel(nn.Linear(2, 2).cuda()),
-        "DataParallel over simulated cards is not simulated",
+        "torch.cuda.nccl.all_reduce is not simulated",
     ),
     "own kernel": (
         lambda: torch.cuda.jiterator._create_jit_fn("template <typename T> T f(T x) { return x; }")(
@@ -140,11 +136,6 @@ def test_dynamo_can_be_reset(cards, monkeypatch):
     torch._dynamo.reset()
 
 
-def test_one_card_needs_no_parallelism(cards):
-    model = nn.DataParallel(nn.Linear(2, 2), device_ids=[0])
-    assert model(torch.ones(3, 2, device="cuda")).device == torch.device("cuda:0")
-
-
 @pytest.mark.skipif(
     release(torch.__version__) < (2, 13),
     reason="PyTorch 2.8 to 2.12 has an internal error there, under this kind of mode",
@@ -199,12 +190,10 @@ def test_leaving_lets_the_refused_be_what_it_was():
     before = (
         torch.cuda.CUDAGraph,
         torch.cuda.graph,
-        nn.DataParallel.__init__,
     )
     with simulate_gpu():
         pass
     assert (
         torch.cuda.CUDAGraph,
         torch.cuda.graph,
-        nn.DataParallel.__init__,
     ) == before

@@ -41,6 +41,7 @@ from .stand_ins import (
     processes,
     profiler,
     reads,
+    several,
     sleep,
     storage,
     streams,
@@ -57,7 +58,7 @@ from .stand_ins import (
 STAND_INS = (
     later, default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, nodes, backward,
     cuda, generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled,
-    unsupported, distributed, traceback, warned, profiler, processes, sleep, threads,
+    unsupported, several, distributed, traceback, warned, profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"
 MOST_CARDS = 8

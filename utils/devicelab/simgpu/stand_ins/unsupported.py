@@ -12,8 +12,6 @@ import torch
 from devicelab.errors import SimulationError
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import Patches, table
-from devicelab.simgpu.machine.texts import NCCL_VERSION
-from devicelab.simgpu.marks.marks import device_of
 
 from .cuda import SETTER
 
@@ -22,14 +20,6 @@ COMPILER = (
     "simulation runs; torch.export.export(strict=False) works here too."
 )
 GRAPHS = "CUDA graphs are not simulated: run the same work without capture. On a real GPU a graph saves launches, not arithmetic."
-NCCL = (
-    "torch.cuda.nccl is not simulated: it spreads tensors of one process over its cards. Use a process for each card, "
-    "with torch.distributed and its backend nccl."
-)
-PARALLEL = (
-    "{} over simulated cards is not simulated: train on one card (cuda:0), or with DistributedDataParallel in a process "
-    "for each card."
-)
 KERNELS = (
     "{} is not simulated: a simulated card cannot run kernels of your own. Use torch's operators here, and your kernel "
     "on a real GPU."
@@ -86,11 +76,6 @@ def refused_class(name: str, sentence: str) -> type:
     return type(name, (), {"__new__": refusal(sentence)})
 
 
-def on_card(module: torch.nn.Module) -> bool:
-    """Return whether any parameter or buffer of the module lies on a simulated card."""
-    return any(device_of(tensor).type == "cuda" for tensor in (*module.parameters(), *module.buffers()))
-
-
 def install(machine: Machine) -> None:
     """Refuse what is not simulated."""
     patches = machine.patches
@@ -101,7 +86,6 @@ def install(machine: Machine) -> None:
         for module in modules:
             patches.replace(f"{module}.{name}", refused_class(name, FOREIGN.format(f"torch.cuda.{name}")))
     _graphs(patches)
-    _several_cards(patches)
     _custom_kernels(patches)
     for name in SENSOR_FUNCTIONS:
         for module in ("torch.cuda", "torch.cuda.memory"):
@@ -145,50 +129,6 @@ def _graphs(patches: Patches) -> None:
         for module in ("torch.cuda", "torch.cuda.graphs"):
             patches.replace(f"{module}.{name}", refused)
     patches.replace("torch.accelerator.Graph", refused_class("Graph", GRAPHS))
-
-
-def _several_cards(patches: Patches) -> None:
-    """Refuse what spreads the work of one process over cards."""
-    patches.answer("torch._C._scatter", scatter)
-    for name in ("gather", "broadcast", "broadcast_coalesced", "broadcast_out", "gather_out", "scatter_out"):
-        patches.answer(f"torch._C._{name}", refusal(PARALLEL.format(f"torch.cuda.comm.{name}")))
-    patches.wrap("torch.nn.parallel.DataParallel.__init__", data_parallel)
-    _nccl_by_hand(patches)
-
-
-def scatter(tensor: torch.Tensor, devices: list[int], *args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
-    """Stand in for torch._C._scatter, to one card."""
-    if len(devices) > 1:
-        raise SimulationError(PARALLEL.format("Scattering a tensor"))
-    return (tensor.to(torch.device("cuda", devices[0])),)
-
-
-def data_parallel(original: Callable[..., None]) -> Callable[..., None]:
-    """Return DataParallel's __init__ for one card."""
-
-    @functools.wraps(original)
-    def __init__(self: Any, module: Any, device_ids: Any = None, *args: Any, **kwargs: Any) -> None:
-        if (torch.cuda.device_count() if device_ids is None else len(device_ids)) > 1:
-            raise SimulationError(PARALLEL.format("DataParallel"))
-        original(self, module, device_ids, *args, **kwargs)
-
-    return __init__
-
-
-def _nccl_by_hand(patches: Patches) -> None:
-    """Refuse NCCL's calls on the tensors of one process, which spread them over its cards."""
-    names = (
-        "unique_id",
-        "init_rank",
-        "all_reduce",
-        "reduce",
-        "broadcast",
-        "all_gather",
-        "reduce_scatter",
-    )
-    for name in names:
-        patches.replace(f"torch.cuda.nccl.{name}", refusal(NCCL))
-    patches.replace("torch.cuda.nccl.version", lambda: NCCL_VERSION)
 
 
 def _custom_kernels(patches: Patches) -> None:

@@ -1,6 +1,7 @@
 """One process with several cards: torch.cuda.comm and DataParallel."""
 
 import copy
+from typing import ClassVar
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_what_lies_elsewhere_is_refused_in_cudas_words():
 class Watched(nn.Module):
     """A model that notes where its forward ran, and with how many rows."""
 
-    seen: list = []
+    seen: ClassVar[list] = []
 
     def __init__(self):
         super().__init__()
@@ -83,7 +84,9 @@ def test_data_parallel_trains_as_one_model_does():
 
 
 def test_data_parallel_wants_the_model_on_its_first_card():
-    words = r"module must have its parameters and buffers on device cuda:0 \(device_ids\[0\]\) but found one of them on device: cuda:1"
+    words = (
+        r"parameters and buffers on device cuda:0 \(device_ids\[0\]\) but found one of them on device: cuda:1"
+    )
     with pytest.raises(RuntimeError, match=words):
         nn.DataParallel(nn.Linear(2, 1).to("cuda:1"))(torch.ones(4, 2, device="cuda"))
 

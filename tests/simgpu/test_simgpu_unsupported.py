@@ -6,7 +6,6 @@ from types import ModuleType
 
 import pytest
 import torch
-from torch import nn
 
 from devicelab import simulate_gpu
 from devicelab.errors import SimulationError

@@ -10,7 +10,6 @@ import pytest
 
 pytest.importorskip("sphinx", reason="the extra `site` is not installed")
 
-from lab_page import browser_page
 from playwright.sync_api import expect
 
 from tools.setup.say import ROOT
@@ -43,9 +42,10 @@ def address():
 
 
 @pytest.fixture(scope="module")
-def chromium():
-    with browser_page() as opened:
-        yield opened
+def chromium(browser):
+    opened = browser.context.new_page()  # Playwright starts once in a process
+    yield opened
+    opened.close()
 
 
 @contextlib.contextmanager

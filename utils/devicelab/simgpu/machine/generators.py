@@ -15,6 +15,9 @@ import torch
 from .machine import SimCard
 
 RealGenerator = torch._C.Generator
+give_back = (
+    RealGenerator.set_state
+)  # torch's own: an estimate may take what it is given for a tensor of the card
 MASK = 2**64 - 1
 DRAWN = 4  # what an operator adds to the offset: CUDA's least (CUDAGeneratorState::increase); a large tensor adds more there
 SEED_BYTES = 8
@@ -143,4 +146,4 @@ def default_generator_of(card: SimCard) -> Iterator[None]:
     try:
         yield
     finally:
-        default.set_state(kept)
+        give_back(default, kept)

@@ -136,7 +136,9 @@ def test_links_within_a_page_lead_somewhere(page):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem[:2]}")
 def test_links_within_a_notebook_lead_somewhere(path):
-    assert broken("\n".join(cells(path).values()), path.parent) == []
+    notebook = json.loads(path.read_text("utf-8"))
+    prose = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    assert broken("\n".join(prose), path.parent) == []
 
 
 def test_a_broken_link_would_be_found():

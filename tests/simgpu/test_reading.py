@@ -22,6 +22,7 @@ DEVICE = re.compile(r"(?<![\w.])(?:cpu|meta|cuda(?::\d+)?)(?![\w.])")
 TABLED = {case["message"] for case in tables.GENUINE.values()} | set(tables.DERIVED.values())
 # Sentences that stand in no table: the devices that are to be read, and the family.
 FURTHER = {
+    "All tensors must be on devices[0]: 0": (MISMATCH, set()),
     "hook '<lambda>' has changed the type of value (was torch.cuda.FloatTensor got torch.FloatTensor)": (
         MISMATCH,
         {"cuda", "cpu"},
@@ -93,6 +94,7 @@ ASKED_FOR = {
 }
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
+    "Expected all input tensors to be CUDA tensors, but tensor at index 1 has device cpu",
     "No backend type associated with device type cpu",  # the catalogue says what it means
     "called a synchronizing CUDA operation",
     "Device index value 5 is out of index range [0, 2)",

@@ -290,6 +290,14 @@ def test_without_a_backend_it_is_the_accelerators():
             dist.destroy_process_group()
 
 
+def test_a_group_of_gloo_is_not_taken_for_one_of_nccl_that_had_its_name():
+    with simulate_gpu("T4"):
+        for backend in ("nccl", "gloo"):
+            dist.init_process_group(backend, rank=0, world_size=1, store=dist.HashStore())
+            dist.all_reduce(torch.ones(1, device="cuda" if backend == "nccl" else "cpu"))
+            dist.destroy_process_group()
+
+
 def test_nothing_is_left_of_it():
     before = dist.is_nccl_available(), dist.Reducer, hasattr(dist.distributed_c10d, "ProcessGroupNCCL")
     with simulate_gpu("T4"):

@@ -67,9 +67,13 @@ def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def _new_process_group_helper(*args: Any, **kwargs: Any) -> Any:
         later.load()  # gloo's threads may come to Python, and beside others it must not be loaded
+        before = dict(groups.known)
         made = original(*args, **kwargs)
         group = made[0]
         if isinstance(group, torch.distributed.ProcessGroup):
+            name = group.group_name
+            if name in before and groups.known[name] is before[name]:
+                del groups.known[name]  # a group that has ended had the same name
             kinds = {device.type for device in group._device_types}
             if group.group_name in groups.known:
                 groups.known[group.group_name].only = kinds == {"cuda"}

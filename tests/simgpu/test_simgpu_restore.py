@@ -212,7 +212,8 @@ def test_what_an_outer_card_holds_and_was_told_survives_an_inner_one(untouched: 
         torch.cuda.set_device(1)
         torch.cuda.manual_seed(3)
         torch.cuda.set_per_process_memory_fraction(0.5)
-        torch.backends.cudnn.benchmark_limit = 3
+        with getattr(torch.backends, "__allow_nonbracketed_mutation")():  # torch's own test helpers forbid it
+            torch.backends.cudnn.benchmark_limit = 3
         torch.cuda.set_sync_debug_mode(1)
         kept, gone = torch.rand(3, device="cuda:1"), torch.ones(2**20, device="cuda:1")
         with torch.cuda.stream(torch.cuda.Stream()):

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import traceback
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -267,4 +268,11 @@ if __name__ == "__main__":
     for module in PRELOADED:
         importlib.import_module(module)
     gc.freeze()  # else each fork walks all that was imported when it ends: 1.1 s of the processor instead of 0.3
-    run_as_main(serve(socket.socket(fileno=os.dup(0))))
+    asked = serve(socket.socket(fileno=os.dup(0)))
+    try:
+        run_as_main(asked)
+    except KeyboardInterrupt:  # a Python started anew ends by the signal itself
+        traceback.print_exc()
+        sys.stdout.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)

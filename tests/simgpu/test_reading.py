@@ -94,6 +94,7 @@ ASKED_FOR = {
 }
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
+    "Tensors must be contiguous",
     "Expected all input tensors to be CUDA tensors, but tensor at index 1 has device cpu",
     "No backend type associated with device type cpu",  # the catalogue says what it means
     "called a synchronizing CUDA operation",

@@ -10,7 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
+from devicelab.simgpu.machine import groups
 from devicelab.simgpu.rules import collectives
 
 pytestmark = pytest.mark.skipif(
@@ -84,6 +86,9 @@ pair = dist.new_group([0, 1])
 x = torch.ones(1, device=card)
 dist.all_reduce(x, group=pair)
 kept("new_group", x)
+halved = dist.all_reduce(torch.ones(1, device=card), async_op=True).get_future().then(lambda done: done.value()[0] / 2)
+kept("then", halved.wait())
+found["apart"] = caught(lambda: dist.all_reduce(torch.ones(4, 4, device=card).t()[:2]))
 found["cpu"] = caught(lambda: dist.all_reduce(torch.ones(1)))
 both = dist.new_group([0, 1], backend="cpu:gloo,cuda:nccl")
 x = torch.ones(1)
@@ -201,6 +206,7 @@ def test_the_group_is_nccls(met):
         "send": ([0], [0]),
         "all_to_all": ([0, 10], [1, 11]),
         "new_group": ([2], [2]),
+        "then": ([1], [1]),
     }.items(),
 )
 def test_a_collective_has_the_right_values_on_each_card(met, name, values):
@@ -210,6 +216,10 @@ def test_a_collective_has_the_right_values_on_each_card(met, name, values):
 def test_objects_and_work_come_back(met):
     for one in met.values():
         assert one["objects"] == [{"rank": 0}, {"rank": 1}] and one["work"] is True
+
+
+def test_a_tensor_in_pieces_is_refused_as_nccl_does(met):
+    assert [one["apart"] for one in met.values()] == [["ValueError", "Tensors must be contiguous"]] * 2
 
 
 def test_a_tensor_of_the_cpu_has_no_backend_unless_there_is_one(met):
@@ -277,6 +287,19 @@ def test_a_group_of_one_works_in_this_process(alone):
     model(x[None]).sum().backward()
     assert model.module.weight.grad.device == torch.device("cuda:0")
     assert not model.module.weight.grad.cpu().isnan().any()
+
+
+def test_mixed_precision_of_ddps_own_is_refused(alone):
+    kinds = nn.parallel.distributed._MixedPrecision(param_dtype=torch.float16, reduce_dtype=torch.float16)
+    with pytest.raises(SimulationError, match=r"Use torch\.autocast"):
+        nn.parallel.DistributedDataParallel(nn.Linear(2, 1).cuda(), mixed_precision=kinds)
+
+
+def test_a_card_is_known_by_its_own_number_where_each_process_sees_one(monkeypatch):
+    assert groups.physical(1) == "0 1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
+    monkeypatch.setenv("GROUP_RANK", "2")
+    assert [groups.physical(index) for index in (0, 1)] == ["2 3", "2 5"]
 
 
 def test_without_a_backend_it_is_the_accelerators():

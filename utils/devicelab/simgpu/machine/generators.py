@@ -15,9 +15,8 @@ import torch
 from .machine import SimCard
 
 RealGenerator = torch._C.Generator
-give_back = (
-    RealGenerator.set_state
-)  # torch's own: an estimate may take what it is given for a tensor of the card
+# Torch's own, which looks at nothing: an estimate may take the state that it is given for a tensor of the card.
+give_back = RealGenerator.set_state
 MASK = 2**64 - 1
 DRAWN = 4  # what an operator adds to the offset: CUDA's least (CUDAGeneratorState::increase); a large tensor adds more there
 SEED_BYTES = 8

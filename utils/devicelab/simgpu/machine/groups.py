@@ -25,7 +25,7 @@ class Group:
         if index in self.cards:
             return None
         self.turn = turn = self.turn + 1
-        self.store.set(f"card {turn} of {self.rank}", f"{os.environ.get('GROUP_RANK', '0')} {index}")
+        self.store.set(f"card {turn} of {self.rank}", physical(index))
         brought = [self.store.get(f"card {turn} of {rank}") for rank in range(self.size)]
         mine = brought[self.rank]
         other = next((rank for rank, card in enumerate(brought) if card == mine and rank != self.rank), None)
@@ -35,7 +35,13 @@ class Group:
         return self.rank, other
 
 
+def physical(index: int) -> str:
+    """Return which card of which node a number means here, behind CUDA_VISIBLE_DEVICES and torchrun's number of the node."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    number = visible[index].strip() if index < len(visible) else ""
+    return f"{os.environ.get('GROUP_RANK', '0')} {number or index}"
+
+
 known: dict[str, Group] = {}  # by the name that torch gives a group
-inside = ContextVar(
-    "inside", default=False
-)  # C++ compares ranks by tensors of its own, which it would make on the card
+# Whether C++ compares the ranks, by tensors of its own, which on a real card it makes there.
+inside = ContextVar("inside", default=False)

@@ -8,9 +8,7 @@ from devicelab.source import TORCH_FOLDER
 from .marks import Adoptable, Tensor, card_of
 
 SIMGPU = __package__.rpartition(".")[0]
-INTERPRETER = (
-    f"{SIMGPU}.stand_ins.interpreter"  # its function `__call__` runs a graph, which C++ makes shorter first
-)
+INTERPRETER = f"{SIMGPU}.stand_ins.interpreter"  # its `__call__` runs a graph, which C++ makes shorter first
 CUSTOM = f"{SIMGPU}.run.handlers"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
 # The files whose frames lie between torch and somebody's __torch_dispatch__.
 PLUMBING = (str(TORCH_FOLDER / "_compile.py"), str(TORCH_FOLDER / "_dynamo" / "eval_frame.py"))

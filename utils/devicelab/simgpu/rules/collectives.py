@@ -16,6 +16,13 @@ def no_backend(kind: str) -> NoReturn:
     raise RuntimeError(f"No backend type associated with device type {kind}")
 
 
+def check_dense(tensor: torch.Tensor) -> None:
+    """Raise as NCCL's group does for a tensor whose numbers do not lie one behind the other."""
+    layouts = (torch.contiguous_format, torch.channels_last)[: 2 if tensor.dim() == 4 else 1]
+    if not any(tensor.is_contiguous(memory_format=layout) for layout in layouts):
+        raise ValueError("Tensors must be contiguous")
+
+
 def duplicate(version: tuple[int, ...], rank: int, other: int, bus: int) -> NoReturn:
     """Raise NCCL's error where two ranks brought the same card."""
     number = ".".join(map(str, version))

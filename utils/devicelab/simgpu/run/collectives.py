@@ -29,6 +29,7 @@ def collective(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any
         for tensor in tensors:
             if device_of(tensor).type != "cuda":
                 rules.no_backend(device_of(tensor).type)
+            rules.check_dense(tensor)
     if card is None:
         return mode.host(func, args, kwargs)
     if group is not None and name not in BETWEEN_TWO:

@@ -5,6 +5,7 @@ marked. What NCCL refuses is refused in its words (rules/collectives.py).
 """
 
 import functools
+import inspect
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -18,10 +19,15 @@ from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.marks.marks import card_of, put
 
 from . import later
+from .threads import simulated_thread
 
 C10D = "torch.distributed.distributed_c10d"
 TIMEOUT = timedelta(minutes=10)  # of NCCL's groups: torch/distributed/constants.py
 SEVERAL = "DistributedDataParallel over a model that lies on several simulated cards is not simulated: use one card a process."
+MIXED = (
+    "DistributedDataParallel(mixed_precision=...) is not simulated: its C++ would give wrong gradients here. Use torch.autocast "
+    "around the forward pass, which is simulated."
+)
 EMPTY = torch.ops.aten.empty.memory_format
 
 
@@ -36,6 +42,8 @@ def install(machine: Machine) -> None:
     patches.wrap(f"{C10D}._new_process_group_helper", grouping)
     patches.wrap("torch.distributed.ProcessGroup._device_types", kinds)
     patches.replace("torch.distributed.Reducer", reducer())
+    for name in ("then", "add_done_callback"):
+        patches.wrap(f"torch._C.Future.{name}", following)
     patches.wrap("torch.distributed._verify_params_across_processes", comparing)
 
 
@@ -64,19 +72,19 @@ def backend() -> type:
 def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return what makes a group, so that gloo is found where C++ looks: by a tensor's real device, the CPU."""
 
+    named = inspect.signature(original)
+
     @functools.wraps(original)
     def _new_process_group_helper(*args: Any, **kwargs: Any) -> Any:
         later.load()  # gloo's threads may come to Python, and beside others it must not be loaded
-        before = dict(groups.known)
+        name = named.bind(*args, **kwargs).arguments["group_name"]
+        groups.known.pop(name, None)  # what had this name has ended
         made = original(*args, **kwargs)
         group = made[0]
         if isinstance(group, torch.distributed.ProcessGroup):
-            name = group.group_name
-            if name in before and groups.known[name] is before[name]:
-                del groups.known[name]  # a group that has ended had the same name
             kinds = {device.type for device in group._device_types}
-            if group.group_name in groups.known:
-                groups.known[group.group_name].only = kinds == {"cuda"}
+            if name in groups.known:
+                groups.known[name].only = kinds == {"cuda"}
             if kinds == {"cuda"}:
                 nccl = group._get_backend(torch.device("cuda"))
                 group._register_backend(
@@ -91,10 +99,25 @@ def kinds(original: Any) -> property:
     """Return the property that lists the kinds of devices of a group: NCCL's alone has no CPU, whatever C++ finds."""
 
     def _device_types(group: Any) -> list[torch.device]:
-        only = group.group_name in groups.known and groups.known[group.group_name].only
-        return [device for device in original.__get__(group) if not (only and device.type == "cpu")]
+        known = groups.known.get(group.group_name)
+        hidden = "cpu" if known is not None and known.only else ""
+        return [device for device in original.__get__(group) if device.type != hidden]
 
     return property(_device_types)
+
+
+def following(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what has a function run once a future is there: by a thread of gloo's, which knows no simulation."""
+
+    @functools.wraps(original)
+    def follow(future: Any, callback: Callable[..., Any]) -> Any:
+        def run(done: Any) -> Any:
+            with simulated_thread():
+                return callback(done)
+
+        return original(future, run)
+
+    return follow
 
 
 def comparing(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -138,6 +161,11 @@ def reducer() -> type:
                 raise SimulationError(SEVERAL)
             self.card = next(iter(cards), None)
             self._on_card(super().__init__, params, *args, **kwargs)
+
+        def _set_mixed_precision_param_dtype(self, dtype: Any) -> Any:
+            if self.card is not None:
+                raise SimulationError(MIXED)
+            return super()._set_mixed_precision_param_dtype(dtype)
 
         def _rebuild_buckets(self) -> Any:
             return self._on_card(super()._rebuild_buckets)

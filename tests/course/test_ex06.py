@@ -5,9 +5,9 @@ import multiprocessing
 
 import pytest
 import torch
+from telling import told
 from torch.utils.data import DataLoader, Dataset
 
-from devicelab import simulate_gpu
 from devicelab.course.exercises import ex06
 from devicelab.course.looking import workers
 from devicelab.course.question import NotYet
@@ -15,17 +15,7 @@ from devicelab.course.question import NotYet
 TRUE = {name: name in "adeh" for name in "abcdefgh"}
 
 
-@pytest.fixture(autouse=True)
-def card():
-    with simulate_gpu("Tesla T4"):
-        yield
-
-
-def told(question, *answer):
-    """Return what the check says to an answer that does not pass."""
-    outcome = question.check(*answer)
-    assert outcome.state == "not yet"
-    return outcome.text
+pytestmark = pytest.mark.usefixtures("card")
 
 
 def test_what_waits_is_what_the_card_does():

@@ -3,27 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from telling import told
 from torch import nn, optim
 
-from devicelab import simulate_gpu
 from devicelab.course.exercises import ex07
 from devicelab.course.exercises.ex07 import _waves as waves
 
 TRUE = {"weight": "cuda", "scale": "cpu", "own_scale": "cuda", "head": "cpu", "average": "cpu"}
 
 
-@pytest.fixture(autouse=True)
-def card(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEVICELAB_HOME", str(tmp_path))
-    with simulate_gpu("Tesla T4"):
-        yield
-
-
-def told(question, *answer):
-    """Return what the check says to an answer that does not pass."""
-    outcome = question.check(*answer)
-    assert outcome.state == "not yet"
-    return outcome.text
+pytestmark = pytest.mark.usefixtures("card")
 
 
 @pytest.mark.parametrize("name", TRUE)

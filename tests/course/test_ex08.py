@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from telling import told
 from torch import nn, optim
 
-from devicelab import simulate_gpu
 from devicelab.course.exercises import ex08
 from devicelab.course.looking import without_gpu
 from devicelab.course.looking.played import NVIDIA, OLDER_NVIDIA, OTHERS
@@ -13,18 +13,7 @@ TRUE = {"weight": "cuda", "noise": "cpu", "shared": "cpu", "copied": "cuda", "ba
 ASKED = ("is_available", "device_count", "current_accelerator")
 
 
-@pytest.fixture(autouse=True)
-def card(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEVICELAB_HOME", str(tmp_path))
-    with simulate_gpu("Tesla T4"):
-        yield
-
-
-def told(question, *answer):
-    """Return what the check says to an answer that does not pass."""
-    outcome = question.check(*answer)
-    assert outcome.state == "not yet"
-    return outcome.text
+pytestmark = pytest.mark.usefixtures("card")
 
 
 @pytest.mark.parametrize("name", TRUE)

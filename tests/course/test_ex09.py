@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from telling import told
 from torch import nn
 
 from devicelab import simulate_gpu
@@ -17,18 +18,7 @@ from tools.notebooks.nbfiles import SOLUTIONS, read
 MODELS = [pytest.param(build, words, id=words) for build, words, _ in counts._MODELS]
 
 
-@pytest.fixture(autouse=True)
-def card(tmp_path, monkeypatch):
-    monkeypatch.setenv("DEVICELAB_HOME", str(tmp_path))
-    with simulate_gpu("Tesla T4"):
-        yield
-
-
-def told(question, *answer):
-    """Return what the check says to an answer that does not pass."""
-    outcome = question.check(*answer)
-    assert outcome.state == "not yet"
-    return outcome.text
+pytestmark = pytest.mark.usefixtures("card")
 
 
 # --- bytes ----------------------------------------------------------------------------------------------------------

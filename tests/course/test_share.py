@@ -10,8 +10,7 @@ from devicelab import datafiles
 from devicelab.course import kept
 from devicelab.course.guess.bet import Settled
 from devicelab.course.guess.settling import _keep
-from devicelab.course.share import command, own
-from devicelab.course.share import room as read_room
+from devicelab.course.share import classroom, command, own
 from devicelab.errors import InputError
 from devicelab.simgpu import simulate_gpu
 
@@ -134,7 +133,7 @@ def test_a_room_is_put_together(share, home):
     other = changed(share, name=None)
     other["machine"] |= {"gpu": None, "origin": None}
     other["bets"][0]["bet"] = "the second"
-    ours = read_room(files(home / "room", share, other))
+    ours = classroom(files(home / "room", share, other))
     assert str(ours) == "2 machines: 1 with a simulated GPU, 1 without a GPU."
     assert ours.names == ["Ann Lee", "learner 2"]
     machines = ours.machines()
@@ -151,6 +150,19 @@ def test_a_room_is_put_together(share, home):
     assert ["Exercise 01", "1 of 4", "0 of 2"] in ours.progress().rows
     drawn = ours.plot()
     assert drawn.png[:4] == b"\x89PNG" and "takes over" in drawn.alt
+
+
+def test_measured_and_simulated_crossovers_are_told_apart(share, home):
+    turn = {"rows": 32, "leader": "GPU", "low": 90, "width": 100, "high": 110, "words": "the GPU takes over"}
+    simulated = changed(share, crossovers=[turn])
+    measured = changed(share, crossovers=[turn | {"width": 300}])
+    measured["machine"] |= {"origin": "measured"}
+    ours = classroom(files(home / "room", simulated, measured, changed(share, crossovers=[])))
+    assert [row[-1] for row in ours.machines().rows] == ["100 (simulated)", "300 (measured)", "-"]
+    assert ours.plot().alt.endswith(
+        "A measured GPU takes over on 1 of 1 machines, at a width of about 300. "
+        "A simulated GPU takes over on 1 of 2 machines, at a width of about 100."
+    )
 
 
 HOSTILE = {
@@ -178,7 +190,7 @@ HOSTILE = {
 @pytest.mark.parametrize(("made", "why"), HOSTILE.values(), ids=HOSTILE)
 def test_a_broken_or_hostile_file_is_skipped_with_its_reason(share, home, made, why):
     made = made if isinstance(made, str) else made(share)
-    ours = read_room(files(home / "room", made, share))
+    ours = classroom(files(home / "room", made, share))
     assert len(ours.shares) == 1
     [(name, said)] = ours.skipped
     assert name == "0.json" and why in said and len(said) <= 160
@@ -188,21 +200,21 @@ def test_what_is_no_plain_file_is_skipped(share, home):
     folder = files(home / "room", share, share, share)
     os.mkfifo(folder / "00.json")
     (folder / "a.json").mkdir()
-    ours = read_room(folder)
+    ours = classroom(folder)
     assert len(ours.shares) == 3
     assert [why for _, why in ours.skipped] == ["it is no plain file", "it is no plain file"]
 
 
 def test_html_in_a_name_is_shown_as_text(share, home):
-    ours = read_room(files(home / "room", changed(share, name="<script>alert(1)</script>")))
+    ours = classroom(files(home / "room", changed(share, name="<script>alert(1)</script>")))
     page = ours._repr_html_() + ours.machines()._repr_html_() + ours.bets()._repr_html_()
     assert "<script" not in page and "&lt;script" in page
 
 
 def test_a_folder_that_is_not_there_is_said(home):
     with pytest.raises(InputError, match="no folder"):
-        read_room(home / "nowhere")
-    assert str(read_room(home)) == "0 machines: nothing to show."
+        classroom(home / "nowhere")
+    assert str(classroom(home)) == "0 machines: nothing to show."
 
 
 def test_the_page_of_a_room_runs(share, home):

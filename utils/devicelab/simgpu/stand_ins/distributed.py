@@ -165,7 +165,7 @@ def reducer() -> type:
         def _set_mixed_precision_param_dtype(self, dtype: Any) -> Any:
             if self.card is not None:
                 raise SimulationError(MIXED)
-            return super()._set_mixed_precision_param_dtype(dtype)
+            return super()._set_mixed_precision_param_dtype(dtype)  # type: ignore[misc]
 
         def _rebuild_buckets(self) -> Any:
             return self._on_card(super()._rebuild_buckets)

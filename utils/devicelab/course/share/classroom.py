@@ -1,13 +1,13 @@
 """The files of a room, read with care: a broken or a hostile one is skipped and named, and no word of one is ever run."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from devicelab import datafiles, html, units
+from devicelab import datafiles, units
 from devicelab.canvas import INK, LINE, MUTED, hue
 from devicelab.errors import InputError, path_of
 from devicelab.picture import Picture, Shown, Table, figure, picture
@@ -22,7 +22,7 @@ Share = dict[str, Any]
 
 
 @dataclass(frozen=True, repr=False)
-class Room(Shown):
+class Classroom(Shown):
     """The results of a room: `shares` as plain data that keeps to the schema, `skipped` as (file, why)."""
 
     shares: tuple[Share, ...]
@@ -46,7 +46,7 @@ class Room(Shown):
 
     def machines(self) -> Table:
         """Return the machines side by side: what they are, and the article's step on their CPU and GPU."""
-        rows = [[name, *_machine(share)] for name, share in self._named()]
+        rows = [[name, *_machine(share)] for name, share in zip(self.names, self.shares, strict=True)]
         header = (
             "Who",
             "System",
@@ -126,20 +126,20 @@ class Room(Shown):
         )
 
     def _crossed(self) -> str:
-        found = [at["width"] for share in self.shares for at in share["crossovers"] if at["leader"] == "GPU"]
-        if not found:
-            return "On no machine the GPU takes over within these sizes."
-        between = f"between {min(found):,.0f} and {max(found):,.0f}" if len(found) > 1 else f"{found[0]:,.0f}"
-        return f"The GPU takes over on {len(found)} of {len(self.shares)} machines, at a width of about {between}."
+        """Say where the GPU takes over, apart for measured and for simulated ones: these cannot be put together."""
+        said = []
+        for origin in ("measured", "simulated"):
+            those = [share for share in self.shares if share["machine"]["origin"] == origin]
+            found = [width for share in those for width in _turns(share)]
+            if found:
+                between = f"{min(found):,.0f} to {max(found):,.0f}" if len(found) > 1 else f"{found[0]:,.0f}"
+                said.append(
+                    f"A {origin} GPU takes over on {len(found)} of {len(those)} machines, at a width of about {between}"
+                )
+        return ". ".join(said) + "." if said else "On no machine the GPU takes over within these sizes."
 
-    def _named(self) -> Iterator[tuple[str, Share]]:
-        yield from zip(self.names, self.shares, strict=True)
 
-    def _repr_html_(self) -> str:
-        return html.paragraphs(str(self))
-
-
-def room(folder: str | Path) -> Room:
+def classroom(folder: str | Path) -> Classroom:
     """Read the JSON files of a folder, in the order of their names; what is no share of version 1 is skipped, with the reason."""
     place = path_of("folder", folder)
     if not place.is_dir():
@@ -161,7 +161,7 @@ def room(folder: str | Path) -> Room:
             shares.append(data)
     if len(files) > MOST_FILES:
         skipped.append((f"{len(files) - MOST_FILES} more files", f"a room has {MOST_FILES} at most"))
-    return Room(tuple(shares), tuple(skipped))
+    return Classroom(tuple(shares), tuple(skipped))
 
 
 def _short(text: str) -> str:
@@ -173,11 +173,16 @@ def _short(text: str) -> str:
 def _machine(share: Share) -> list[str]:
     machine, steps = share["machine"], {one["name"]: one["time"] for one in share["examples"]}
     gpu = f"{machine['gpu']} ({machine['origin']})" if machine["gpu"] else "none"
-    turns = [f"{at['width']:,.0f}" for at in share["crossovers"] if at["leader"] == "GPU"]
+    turns = [f"{width:,.0f} ({machine['origin']})" for width in _turns(share)]
     return [
         machine["system"], str(machine["cores"]), machine["torch"], gpu,
         _shown(steps.get("cpu")), _shown(steps.get("gpu")), ", ".join(turns) or "-",
     ]  # fmt: skip
+
+
+def _turns(share: Share) -> list[float]:
+    """Return the widths from which the GPU is ahead."""
+    return [at["width"] for at in share["crossovers"] if at["leader"] == "GPU"]
 
 
 def _shown(time: dict[str, Any] | None) -> str:

@@ -37,6 +37,7 @@ from tools.setup.say import ROOT, Stop, say
 
 RAN = ROOT / "build" / "report"  # each lesson as it ran
 PAGE = ROOT / "build" / "report.html"
+READ = (".py", ".yaml", ".json", ".csv", ".js", ".css")  # what of the package a lesson's results depend on
 CELL_SECONDS = 300  # a slow machine may need minutes where ours needs seconds
 KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "True or False"}
 # What nbconvert's page would load from elsewhere (RequireJS, MathJax, Mermaid, widgets); nothing here needs it.
@@ -161,7 +162,7 @@ def kept(path: Path, key: str) -> Outcome | None:
 
 def key_of(path: Path, values: dict[str, Any]) -> str:
     """Return what stands for all that a lesson's results depend on."""
-    files = sorted((ROOT / "utils").rglob("*.py"))
+    files = sorted(path for path in (ROOT / "utils").rglob("*.*") if path.suffix in READ)
     return digest(
         "\0".join(
             [

@@ -1,5 +1,6 @@
 """The dispatch mode: looks where the operands of every operator are, refuses what CUDA refuses, and says where the result is."""
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import get_ident
@@ -18,6 +19,11 @@ from .call import Calls
 from .handlers import PLANS, plan_of
 
 PLAIN = torch.Tensor.__torch_dispatch__
+# A number may stand in a tensor's place; only what these say of it is mended by a tensor.
+NUMBER = re.compile(
+    r"Expected a value of type 'Tensor' for argument|'(int|float|bool|complex)' object has no attribute"
+    r"|is_functorch_wrapped_tensor\(\): incompatible function arguments"
+)
 SPARSE = torch.sparse_coo  # a view of one has storages of its own
 HIGHER_ORDER = (
     "This operator takes functions, and what they run would not be seen, so it is neither simulated nor estimated. "
@@ -69,8 +75,8 @@ class SimulatedDispatch(Calls):
 
     def failed(self, error: Exception, func: Any, args: Any, kwargs: Any) -> Any:
         """Try once more what failed for a type, or for a number in a tensor's place; or raise the error."""
-        if getattr(func, "namespace", "") == "aten" and numbers_for_tensors(func, args):
-            return self.treat(func, (), with_tensors(func, args), kwargs or {})
+        if getattr(func, "namespace", "") == "aten" and NUMBER.search(str(error)):
+            return self.treat(func, (), *with_tensors(func, args, kwargs or {}))
         if isinstance(error, NotImplementedError):
             try:
                 return dtypes.retry(self, func, args, kwargs or {}, error)
@@ -130,19 +136,15 @@ class SimulatedDispatch(Calls):
         return lost.treat(self, run, func, args, kwargs or {}, plan.launches)
 
 
-def numbers_for_tensors(func: Any, args: Any) -> list[int]:
-    """Return the places of the numbers that stand where the operator takes a tensor: as torch hands on its constants."""
-    given = enumerate(zip(args, func._schema.arguments, strict=False))
-    return [
-        at for at, (value, argument) in given
-        if isinstance(value, (int, float, complex)) and str(argument.real_type) == "Tensor"
-    ]  # fmt: skip
-
-
-def with_tensors(func: Any, args: Any) -> tuple[Any, ...]:
-    """Return a call's arguments with tensors for the numbers that stand in their place."""
-    make, places = torch.ops.aten.scalar_tensor.default, numbers_for_tensors(func, args)
-    return tuple(make(value) if at in places else value for at, value in enumerate(args))
+def with_tensors(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Return a call's arguments with tensors for the numbers as which torch hands on its constants (in TorchScript's graphs)."""
+    places = [str(argument.real_type) == "Tensor" for argument in func._schema.arguments]
+    make = torch.ops.aten.scalar_tensor.default
+    numbers = (int, float, complex)
+    found = [
+        make(v) if is_one and isinstance(v, numbers) else v for v, is_one in zip(args, places, strict=False)
+    ]
+    return tuple(found), kwargs
 
 
 def told(

@@ -155,6 +155,19 @@ found["parameter"] = str(next(model.parameters()).device)
 found["full"] = model[0].weight.full_tensor().sum().item()
 end()
 """
+BOUND = """
+torch.cuda.set_device(local)
+init_process_group("nccl", device_id=torch.device("cuda", local))
+x = torch.ones(1, device="cuda")
+dist.all_reduce(x, group=dist.new_group([0, 1]))
+found["both"] = [str(x.device), x.item()]
+for rank_alone in (0, 1):
+    group = dist.new_group([rank_alone])  # the other rank is no member
+    if rank == rank_alone:
+        dist.all_reduce(x, group=group)
+found["alone"] = [str(x.device), x.item()]
+end()
+"""
 TOGETHER = """
 init_process_group("nccl")
 found["first"] = caught(lambda: dist.all_reduce(torch.ones(1, device="cuda")))  # nobody called set_device
@@ -249,6 +262,12 @@ def test_sharded_models_and_distributed_tensors_run(tmp_path_factory):
     assert [met[rank]["sum"] for rank in (0, 1)] == [28, 28]
     assert [met[rank]["parameter"] for rank in (0, 1)] == ["cuda:0", "cuda:1"]
     assert met[0]["full"] == met[1]["full"]
+
+
+def test_a_group_that_is_bound_to_its_card_has_groups_within(tmp_path_factory):
+    met = of_two_ranks(tmp_path_factory, BOUND)
+    for rank, one in met.items():
+        assert one["both"] == one["alone"] == [f"cuda:{rank}", 2]
 
 
 def test_two_ranks_on_one_card_are_refused_as_nccl_does(tmp_path_factory):

@@ -36,7 +36,9 @@ def install(machine: Machine) -> None:
     if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
         return
     patches = machine.patches
-    patches.answer(f"{C10D}.ProcessGroupNCCL", backend())
+    for name in names():
+        patches.answer(f"{C10D}.{name}", backend())
+    patches.wrap("torch._C._distributed_c10d.Backend.supports_splitting", whole)
     patches.replace(f"{C10D}._NCCL_AVAILABLE", True)
     patches.replace(f"{C10D}.default_pg_nccl_timeout", TIMEOUT)
     patches.wrap(f"{C10D}._new_process_group_helper", grouping)
@@ -45,6 +47,17 @@ def install(machine: Machine) -> None:
     for name in ("then", "add_done_callback"):
         patches.wrap(f"torch._C.Future.{name}", following)
     patches.wrap("torch.distributed._verify_params_across_processes", comparing)
+
+
+def names() -> list[str]:
+    """Return the classes of NCCL's groups: from PyTorch 2.15 on "nccl" means the second of them."""
+    later = hasattr(torch.distributed.distributed_c10d, "_create_nccl2_process_group")
+    return ["ProcessGroupNCCL", *(["ProcessGroupNCCL2", "ProcessGroupNCCLLazy"] if later else [])]
+
+
+def whole(_original: Any) -> property:
+    """Return the property by which torch makes every group anew: gloo's cannot be split as NCCL's can."""
+    return property(lambda _group: False)
 
 
 @functools.cache
@@ -62,7 +75,9 @@ def backend() -> type:
                 self._timeout = TIMEOUT
                 self.config = type("NCCLConfig", (), {})()
 
-        def __init__(self, store: Any, rank: int, size: int, options: Any = None) -> None:
+        def __init__(
+            self, store: Any, rank: int, size: int, options: Any = None, _device: torch.device | None = None
+        ) -> None:
             super().__init__(store, rank, size, timeout=getattr(options, "_timeout", TIMEOUT))
             groups.known[getattr(options, "group_name", "")] = groups.Group(store, rank, size)
 

@@ -37,6 +37,7 @@ from .stand_ins import (
     kernels,
     later,
     legacy_types,
+    library,
     nodes,
     processes,
     profiler,
@@ -57,7 +58,7 @@ from .stand_ins import (
 # In order; undone in reverse.
 STAND_INS = (
     later, default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, nodes, backward,
-    cuda, generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, compiled,
+    cuda, generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, library, compiled,
     unsupported, several, distributed, traceback, warned, profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"

@@ -9,7 +9,7 @@ from .marks import Adoptable, Tensor, card_of
 
 SIMGPU = __package__.rpartition(".")[0]
 INTERPRETER = f"{SIMGPU}.stand_ins.interpreter"  # its `__call__` runs a graph, which C++ makes shorter first
-CUSTOM = f"{SIMGPU}.run.handlers"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
+CUSTOM = f"{SIMGPU}.run.library"  # below its function `custom` runs somebody's Python, whose lines are calls of their own
 # The files whose frames lie between torch and somebody's __torch_dispatch__.
 PLUMBING = (str(TORCH_FOLDER / "_compile.py"), str(TORCH_FOLDER / "_dynamo" / "eval_frame.py"))
 # What C++ calls in the middle of an instruction, and what calls the operator again: modes, and autocast's kernels.

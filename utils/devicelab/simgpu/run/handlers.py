@@ -15,10 +15,10 @@ from devicelab.simgpu.marks.marks import (
     mark,
     tag_of,
 )
-from devicelab.simgpu.marks.place import MIXED, NOTHING, home, is_on_card, place
+from devicelab.simgpu.marks.place import MIXED, home, is_on_card
 from devicelab.simgpu.rules import asserts, attention, foreach, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
-from devicelab.simgpu.rules.refusals import missing, refuse
+from devicelab.simgpu.rules.refusals import refuse
 
 from . import (
     collectives,
@@ -28,13 +28,14 @@ from . import (
     dtypes,
     fourier,
     integers,
+    library,
     linear_algebra,
     normalization,
     only,
     wait,
 )
 from .asserts import asserting
-from .call import Calls, beside_meta
+from .call import Calls
 
 
 def resize(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -105,44 +106,6 @@ def attention_choice(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) 
     return -1 if chosen is None else chosen
 
 
-def custom(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Run an operator that is written in Python, as torch._prims and custom ones: what it does inside must be seen as well."""
-    if seen is MIXED and beside_meta(func, args, kwargs):
-        return mode.without_values(func, args, kwargs)
-    card = seen if is_on_card(seen) else None
-    if card is None and seen is not None and seen is not NOTHING:
-        card = mode.settle(func, args, kwargs, seen, judged=not in_python(func))
-    below = BELOW_PYTHON
-    if (card is not None or seen is MIXED) and only.on_card(args, kwargs):
-        below = OF_CUDA if is_in_python(func, "CUDA") else below
-        if below is not OF_CUDA and is_in_python(func, "CPU") and not has_composite(func):
-            missing(func.name())
-    torch._C._set_dispatch_mode(mode)
-    try:
-        out = func.redispatch(below, *args, **kwargs)
-    finally:
-        torch._C._unset_dispatch_mode(mode._mode_key)
-    if card is not None:
-        place(out, card)
-    return out
-
-
-def in_python(func: Any) -> bool:
-    """Say whether an operator's kernels are functions of Python, of which each operator is looked at."""
-    name = func._schema.name.replace("::", "/")
-    return any(key.startswith(f"{name}/") for key in torch.library._impls)
-
-
-def is_in_python(func: Any, key: str) -> bool:
-    """Say whether an operator has a function of Python for a key, by torch.library."""
-    return f"{func.name().replace('::', '/')}/{key}" in torch.library._impls
-
-
-def has_composite(func: Any) -> bool:
-    """Say whether an operator has a kernel that serves every device."""
-    return any(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key) for key in COMPOSITES)
-
-
 def decompose(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Take a composite operator apart, so that each of its operators is looked at."""
     if seen is None:
@@ -208,9 +171,6 @@ def note(mode: Any, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return func(*args, **kwargs)
 
 
-BELOW_PYTHON = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
-OF_CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
-COMPOSITES = ("CompositeImplicitAutograd", "CompositeExplicitAutograd")
 MOST_DIMENSIONS = 25  # MAX_TENSORINFO_DIMS
 TRACER = torch._C._dispatch_key_parse("Tracer")
 BY_NAME = {
@@ -268,6 +228,7 @@ def plan_of(func: Any) -> Plan:
     """Return the operator's plan, made at its first call."""
     call, handler = func._op if func.__class__ is torch._ops.OpOverload else func, handler_of(func)
     is_operator = isinstance(func, torch._ops.OpOverload)
+    is_view = bool(getattr(func, "is_view", False))
     if is_operator and wait.is_in_table(func):
         handler = wait.after(handler)
     launches = is_operator and handler is None
@@ -279,7 +240,8 @@ def plan_of(func: Any) -> Plan:
         handler = only.whole(handler)
     if is_operator and asserts.is_in_table(func):
         handler = asserting(handler, func)
-    is_view = bool(getattr(func, "is_view", False))
+    if is_operator and library.is_overridden(func):
+        handler, launches = library.overridden(handler), False
     plan = PLANS[id(func)] = Plan(func, call, is_view, handler, launches)
     return plan
 
@@ -302,7 +264,7 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
     if func.namespace == "c10d":
         return collectives.collective
     if func.namespace not in BUILTIN:
-        return custom
+        return library.custom
     if func.namespace == "profiler":
         return note
     names = {argument.name for argument in func._schema.arguments}

@@ -37,6 +37,12 @@ def texts(path: Path) -> list[str]:
     return ["".join(output.text for output in cell.outputs) for cell in read(path).cells]
 
 
+def shown(path: Path) -> list[tuple[str, str]]:
+    """Return the view and the text of each picture that is stored."""
+    outputs = [output.data for cell in read(path).cells for output in cell.outputs if "data" in output]
+    return [(data[VIEW]["model_id"], data["text/plain"]) for data in outputs if VIEW in data]
+
+
 def test_a_run_is_private_simulated_and_stored_once(tmp_path):
     show = f"import os\nfor name in {PRIVATE}:\n    print(os.environ[name] != {str(Path.home())!r}, name)"
     path = stored(
@@ -59,6 +65,49 @@ def test_ignored_outputs_are_kept_unless_refreshed(tmp_path, monkeypatch):
     monkeypatch.setenv("REFRESH", "1")
     remake.main([str(path)])
     assert texts(path) != first
+
+
+PICTURE = """import random
+from devicelab.widgets.picture import alive
+from IPython.display import display
+number = random.random()
+views, metadata = alive("crossover", {"number": number})
+display({"text/plain": f"{number}", "text/html": f"<b>{number}</b>"} | views, raw=True)"""
+
+
+def test_the_text_and_the_data_of_a_kept_picture_are_of_one_run(tmp_path):
+    path = stored(tmp_path, PICTURE, tag="nbval-ignore-output")
+    remake.main([str(path)])
+    before = path.read_bytes()
+    remake.main([str(path)])
+    assert path.read_bytes() == before
+    ((_, said),) = shown(path)
+    assert f"{said}" in str(read(path).metadata.widgets)
+
+
+def test_a_picture_that_another_module_draws_now_is_made_anew_as_a_whole(tmp_path):
+    path = stored(tmp_path, PICTURE, tag="nbval-ignore-output")
+    remake.main([str(path)])
+    notebook = read(path)
+    for model in notebook.metadata.widgets[STATE]["state"].values():
+        if "_esm" in model["state"]:
+            model["state"]["_esm"] = "an older module"
+    write(path, notebook)
+    ((_, before),) = shown(path)
+    remake.main([str(path)])
+    ((_, said),) = shown(path)
+    state = str(read(path).metadata.widgets)
+    assert said != before and said in state and "an older module" not in state
+
+
+def test_a_bet_is_stored_as_it_is_asked_now(tmp_path):
+    path = stored(tmp_path, "print('How much?')")
+    notebook = read(path)
+    notebook.cells[0].metadata["tags"] = ["guess", "nbval-ignore-output"]
+    notebook.cells[0].outputs = [new_output("stream", name="stdout", text="How many?")]
+    write(path, notebook)
+    remake.main([str(path)])
+    assert texts(path) == ["How much?\n"]
 
 
 def test_check_writes_nothing_and_finds_an_outdated_output(tmp_path, capsys):

@@ -26,12 +26,17 @@ def models(notebook: NotebookNode) -> dict[str, Any]:
     return notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
 
 
+def views_of(cell: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
+    """Yield the view of each picture of a cell with the id that it is stored under: always the same for its first, second, ..."""
+    pictures = [output for output in cell.get("outputs", []) if is_picture(output)]
+    for number, output in enumerate(pictures):
+        yield hashlib.md5(f"{cell.id} {number}".encode()).hexdigest(), output.data[VIEW]
+
+
 def views(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
-    """Yield each picture's view with the id that it is stored under: always the same for one cell's first, second, ..."""
+    """Yield all that `views_of` yields of the notebook's cells."""
     for cell in notebook.cells:
-        pictures = [output for output in cell.get("outputs", []) if is_picture(output)]
-        for number, output in enumerate(pictures):
-            yield hashlib.md5(f"{cell.id} {number}".encode()).hexdigest(), output.data[VIEW]
+        yield from views_of(cell)
 
 
 def keep_pictures(notebook: NotebookNode) -> None:
@@ -50,6 +55,21 @@ def keep_pictures(notebook: NotebookNode) -> None:
     notebook.metadata.pop("widgets", None)
     if kept:
         notebook.metadata["widgets"] = {STATE: {"state": kept, "version_major": 2, "version_minor": 0}}
+
+
+def drawn_alike(new: NotebookNode, old: NotebookNode, stored: NotebookNode) -> bool:
+    """Say whether the pictures of a cell that is `stored` in `old` are alive in `new`, drawn by the same module."""
+    now, before = models(new), models(old)
+    drawn = [
+        [one[name]["state"]["_esm"] for one in (now, before) if name in one] for name, _ in views_of(stored)
+    ]
+    return all(len(modules) == 2 and modules[0] == modules[1] for modules in drawn)
+
+
+def keep_data(new: NotebookNode, old: NotebookNode, stored: NotebookNode) -> None:
+    """Give the pictures of a cell that is `stored` in `old` their data of then: text, still and data are of one run."""
+    for name, _ in views_of(stored):
+        models(new)[name]["state"]["data"] = models(old)[name]["state"]["data"]
 
 
 def strays(notebook: NotebookNode) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from tools.notebooks.alive import VIEW, is_picture, keep_pictures
+from tools.notebooks.alive import VIEW, drawn_alike, is_picture, keep_data, keep_pictures
 from tools.notebooks.nbfiles import IGNORED, ROOT, is_code, sanitize_rules, tags
 
 WIDGET_NOTE = "(Run this cell: what appears here needs a running kernel.)"
@@ -113,12 +113,18 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
 
 
 def keep_ignored(new: NotebookNode, old: NotebookNode) -> None:
-    """Put the old outputs of ignored cells back: they differ in every run and say the same."""
+    """Put the old outputs of ignored cells back: they differ in every run and say the same.
+
+    Not those of a bet, which no run changes; nor a picture that another module draws now.
+    """
     before = {cell.id: cell for cell in old.cells}
     for cell in new.cells:
         stored = before[cell.id]
-        if cell.cell_type == "code" and IGNORED in tags(cell) and stored.outputs:
+        if cell.cell_type != "code" or IGNORED not in tags(cell) or "guess" in tags(cell):
+            continue
+        if stored.outputs and drawn_alike(new, old, stored):
             cell.outputs = stored.outputs
+            keep_data(new, old, stored)
     # An execute_result repeats the number of its cell.
     for cell in new.cells:
         for output in cell.get("outputs", []):

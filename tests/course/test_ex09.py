@@ -205,6 +205,13 @@ def test_the_lines_that_are_blamed():
     assert late._blamed() == {"cuda": "e", "blocking": "b", "cpu": "b", "afterwards": "a"}
 
 
+@pytest.mark.parametrize("name", ["cuda", "blocking", "cpu", "afterwards"])
+def test_a_wrong_line_is_told_with_the_key_it_was_written_for(name):
+    right = {"cuda": "e", "blocking": "b", "cpu": "b", "afterwards": "a"}
+    text = told(ex09.q5, right | {name: "c"})
+    assert text.startswith(f"For {name} you wrote 'c'.") and text.endswith(late._BLAMED_WHY[name])
+
+
 def test_of_a_line_that_a_real_card_may_blame_that_is_said():
     right = {"cuda": "e", "blocking": "b", "cpu": "b", "afterwards": "a"}
     assert late._BY_THEN in told(ex09.q5, right | {"cuda": "d"})

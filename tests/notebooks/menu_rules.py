@@ -1,12 +1,13 @@
 """What makes a notebook a lesson of this course: its guesses, its changes, its one new tool and its end."""
 
 import ast
+import html
 import itertools
 import re
 from collections.abc import Iterator
 
 from nbformat import NotebookNode
-from notebook_rules import LINK, Page, Rule
+from notebook_rules import LINK, Page, Rule, output_texts
 
 from devicelab.course.guess.settling import settles
 from tools.notebooks.nbfiles import is_code, tags
@@ -94,6 +95,24 @@ def guesses_settle(page: Page) -> Iterator[str]:
             yield f"{settling[0].id} settles {cell.id}, but its output is not hidden"
 
 
+def words_of(text: str) -> str:
+    """Return a text as it reads: without tags, escapes and backticks."""
+    return html.unescape(re.sub(r"<[^>]+>", "", text)).replace("`", "")
+
+
+def bets_as_asked(page: Page) -> Iterator[str]:
+    """What is stored of a bet is what its cell asks now: nbval does not compare it."""
+    for cell in filter(is_guess, page.code):
+        stored = " ".join(words_of(text) for _, text in output_texts(cell))
+        calls = (node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call))
+        asked = (
+            argument for call in calls if ast.unparse(call.func) == "lab.guess" for argument in call.args
+        )
+        for node in (node for argument in asked for node in ast.walk(argument)):
+            if isinstance(node, ast.Constant) and words_of(str(node.value)) not in stored:
+                yield f"{cell.id}: {node.value!r} is asked and not stored; run python -m tools.notebooks.remake on this lesson"
+
+
 def hidden_after_a_guess(page: Page) -> Iterator[str]:
     """What is hidden waits for a guess, and JupyterLab cannot show its first line beside the three dots."""
     guessed = False
@@ -170,6 +189,7 @@ def alike(pages: list[Page]) -> Iterator[str]:
 MENU: tuple[Rule, ...] = (
     answers_hidden,
     guesses_settle,
+    bets_as_asked,
     hidden_after_a_guess,
     one_new_tool,
     looked_back_on,

@@ -20,7 +20,7 @@ def sources(lesson: str) -> dict[str, str]:
     ("lesson", "cell", "said"),
     [
         ("02", "small-why", r"(?P<calls>\d+) \*calls\* .* (?P<launches>\d+) times it \*launches\*"),
-        ("05", "h100-text", r"orders stand (?P<calls>\d+) calls"),
+        ("05", "h100-text", r"(?P<launches>\d+) launches.* orders stand (?P<calls>\d+) calls"),
     ],
 )
 def test_the_lesson_names_as_many_as_there_are(lesson, cell, said, monkeypatch):

@@ -87,7 +87,7 @@ STUCK = (
 def asked() -> NotebookNode:
     """Return a guess that the cell with lab.start settles, its source folded."""
     source = "lab.guess('Where?', ['here', 'there'], until='lab.start')"
-    cell = code(source, "guess", "nbval-ignore-output", out="Where?")
+    cell = code(source, "guess", "nbval-ignore-output", out="Where? here, there")
     cell.metadata.jupyter = {"source_hidden": True}
     return cell
 
@@ -251,6 +251,7 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
         "guesses_settle",
         put(7, "lab.guess('Where?', ['here', 'there'])"),
     ),
+    "another bet is stored": ("bets_as_asked", lambda nb: nb.cells[7].outputs[0].update(text="Where? here")),
     "no tally": ("looked_back_on", put(9, "print(3)")),
     "a tally too early": ("looked_back_on", lambda nb: nb.cells.insert(10, code("print(3)"))),
     "too long": ("short_enough", lambda nb: nb.cells.extend(code("1") for _ in range(13))),

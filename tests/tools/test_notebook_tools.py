@@ -192,6 +192,16 @@ def test_what_a_run_leaves_behind_is_removed():
     assert tidied.metadata == {"language_info": {"name": "python"}}
 
 
+def test_whichever_stream_came_first_what_is_stored_is_the_same():
+    pieces = [new_output("stream", name=name, text=f"{name}\n") for name in ("stderr", "stdout", "stderr")]
+    for outputs in (pieces, pieces[1:] + pieces[:1]):
+        kept = tidy(cell_with(*outputs)).cells[0].outputs
+        assert [(one.name, one.text) for one in kept] == [
+            ("stdout", "stdout\n"),
+            ("stderr", "stderr\nstderr\n"),
+        ]
+
+
 def test_a_progress_bar_that_has_ended_is_not_kept():
     bar = {VIEW: {"model_id": "0"}, "text/plain": "sizes:  33%|###3      | 1/3 [00:01<00:02]"}
     notebook = cell_with(

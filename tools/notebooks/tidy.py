@@ -1,6 +1,7 @@
 """The form in which a run notebook is stored, and what nbval would compare of it."""
 
 import copy
+import itertools
 import re
 import sys
 import tempfile
@@ -61,19 +62,17 @@ def tidy_output(output: NotebookNode) -> NotebookNode:
     return output
 
 
-def same_stream(one: NotebookNode, other: NotebookNode) -> bool:
-    """Say whether both outputs are pieces of stdout, or both of stderr."""
-    return one.output_type == other.output_type == "stream" and one.name == other.name
-
-
 def merged(outputs: list[NotebookNode]) -> list[NotebookNode]:
-    """Return the outputs with neighbouring pieces of a stream in one: how they were cut depends on timing."""
+    """Return the outputs with neighbouring pieces of stdout in one, then those of stderr: cuts and order depend on timing."""
     joined: list[NotebookNode] = []
-    for output in outputs:
-        if joined and same_stream(joined[-1], output):
-            joined[-1].text += output.text
-        else:
-            joined.append(copy.deepcopy(output))
+    for is_stream, group in itertools.groupby(outputs, lambda output: output.output_type == "stream"):
+        if not is_stream:
+            joined += group
+            continue
+        pieces = list(group)
+        for name in ("stdout", "stderr"):
+            if text := "".join(piece.text for piece in pieces if piece.name == name):
+                joined.append(new_output("stream", name=name, text=text))
     return joined
 
 

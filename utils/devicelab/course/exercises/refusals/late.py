@@ -70,7 +70,7 @@ _BY_THEN = "A real card may have told by then; the simulated one tells as late a
 
 def _not_blamed(name: str, said: str, _right: str) -> str:
     by_then = _BY_THEN if (name, said) == ("cuda", "d") else ""  # d is the one launch on the way to the wait
-    return f"The program was run ({name}), and line {said} was not blamed. {by_then}{_BLAMED_WHY[name]}"
+    return f"For {name} you wrote {said!r}. The program was run so, and another line was blamed. {by_then}{_BLAMED_WHY[name]}"
 
 
 judge_blamed = prediction(_blamed, _not_blamed, words=tuple("abcdef"))

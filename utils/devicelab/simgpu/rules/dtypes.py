@@ -38,6 +38,14 @@ CONDITIONS: dict[str, Callable[[Any, Any, Any], bool]] = {
     "multiplied by a number": lambda func, args, kwargs: (
         argument(func, args, kwargs, "reduce") == "multiply" and argument(func, args, kwargs, "src") is None
     ),
+    # Two tensors give the same either way; the CPU rounds a number before it adds it.
+    "by a number": lambda func, args, kwargs: (
+        not isinstance(args[1], torch.Tensor) or argument(func, args, kwargs, "alpha") not in (1, None)
+    ),
+    "no tensor of numbers": lambda func, args, kwargs: (
+        not isinstance(argument(func, args, kwargs, "scalars"), torch.Tensor)
+    ),
+    "stays small": lambda func, args, kwargs: not argument(func, args, kwargs, "half_to_float"),
 }
 
 
@@ -71,6 +79,19 @@ def check(func: Any, args: Any, kwargs: Any, dtype: torch.dtype) -> None:
                 if "kernel" in row
                 else NotImplementedError(UNKNOWN.format(name_of(func), name))
             )
+
+
+@cache
+def rounding() -> dict[str, str]:
+    """Return the operators that CUDA rounds once, each with the condition for it."""
+    found = table()["rounds"].values()
+    return {name: row.get("when", "") for row in found for name in row["names"].split()}
+
+
+def rounds(func: Any, args: Any, kwargs: Any) -> bool:
+    """Say whether a call is one of those that CUDA rounds once, where the CPU rounds on the way."""
+    when = rounding()[name_of(func)]
+    return not when or CONDITIONS[when](func, args, kwargs)
 
 
 def without(func: Any, name: str) -> str | None:

@@ -80,22 +80,12 @@ def softmax(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return mode.treat(func, (), (wide, args[1], False), kwargs)
 
 
-def exactly(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Run an operator that CUDA computes in single precision, and rounds once, whatever small type is given."""
-    small = is_on_card(seen) and SCALAR_TYPES.get(args[0].dtype) in SMALL[:2]
-    if small and len({value.dtype for value in args if isinstance(value, Tensor)}) == 1:
-        return widened(mode, func, args, kwargs, torch.float32)
-    return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
-
-
 SCALED = (
     "torch._scaled_mm is only supported on CUDA devices with compute capability >= 9.0 or 8.9, or ROCm MI300+"
 )
 BY_NAME = {
     "aten::nansum": nansum,
     **dict.fromkeys(("aten::_softmax", "aten::_log_softmax"), softmax),
-    # cuda/GridSampler.cu, `opmath_t`
-    **{f"aten::grid_sampler_{n}d{way}": exactly for n in (2, 3) for way in ("", "_backward")},
     **dict.fromkeys(("aten::_scaled_mm", "aten::_scaled_mm_v2"), scaled),
 }
 

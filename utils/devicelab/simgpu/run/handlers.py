@@ -27,6 +27,7 @@ from . import (
     draw,
     dtypes,
     fourier,
+    halves,
     integers,
     library,
     linear_algebra,
@@ -87,6 +88,9 @@ def record_stream(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> 
 def convolution(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run a convolution; while torch.jit traces, by the operator under which C++ records it, below the mode too late."""
     if not torch._C._is_tracing():
+        out = halves.convolution(mode, func, args, seen)
+        if out is not None:
+            return out
         return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
     card = seen if seen is None or is_on_card(seen) else mode.settle(func, args, kwargs, seen)
     with torch._C._SetExcludeDispatchKeyGuard(TRACER, False), torch._C._IncludeDispatchKeyGuard(TRACER):
@@ -229,9 +233,12 @@ def plan_of(func: Any) -> Plan:
     call, handler = func._op if func.__class__ is torch._ops.OpOverload else func, handler_of(func)
     is_operator = isinstance(func, torch._ops.OpOverload)
     is_view = bool(getattr(func, "is_view", False))
-    if is_operator and wait.is_in_table(func):
+    waits = is_operator and wait.is_in_table(func)
+    launches = is_operator and handler is None and not waits
+    if is_operator and rules.name_of(func) in rules.rounding():
+        handler = halves.once(handler)
+    if waits:
         handler = wait.after(handler)
-    launches = is_operator and handler is None
     if is_operator and is_in_table(func):
         handler = alerting(handler)
     if is_operator and rules.rows(func):

@@ -57,14 +57,17 @@ def test_a_run_is_private_simulated_and_stored_once(tmp_path):
 
 
 def test_ignored_outputs_are_kept_unless_refreshed(tmp_path, monkeypatch):
-    path = stored(tmp_path, "import time\nprint(time.perf_counter_ns())", tag="nbval-ignore-output")
+    now = "import time\nprint(time.perf_counter_ns())"
+    path = stored(tmp_path, now, now, tag="nbval-ignore-output")
     remake.main([str(path)])
     first = texts(path)
     remake.main([str(path)])
     assert texts(path) == first
+    remake.main(["--fresh", "cell-0", str(path)])
+    assert texts(path)[0] != first[0] and texts(path)[1] == first[1]
     monkeypatch.setenv("REFRESH", "1")
     remake.main([str(path)])
-    assert texts(path) != first
+    assert texts(path)[1] != first[1]
 
 
 PICTURE = """import random
@@ -160,6 +163,11 @@ def test_no_notebook_is_a_failure(tmp_path, capsys):
         find(tmp_path)
     with pytest.raises(NoNotebooks):
         named([str(tmp_path / "missing.ipynb")])
+
+
+def test_a_fresh_cell_that_is_nowhere_is_told(tmp_path, capsys):
+    assert remake.main(["--fresh", "cell-1", str(stored(tmp_path, "print(1)"))]) == 1
+    assert "a cell cell-1" in capsys.readouterr().out
 
 
 def test_no_path_of_this_machine_is_stored():

@@ -1,8 +1,8 @@
 """Run lessons and solutions and store their outputs: `python -m tools.notebooks.remake [notebook or folder ...]`.
 
 Each notebook runs in a fresh kernel on the simulated GPU, with private Jupyter, IPython and progress folders.
-Outputs of cells tagged nbval-ignore-output stay as they are, unless REFRESH=1 is set. With --check nothing is
-written: the exit status says whether the stored outputs are what the cells print now.
+Outputs of cells tagged nbval-ignore-output stay as they are, unless REFRESH=1 is set or --fresh names the cell. With --check
+nothing is written: the exit status says whether the stored outputs are what the cells print now.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import asyncio
 import os
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from nbclient import NotebookClient
@@ -52,12 +53,14 @@ async def execute(path: Path, environment: dict[str, str]) -> NotebookNode:
     return notebook
 
 
-async def remake(path: Path, folder: Path, device: str | None = None) -> NotebookNode:
-    """Return the notebook with its outputs made anew, in the form in which it is stored."""
+async def remake(
+    path: Path, folder: Path, device: str | None = None, fresh: Collection[str] = ()
+) -> NotebookNode:
+    """Return the notebook with its outputs made anew, of ignored cells those in `fresh`, as it is stored."""
     environment = os.environ | private_environment(folder / path.parent.name / path.stem)
     new = tidy(await execute(path, environment | device_environment(device)))
     if os.environ.get("REFRESH") != "1":
-        keep_ignored(new, tidy(read(path)))
+        keep_ignored(new, tidy(read(path)), fresh)
     return new
 
 
@@ -72,11 +75,11 @@ def failure(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-async def handle(path: Path, folder: Path, check: bool) -> bool:
+async def handle(path: Path, folder: Path, check: bool, fresh: Collection[str] = ()) -> bool:
     """Re-make or check one notebook, print one line about it, and say whether all is well."""
     before = path.read_bytes()
     try:
-        new = await remake(path, folder)
+        new = await remake(path, folder, fresh=fresh)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         print(f"{short(path)}: FAILED, {failure(error)}", flush=True)
         return False
@@ -91,13 +94,13 @@ async def handle(path: Path, folder: Path, check: bool) -> bool:
     return True
 
 
-async def handle_all(paths: list[Path], folder: Path, check: bool, jobs: int) -> bool:
+async def handle_all(paths: list[Path], folder: Path, check: bool, jobs: int, fresh: Collection[str]) -> bool:
     """Handle all notebooks, `jobs` at a time."""
     gate = asyncio.Semaphore(jobs)
 
     async def one(path: Path) -> bool:
         async with gate:
-            return await handle(path, folder, check)
+            return await handle(path, folder, check, fresh)
 
     return all(await asyncio.gather(*(one(path) for path in paths)))
 
@@ -112,16 +115,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--jobs", type=int, default=2, choices=range(1, 17), metavar="N", help="kernels at a time"
     )
+    parser.add_argument(
+        "--fresh", action="append", default=[], metavar="ID", help="renew the output of this ignored cell too"
+    )
     options = parser.parse_args(arguments)
     try:
         paths = named(options.paths) if options.paths else find(LESSONS, SOLUTIONS)
     except NoNotebooks as error:
         print(error)
         return 1
+    if unknown := set(options.fresh) - {cell.id for path in paths for cell in read(path).cells}:
+        print(f"None of these notebooks has a cell {', '.join(sorted(unknown))}.")
+        return 1
     with tempfile.TemporaryDirectory(prefix="notebooks-", ignore_cleanup_errors=True) as temporary:
         folder = Path(temporary)
         os.environ.update(private_environment(folder))
-        return 0 if asyncio.run(handle_all(paths, folder, options.check, options.jobs)) else 1
+        return 0 if asyncio.run(handle_all(paths, folder, options.check, options.jobs, options.fresh)) else 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import itertools
 import re
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -111,8 +112,8 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def keep_ignored(new: NotebookNode, old: NotebookNode) -> None:
-    """Put the old outputs of ignored cells back: they differ in every run and say the same.
+def keep_ignored(new: NotebookNode, old: NotebookNode, fresh: Collection[str] = ()) -> None:
+    """Put the old outputs of ignored cells back, but for those with the ids `fresh`: they differ in every run and say the same.
 
     Not those of a bet, which no run changes; nor a picture that another module draws now.
     """
@@ -121,7 +122,7 @@ def keep_ignored(new: NotebookNode, old: NotebookNode) -> None:
         stored = before[cell.id]
         if cell.cell_type != "code" or IGNORED not in tags(cell) or "guess" in tags(cell):
             continue
-        if stored.outputs and drawn_alike(new, old, stored):
+        if cell.id not in fresh and stored.outputs and drawn_alike(new, old, stored):
             cell.outputs = stored.outputs
             keep_data(new, old, stored)
     # An execute_result repeats the number of its cell.

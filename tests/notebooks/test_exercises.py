@@ -38,7 +38,12 @@ def test_the_exercises_are_what_the_solutions_give():
     assert drift() == []
 
 
-@pytest.mark.parametrize("path", find(EXERCISES), ids=short)
+FIRST, *REST = find(EXERCISES)
+
+
+@pytest.mark.parametrize(
+    "path", [FIRST, *(pytest.param(path, marks=pytest.mark.slow) for path in REST)], ids=short
+)
 def test_an_untouched_exercise_runs_and_passes_nothing(path, tmp_path):
     environment = os.environ | private_environment(tmp_path) | device_environment("simulated")
     assert list(untouched(Page(path, asyncio.run(execute(path, environment))))) == []

@@ -46,19 +46,15 @@ def run_with(path, target, **parameters):
     )
 
 
-FIRST, *REST = find(LESSONS)
-
-
 @pytest.mark.parametrize("path", find(LESSONS), ids=short)
 def test_papermill_finds_the_parameters_of_a_lesson(path):
     parameters = parameters_of(path)
     assert parameters and set(papermill.inspect_notebook(path)) == set(parameters)
 
 
-@pytest.mark.parametrize(
-    "path", [FIRST, *(pytest.param(path, marks=pytest.mark.slow) for path in REST)], ids=short
-)
-def test_a_lesson_runs_with_its_parameters(path, tmp_path):
+def test_a_lesson_runs_with_its_parameters(tmp_path):
+    """One here; `course.py report` runs all, in `test-all`."""
+    path = find(LESSONS)[0]
     parameters = parameters_of(path)
     done = run_with(path, tmp_path / "done.ipynb", **parameters)
     injected = [cell for cell in done.cells if "injected-parameters" in tags(cell)]

@@ -74,6 +74,7 @@ def run(tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are spawned only")
 def test_every_way_to_start_a_process_is_seen(run):
     code = """

@@ -183,11 +183,8 @@ print(seen.operators, lab.explain("text").fix, lab.clock() + 1.0, lab.gpus(), la
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("more", "said"), [("", []), ("median = lab.clock().wrong", ['"float" has no attribute "wrong"'])]
-)
-def test_a_users_file_passes_strict_types(tmp_path, more, said):
-    (tmp_path / "theirs.py").write_text(USER + more, encoding="utf-8")
+def test_a_users_file_passes_strict_types_and_what_is_wrong_in_it_is_found(tmp_path):
+    (tmp_path / "theirs.py").write_text(USER + "median = lab.clock().wrong", encoding="utf-8")
     shutil.copytree(ROOT / "utils" / "devicelab", tmp_path / "installed" / "devicelab")
     assert (tmp_path / "installed" / "devicelab" / "py.typed").is_file()  # else nothing would be looked at
     done = run(
@@ -196,7 +193,7 @@ def test_a_users_file_passes_strict_types(tmp_path, more, said):
         env={**os.environ, "MYPYPATH": "installed"},
     )
     found = [line for line in done.stdout.splitlines() if line.startswith("theirs.py")]
-    assert len(found) == len(said) and all(word in line for word, line in zip(said, found, strict=True))
+    assert len(found) == 1 and '"float" has no attribute "wrong"' in found[0], done.stdout
     assert "checked 1 source file" in done.stdout
 
 

@@ -74,12 +74,14 @@ def of(folder: Path) -> dict[str, dict[str, Any]]:
     return {result["test"].partition("::test_")[2][:1]: result for result in results}
 
 
+@pytest.mark.slow
 def test_each_of_cudas_tests_in_a_chosen_dtype_has_a_row_whatever_became_of_it(ran):
     outcomes = {letter: result["outcome"] for letter, result in of(ran).items()}
     passed, failed, skipped = ([letter for letter in outcomes if outcomes[letter] == one] for one in OUTCOMES)
     assert (passed, failed, skipped) == (["a"], ["b", "d", "e", "f", "h"], ["g"])
 
 
+@pytest.mark.slow
 def test_a_failure_says_what_and_where(ran):
     errors = {letter: result.get("error", {}) for letter, result in of(ran).items()}
     assert (errors["b"]["type"], errors["b"]["line"]) == ("ValueError", "three of 12")
@@ -90,6 +92,7 @@ def test_a_failure_says_what_and_where(ran):
     assert errors["f"]["inside"].startswith("simgpu/")
 
 
+@pytest.mark.slow
 def test_what_has_a_result_is_not_run_again(ran, monkeypatch, capsys):
     monkeypatch.setattr(runs, "run_once", lambda *_: pytest.fail("it was run again"))
     tool.main([str(ran / "tests"), "--into", str(ran / "results")])

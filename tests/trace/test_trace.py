@@ -541,8 +541,8 @@ def test_the_timeline_of_nothing_is_a_picture_too():
     assert t.timeline().still().png.startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("count", [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_many_operators_need_no_more_memory_than_few(monkeypatch, count):
+def test_many_operators_need_no_more_memory_than_few(monkeypatch):
+    count = 100_000
     monkeypatch.setattr(recorder, "MOST_EVENTS", 1_000)
     x = torch.ones(2)
     tracing = lab.trace()

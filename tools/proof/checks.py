@@ -59,8 +59,10 @@ def stages(everything: bool) -> list[Stage]:
         return [*quick, Stage("units", (*UNITS, QUICK, "tests"))]
     return [
         *quick,
-        # Lessons only: that answers are judged alike without a GPU, the units test.
-        Stage("off", ("-m", "tools.proof.modes", "--modes", "off", "notebooks")),
+        # Without a GPU, by papermill with another seed; that answers are judged alike there, the units test.
+        Stage(
+            "report", ("-m", "tools.site.report", "--renew", "-p", "seed=1"), {"DEVICELAB_GPU": "off"}, True
+        ),
         Stage("again", ("-m", "tools.proof.modes", "--modes", "again", *core)),  # all: `course.py lessons`
         Stage("site", ("-m", "tools.site.build")),  # the browser opens what this made
         Stage("browser", (*UNITS, "browser", "tests")),

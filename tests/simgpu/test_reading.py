@@ -95,6 +95,16 @@ ASKED_FOR = {
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
     "Tensors must be contiguous",
+    "Tensors must be CUDA and dense",
+    "output tensor must have the same type as input tensor",
+    "output tensor size must be equal to world_size times input tensor size",
+    "Unconvertible NCCL type Short",
+    "Input tensor data type is not supported for NCCL process group: Short",
+    "Unsupported Float8 type for NCCL reduction",
+    "PreMulSum Data type must be half, float, bfloat16 or double",
+    "Cannot use ReduceOp.AVG with boolean inputs",
+    "ProcessGroupNCCL does not support recvAnysource",
+    "ProcessGroupNCCL::gather: invalid tensor type at index 0 (expected CUDAFloatType, got CPUFloatType)",
     "Expected all input tensors to be CUDA tensors, but tensor at index 1 has device cpu",
     "No backend type associated with device type cpu",  # the catalogue says what it means
     "called a synchronizing CUDA operation",

@@ -1,6 +1,7 @@
 """NCCL's groups of this process: who is in them, and on which card each of them was first used."""
 
 import os
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,9 +14,17 @@ class Group:
     store: Any
     rank: int
     size: int
+    backend: Any = None  # kept, for C++ holds no class of Python's
     only: bool = False
-    cards: set[int] = field(default_factory=set)
+    cards: dict[int, None] = field(default_factory=dict)  # in turn
     turn: int = 0
+    coalesced: list[Any] | None = None  # the work since a program began to put several into one
+    bound: int | None = None  # the card of `device_id`
+
+    def cards_number(self, asked: Sequence[int], count: int) -> int:
+        """Return the card by which a barrier meets: one that was asked for, used before or bound, else that of the rank."""
+        known = [*asked[-1:], *list(self.cards)[-1:], *([] if self.bound is None else [self.bound])]
+        return known[0] if known else self.rank % count
 
     def join(self, index: int) -> tuple[int, int] | None:
         """Meet the others with a card of this process; return two ranks that brought the same one, if there are such.
@@ -30,7 +39,7 @@ class Group:
         mine = brought[self.rank]
         other = next((rank for rank, card in enumerate(brought) if card == mine and rank != self.rank), None)
         if other is None:
-            self.cards.add(index)
+            self.cards[index] = None
             return None
         return self.rank, other
 
@@ -45,3 +54,5 @@ def physical(index: int) -> str:
 known: dict[str, Group] = {}  # by the name that torch gives a group
 # Whether C++ compares the ranks, by tensors of its own, which on a real card it makes there.
 inside = ContextVar("inside", default=False)
+# How the collective reduces that Python has just asked for.
+asked: ContextVar[Any] = ContextVar("asked", default=None)

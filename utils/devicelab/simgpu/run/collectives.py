@@ -6,48 +6,96 @@ import torch
 
 from devicelab.simgpu.machine import groups
 from devicelab.simgpu.machine.machine import SimCard
-from devicelab.simgpu.machine.texts import NCCL_VERSION
 from devicelab.simgpu.marks.marks import Adoptable, Tensor, card_of, device_of, put, tag_of
-from devicelab.simgpu.marks.place import named_tensors
 from devicelab.simgpu.rules import collectives as rules
 
+from . import carry
 from .call import Calls
 
-BETWEEN_TWO = ("send", "recv_", "recv_any_source_")  # others may not be there
+TOGETHER = (
+    "send",
+    "recv_",
+    "recv_any_source_",
+)  # all others wait for the whole group at the first use of a card
+BASES = ("_allgather_base_", "_reduce_scatter_base_")
+LISTS = {"gather_": ("output_tensors", "input_tensors"), "scatter_": ("input_tensors", "output_tensors")}
 
 
 def collective(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run a collective; gloo carries the bytes of one that is NCCL's."""
-    tensors = [tensor for _, tensor in named_tensors(func, args, kwargs)]
-    group = groups.known.get(_name_of_group((*args, *kwargs.values())))
+    names = [argument.name for argument in func._schema.arguments]
+    given = dict(zip(names, args, strict=False)) | kwargs
+    tensors = rules.tensors_of(list(given.values()))
+    group = groups.known.get(_name_of_group(given.values()))
     name = func._schema.name.removeprefix("c10d::")
     card = next((card for card in map(card_of, tensors) if card is not None), None)
     for tensor in tensors:
         if card is not None and tag_of(tensor).__class__ is Adoptable:
             put(tensor, card)  # C++ made it for the result
-    if group is not None and group.only and not groups.inside.get():
-        for tensor in tensors:
-            if device_of(tensor).type != "cuda":
-                rules.no_backend(device_of(tensor).type)
-            rules.check_dense(tensor)
+    if group is None or groups.inside.get() or not (group.only or card is not None):
+        return of_others(mode, func, name, args, kwargs, card, tensors)
+    if name == "barrier":
+        card = mode.machine.cards[group.cards_number(given["device_ids"], len(mode.machine.cards))]
+    else:
+        check(name, given, group)
     if card is None:
         return mode.host(func, args, kwargs)
-    if group is not None and name not in BETWEEN_TWO:
+    if name not in TOGETHER:
         twice = group.join(card.index)
         if twice is not None:
-            rules.duplicate(NCCL_VERSION, *twice, card.index)
-    out = func(*args, **kwargs)
-    mode.clock.collective(card.index, rules.sent(name, _bytes_on(card, tensors), _size(group)))
+            rules.duplicate(*twice, card.index)
+    out = func(*args, **kwargs) if name == "barrier" else carry.run(func, name, given, group)
+    if group.coalesced is not None:
+        group.coalesced.append(torch.distributed.Work.unbox(out[-1] if isinstance(out, tuple) else out))
+    mode.clock.collective(card.index, rules.sent(name, _bytes_on(card, tensors), group.size))
     return out
+
+
+def of_others(
+    mode: Calls, func: Any, name: str, args: Any, kwargs: Any, card: SimCard | None, tensors: list[Tensor]
+) -> Any:
+    """Run a collective of a group that is not NCCL's."""
+    if card is None:
+        return mode.host(func, args, kwargs)
+    out = func(*args, **kwargs)
+    mode.clock.collective(card.index, rules.sent(name, _bytes_on(card, tensors), 1))
+    return out
+
+
+def check(name: str, given: dict[str, Any], group: groups.Group) -> None:
+    """Raise as NCCL's group does for what it does not take."""
+    seen = [
+        one for value in given.values() for one in (value if isinstance(value, (list, tuple)) else [value])
+    ]
+    outer = [device_of(one).type for one in seen if isinstance(one, Tensor)]  # C++ asks no list within a list
+    if "cuda" not in outer:
+        rules.no_backend(next(iter(outer), "cpu"))
+    if name == "recv_any_source_":
+        rules.any_source()
+    if name in LISTS:
+        many, one = (rules.tensors_of(given[word]) for word in LISTS[name])
+        rules.check_list(name, many, one[0])
+    tensors = rules.tensors_of(list(given.values()))
+    rules.check(name, [(tensor, device_of(tensor).type == "cuda") for tensor in tensors])
+    if name in BASES:
+        output, one = list(given.values())[:2]
+        rules.check_bases(name, output, one, group.size)
+    card = card_of(tensors[0])
+    if name in rules.REDUCING and card is not None:
+        way, capability = carry.how(given)[0], card.spec.capability
+        for tensor in tensors:
+            rules.check_sum(way, tensor.dtype, capability, SECOND)
+
+
+# From PyTorch 2.15 on "nccl" means another class, with words of its own.
+SECOND = hasattr(torch.distributed, "distributed_c10d") and hasattr(
+    torch.distributed.distributed_c10d, "_create_nccl2_process_group"
+)
 
 
 def _bytes_on(card: SimCard, tensors: list[Tensor]) -> int:
     """Return the bytes of the tensors that lie on a card."""
     return sum(tensor.nbytes for tensor in tensors if card_of(tensor) is card)
-
-
-def _size(group: groups.Group | None) -> int:
-    return 1 if group is None else group.size
 
 
 def _name_of_group(values: Any) -> str:

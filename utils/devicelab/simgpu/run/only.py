@@ -14,6 +14,7 @@ from devicelab.simgpu.marks.place import home, is_on_card
 from devicelab.simgpu.rules import published
 from devicelab.simgpu.rules.refusals import missing, refuse
 
+from . import synced
 from .call import Calls
 
 REFUSED = (
@@ -247,4 +248,5 @@ SERVED = {
     "cudnn_grid_sampler_backward": grid_sampler_backward,
     **dict.fromkeys(("mm", "bmm", "addmm", "baddbmm"), product),
     "_cudnn_rnn_flatten_weight": flatten_weights,
+    **synced.SERVED,
 }

@@ -8,6 +8,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from devicelab.simgpu.machine import groups
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.marks.marks import card_of, put
 
-from . import later
+from . import coalescing, later
 from .threads import simulated_thread
 
 C10D = "torch.distributed.distributed_c10d"
@@ -28,6 +29,9 @@ MIXED = (
     "DistributedDataParallel(mixed_precision=...) is not simulated: its C++ would give wrong gradients here. Use torch.autocast "
     "around the forward pass, which is simulated."
 )
+CUDA = "12.8"  # for which PyTorch 2.9's wheels on PyPI are built
+REDUCING = ("allreduce", "allreduce_coalesced", "reduce", "reduce_scatter", "_reduce_scatter_base",
+            "reduce_scatter_tensor_coalesced", "reduce_scatter_single", "reduce_scatter_single_coalesced")  # fmt: skip
 EMPTY = torch.ops.aten.empty.memory_format
 
 
@@ -39,11 +43,19 @@ def install(machine: Machine) -> None:
     for name in names():
         patches.answer(f"{C10D}.{name}", backend())
     patches.wrap("torch._C._distributed_c10d.Backend.supports_splitting", whole)
+    patches.answer("torch.distributed.ProcessGroupNCCL", backend())
     patches.replace(f"{C10D}._NCCL_AVAILABLE", True)
     patches.replace(f"{C10D}.default_pg_nccl_timeout", TIMEOUT)
     patches.wrap(f"{C10D}._new_process_group_helper", grouping)
     patches.wrap("torch.distributed.ProcessGroup._device_types", kinds)
     patches.replace("torch.distributed.Reducer", reducer())
+    patches.everywhere(f"{C10D}.split_group", splitting)
+    patches.wrap("torch.Tensor.record_stream", recording)
+    patches.wrap("torch.nn.parallel.DistributedDataParallel._check_comm_hook", of_cuda)
+    for name in REDUCING:
+        patches.wrap(f"torch.distributed.ProcessGroup.{name}", asking)
+    patches.wrap("torch.distributed.ProcessGroup._start_coalescing", coalescing.start)
+    patches.wrap("torch.distributed.ProcessGroup._end_coalescing", coalescing.end)
     for name in ("then", "add_done_callback"):
         patches.wrap(f"torch._C.Future.{name}", following)
     patches.wrap("torch.distributed._verify_params_across_processes", comparing)
@@ -60,6 +72,10 @@ def whole(_original: Any) -> property:
     return property(lambda _group: False)
 
 
+class NCCLConfig(SimpleNamespace):
+    """What a program may ask of NCCL's library (ncclConfig_t); a simulated link heeds none of it."""
+
+
 @functools.cache
 def backend() -> type:
     """Return the class that answers as ProcessGroupNCCL."""
@@ -67,19 +83,21 @@ def backend() -> type:
     class ProcessGroupNCCL(torch.distributed.ProcessGroupGloo):  # type: ignore[name-defined,misc]
         """NCCL's group, whose bytes gloo carries."""
 
+        supports_coalescing = True
+
         class Options:
             """What a program may ask of NCCL; nothing of it changes a value."""
 
             def __init__(self, is_high_priority_stream: bool = False) -> None:
                 self.is_high_priority_stream = is_high_priority_stream
                 self._timeout = TIMEOUT
-                self.config = type("NCCLConfig", (), {})()
+                self.config = NCCLConfig()
 
         def __init__(
             self, store: Any, rank: int, size: int, options: Any = None, _device: torch.device | None = None
         ) -> None:
             super().__init__(store, rank, size, timeout=getattr(options, "_timeout", TIMEOUT))
-            groups.known[getattr(options, "group_name", "")] = groups.Group(store, rank, size)
+            groups.known[getattr(options, "group_name", "")] = groups.Group(store, rank, size, self)
 
     return ProcessGroupNCCL
 
@@ -99,7 +117,8 @@ def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(group, torch.distributed.ProcessGroup):
             kinds = {device.type for device in group._device_types}
             if name in groups.known:
-                groups.known[name].only = kinds == {"cuda"}
+                known, bound = groups.known[name], group.bound_device_id
+                known.only, known.bound = kinds == {"cuda"}, bound.index if bound else None
             if kinds == {"cuda"}:
                 nccl = group._get_backend(torch.device("cuda"))
                 group._register_backend(
@@ -108,6 +127,73 @@ def grouping(original: Callable[..., Any]) -> Callable[..., Any]:
         return made
 
     return _new_process_group_helper
+
+
+def splitting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what splits a group: NCCL splits its connections, here each part is a group of its own."""
+
+    @functools.wraps(original)
+    def split_group(
+        parent_pg: Any = None, split_ranks: Any = None, timeout: Any = None, pg_options: Any = None,
+        group_desc: str | None = None, **rest: Any,
+    ) -> Any:  # fmt: skip
+        world: Any = torch.distributed.group.WORLD
+        parent: Any = parent_pg or world
+        is_ours = parent is not None and parent.group_name in groups.known
+        if not (split_ranks and is_ours and world.bound_device_id):
+            return original(parent_pg, split_ranks, timeout, pg_options, group_desc, **rest)
+        mine = next((ranks for ranks in split_ranks if parent.rank() in ranks), None)
+        if mine is None:
+            return None
+        numbers = [torch.distributed.get_global_rank(parent, rank) for rank in mine]
+        return torch.distributed.new_group(
+            numbers, timeout, pg_options=pg_options, group_desc=group_desc, use_local_synchronization=True
+        )
+
+    return split_group
+
+
+def asking(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what has a group reduce: in which way, only C++ can read of what comes to the dispatcher before PyTorch 2.15."""
+
+    @functools.wraps(original)
+    def reduce(*args: Any, **kwargs: Any) -> Any:
+        values = [getattr(value, "reduceOp", value) for value in (*args, *kwargs.values())]
+        kinds = torch.distributed.ReduceOp, torch.distributed.ReduceOp.RedOpType
+        way = next((value for value in values if isinstance(value, kinds)), torch.distributed.ReduceOp.SUM)
+        before = groups.asked.set(torch.distributed.ReduceOp(way) if isinstance(way, kinds[1]) else way)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            groups.asked.reset(before)
+
+    return reduce
+
+
+def recording(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Tensor.record_stream, which changes nothing here; FullyShardedDataParallel calls it where no mode hears of it."""
+
+    @functools.wraps(original)
+    def record_stream(tensor: Any, stream: Any) -> None:
+        if card_of(tensor) is None:
+            original(tensor, stream)
+
+    return record_stream
+
+
+def of_cuda(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what looks whether a hook fits: it asks whether PyTorch was built for CUDA, and here a build for it is played."""
+
+    @functools.wraps(original)
+    def _check_comm_hook(*args: Any, **kwargs: Any) -> Any:
+        before = torch.version.cuda
+        torch.version.cuda = before or CUDA
+        try:
+            return original(*args, **kwargs)
+        finally:
+            torch.version.cuda = before
+
+    return _check_comm_hook
 
 
 def kinds(original: Any) -> property:
@@ -181,6 +267,9 @@ def reducer() -> type:
             if self.card is not None:
                 raise SimulationError(MIXED)
             return super()._set_mixed_precision_param_dtype(dtype)  # type: ignore[misc]
+
+        def _set_static_graph(self) -> Any:
+            return self._on_card(super()._set_static_graph)
 
         def _rebuild_buckets(self) -> Any:
             return self._on_card(super()._rebuild_buckets)

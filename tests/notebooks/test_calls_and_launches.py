@@ -1,4 +1,4 @@
-"""What lessons 02 and 05 say of their training steps: how many calls PyTorch handles in one, and how many are launched."""
+"""Figures of lessons 02 and 05 that have to add up: the calls and launches of a training step, and a stopwatch's claim."""
 
 import re
 
@@ -50,3 +50,22 @@ def test_the_lesson_names_as_many_as_there_are(lesson, cell, said, monkeypatch):
     found = re.search(said, cells[cell])
     named = {name: int(number) for name, number in found.groupdict().items()}
     assert named == {name: counts[name] for name in named}
+
+
+def test_the_claim_of_the_stopwatch_follows_from_what_it_read():
+    (path,) = LESSONS.glob("05_*.ipynb")
+    cells = {cell.id: cell for cell in read(path).cells}
+    said = {
+        name: "".join(output.get("text", "") for output in cells[name].outputs)
+        for name in ("confusion-7", "doubt", "confusion-7-gone")
+    }
+    read_off = float(re.search(r"GPU ([\d.]+) s", said["confusion-7"])[1])
+    operations, micro, claimed = re.search(
+        r"([\d,]+) operations in ([\d.]+) µs: ([\d,.]+) TFLOP", said["doubt"]
+    ).groups()
+    assert float(micro) * 1e-6 == pytest.approx(read_off, abs=1e-6)
+    assert int(operations.replace(",", "")) / (float(micro) * 1e-6) == pytest.approx(
+        float(claimed.replace(",", "")) * 1e12, rel=0.01
+    )
+    handed_over = float(re.search(r"handed over after (\d+) µs", said["confusion-7-gone"])[1])
+    assert handed_over == pytest.approx(float(micro), abs=1)

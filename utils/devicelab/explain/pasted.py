@@ -1,7 +1,7 @@
 """Explain the text of an error: what can be told from the words and the lines alone."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from . import dtypes
@@ -21,37 +21,19 @@ LATE = (
 )
 BREAKS_OFF = "the traceback breaks off before its last line; where is the last line of yours that it shows"
 MOST_EARLIER = 20  # exceptions before the last one that are looked at
-_SPEAKS_OF_DEVICES = (
-    "cuda",
-    "gpu",
-    "device",
-    "nccl",
-    "cudnn",
-    "cublas",
-    "hip ",
-    "rocm",
-    "miopen",
-    "mps",
-    "metal",
-    "xpu",
-    "sycl",
-    "level_zero",
-    "nvidia",
-    "triton",
-    "cupy",
-    "jax",
-    "xla",
-    "tpu",
-    "opencl",
-    "vulkan",
-    "out of memory",
-    "resource_exhausted",
-    "resourceexhausted",
-    "/dev/dri",
-    "/dev/kfd",
-    "object has no attribute 'to'",
+# Short words stand alone: "mps" is in "dumps", "tpu" in "output", "npu" in "input".
+_SPEAKS_OF_DEVICES = re.compile(
+    r"cuda|gpu|device|nccl|cudnn|cublas|rocm|miopen|sycl|level_zero|nvidia|triton|cupy|opencl|vulkan|out of memory"
+    r"|resource_?exhausted|/dev/dri|/dev/kfd|torch_npu|ascendcl|object has no attribute 'to'|pytpu|libtpu"
+    r"|(?<![a-z])(?:hip|hccl|jax\w*|metal|mps|npus?|tpus?|xla\w*|xpus?)(?![a-z])"
 )
 _MOST_ASSERTION = 300  # letters
+_NCCL_WARNS = re.compile(r"NCCL WARN ([^\n]{1,300})")
+_MOST_WARNINGS = 5
+_ABORTS = re.compile(
+    r"\bAborted\b|\b[Aa]bort trap\b|core dumped|Segmentation fault|\bSIG(?:ABRT|SEGV|ILL|BUS)\b"
+)
+_MOST_LAST_WORDS = 4  # lines
 # ComfyUI's reports, which name the exception above its frames.
 _REPORT = re.compile(
     r"Exception Type:(?:\*\*)? (?P<name>[\w.]{1,100})\s{1,4}(?:- )?(?:\*\*)?"
@@ -74,7 +56,7 @@ def from_text(text: str, frames: list[Frame] | None = None) -> Explanation:
     one = _reported(text, judged(every))
     if one is None or not (one.name or one.message):
         return _without_an_error(text, one, frames or [])
-    printed = _printed_by_kernels(text)
+    printed = _printed_by_nccl(text) if "NCCL" in one.message else _printed_by_kernels(text)
     for candidate in _candidates(every, one):
         found = about(candidate, frames or [], printed)
         if found is not None:
@@ -112,6 +94,8 @@ def _candidates(every: list[Told], one: Told) -> list[Told]:
     while at and every[at].link == "cause":
         at -= 1
         causes.append(every[at])
+    if not one.message and one.link == "inside" and every[at - 1].message:  # what handed it on said more
+        causes.insert(0, every[at - 1])
     return [one, *members, *causes]
 
 
@@ -120,7 +104,7 @@ def _led_to(one: Told, candidate: Told) -> str:
     name = one.name.rpartition(".")[2]
     return (
         ""
-        if candidate.link == "member" or name.endswith("Group")
+        if candidate.link == "member" or name.endswith("Group") or one.link == "inside"
         else f"the {name} that ended it was raised from this"
     )
 
@@ -130,6 +114,12 @@ def _printed_by_kernels(text: str) -> str:
     at = text.find("Assertion `")
     line = text[text.rfind("\n", 0, at) + 1 : at + _MOST_ASSERTION].partition("\n")[0] if at >= 0 else ""
     return f"{line}\n" if line.rstrip().endswith("failed.") else ""
+
+
+def _printed_by_nccl(text: str) -> str:
+    """Return what NCCL's log warns of, a line each: its error says only that there was something."""
+    said = list(dict.fromkeys(found[1].strip() for found in _NCCL_WARNS.finditer(text)))
+    return "".join(f"{line}\n" for line in said[-_MOST_WARNINGS:])
 
 
 def about(told: Told, frames: Sequence[AnyFrame] = (), printed: str = "") -> Explanation | None:
@@ -159,7 +149,7 @@ def _by_family(
 
 
 def _by_catalogue(told: Told, printed: str, place: AnyFrame | None) -> Explanation | None:
-    above = printed if "CUDA error" in told.message or "CUDNN" in told.message else ""
+    above = printed if any(word in told.message for word in ("CUDA error", "CUDNN", "NCCL")) else ""
     raised = told.frames[-1].code if told.frames else ""
     found = from_catalogue(above + told.message, told.name if not above else None, raised)
     if found is not None and "device-side assert" in told.message and place is not None:
@@ -177,7 +167,7 @@ def _something_else(one: Told, every: list[Told]) -> Explanation:
     """Say by its name that an error is none about devices, and whether an earlier one was."""
     name = one.name.rpartition(".")[2]
     said = f"{one.name} {one.message}".lower()
-    known = " that devicelab knows" if any(word in said for word in _SPEAKS_OF_DEVICES) else ""
+    known = " that devicelab knows" if _SPEAKS_OF_DEVICES.search(said) else ""
     found = Explanation(
         "unknown",
         f"This {name} is not an error about devices{known}.",
@@ -201,7 +191,9 @@ def _earlier(one: Told, every: list[Told]) -> str:
 
 def _without_an_error(text: str, cut: Told | None, frames: list[Frame]) -> Explanation:
     """Explain a text in which no exception is named: by all its words, where they are known."""
-    found = about(Told("", text.strip(), cut.frames if cut else ()), frames)
+    frames_told = cut.frames if cut else ()
+    whole = (*_last_words(text), text.strip())
+    found = next((known for said in whole if (known := about(Told("", said, frames_told), frames))), None)
     if found is not None:
         return replace(found, note=BREAKS_OFF) if cut and cut.own and found.line else found
     if is_no_text(text):
@@ -214,6 +206,14 @@ def _without_an_error(text: str, cut: Told | None, frames: list[Frame]) -> Expla
     else:
         why = "neither a traceback nor a line that begins with an error's name was found in it"
     return _placed(Explanation("unknown", what, why=why, seen=False, note=""), cut.own if cut else None)
+
+
+def _last_words(text: str) -> Iterator[str]:
+    """Yield the last lines before one that says that a library, or the system, ended the process: one, then more."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    at = next((number for number in range(len(lines) - 1, -1, -1) if _ABORTS.search(lines[number])), 0)
+    for first in range(at - 1, max(0, at - _MOST_LAST_WORDS) - 1, -1):
+        yield "\n".join(lines[first : at + 1])
 
 
 def is_no_text(text: str) -> bool:

@@ -22,7 +22,7 @@ SURE = {
     "mostly": "the usual cause; other causes have the same words",
     "no": "the words alone do not tell the cause; the lines above do",
 }
-FROM_TEXT = ("MPS", "ROCm", "XPU")  # areas of which nobody here had a machine
+FROM_TEXT = ("MPS", "ROCm", "XPU", "TPU, Ascend")  # areas of which nobody here had a machine
 
 
 @dataclass(frozen=True)

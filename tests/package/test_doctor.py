@@ -70,6 +70,7 @@ NO_COMMUNICATION = (
     "installed and running."
 )
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch NVML library version: 570.133"
+BLOCKED = "Failed to initialize NVML: GPU access blocked by the operating system"
 BUSY = "CUDA error: all CUDA-capable devices are busy or unavailable"
 NO_GPUS = "No CUDA GPUs are available"
 
@@ -86,6 +87,8 @@ NO_DLL = (
 )
 ORIN = Gpu(0, "Orin", (8, 7), 30 * GIB)
 K80 = Gpu(0, "Tesla K80", (3, 7), 11 * GIB)
+GTX1080 = Gpu(0, "NVIDIA GeForce GTX 1080", (6, 1), 8 * GIB)
+V100 = Gpu(0, "Tesla V100-SXM2-16GB", (7, 0), 16 * GIB)
 SMI_K80 = Gpu(0, "Tesla K80", None, 11 * GIB)
 AMD = Machine(
     torch="2.13.0+rocm6.4",
@@ -256,6 +259,60 @@ CASES = {
     "Kepler, older than the wheel": (
         replace(GOOD, gpus=(K80,)), "architecture", "older than this wheel", ("sm_37",), "torch==1.12.1+cu113",
     ),
+    "Pascal, whose driver knows CUDA 13": (
+        replace(CPU_WHEEL, **{**WITH_CARD, "driver_cuda": (13, 0), "smi_gpus": (GTX1080,)}), "cpu wheel", "CPU only",
+        ("GTX 1080",), "whl/cu126",
+    ),
+    "Pascal on Windows": (
+        replace(CPU_WHEEL, system="Windows", **{**WITH_CARD, "driver_cuda": (12, 9), "smi_gpus": (GTX1080,)}), "cpu wheel",
+        "CPU only", ("GTX 1080",), "whl/cu126",
+    ),
+    "Volta, whose driver is too old for CUDA 13": (
+        replace(CUDA_WHEEL, cuda_said=TOO_OLD, **{**WITH_CARD, "driver_cuda": (12, 8), "smi_gpus": (V100,)}), "old driver",
+        "too old", ("11040",), "whl/cu126",
+    ),
+    "Blackwell, whose driver knows CUDA 12.8": (
+        replace(CPU_WHEEL, **{**WITH_CARD, "driver_cuda": (12, 8), "smi_gpus": (RTX5090,)}), "cpu wheel", "CPU only",
+        ("RTX 5090",), "whl/cu128",
+    ),
+    "Blackwell, whose driver is older than its first wheel": (
+        replace(CPU_WHEEL, **{**WITH_CARD, "smi_gpus": (RTX5090,)}), "cpu wheel", "CPU only", ("RTX 5090",),
+        "sudo ubuntu-drivers install",
+    ),
+    "an old card beside a new one": (
+        replace(CPU_WHEEL, **{**WITH_CARD, "driver_cuda": (13, 0), "smi_gpus": (GTX1080, RTX5090)}), "cpu wheel", "CPU only",
+        ("GTX 1080",), "python -m pip install --force-reinstall torch",
+    ),
+    "Kepler before the K80": (
+        replace(CPU_WHEEL, **{**WITH_CARD, "driver_cuda": (11, 4), "smi_gpus": (Gpu(0, "Tesla K40m"),)}), "cpu wheel",
+        "CPU only", ("K40m",), "python3.7 -m pip install torch==1.2.0",
+    ),
+    "Kepler that no wheel ever had": (
+        replace(CPU_WHEEL, **{**WITH_CARD, "driver_cuda": (11, 4), "smi_gpus": (Gpu(0, "GeForce GTX 680"),)}), "cpu wheel",
+        "CPU only", ("GTX 680",), "compare --gpu 'Tesla T4'    # no wheel",
+    ),
+    "hidden by a name in place of a number": (
+        replace(CUDA_WHEEL, visible="cuda:0", cuda_said=NO_GPUS, **WITH_CARD), "hidden", "'cuda:0'",
+        ("neither a number nor a UUID",), "unset CUDA_VISIBLE_DEVICES",
+    ),
+    "hidden by a UUID of another machine": (
+        replace(CUDA_WHEEL, visible="GPU-deadbeef", cuda_said=NO_GPUS, **WITH_CARD), "hidden", "'GPU-deadbeef'",
+        ("no card or part of one has a UUID",), "nvidia-smi -L",
+    ),
+    "a driver under which no card came up": (
+        replace(CUDA_WHEEL, cuda_said=NO_GPUS, pci=("NVIDIA",), driver_trace="/usr/bin/nvidia-smi",
+                smi_error="No devices were found"),
+        "smi finds no device", "no card came up", ("it said: No devices were found",), "dmesg",
+    ),
+    "WSL to which Windows gives nothing": (
+        replace(CUDA_WHEEL, wsl=True, device_nodes=("/dev/dxg",), cuda_said=NO_GPUS, driver_trace="/usr/lib/wsl/lib/libcuda.so.1",
+                smi_error=BLOCKED),
+        "wsl blocked", "does not let it use the card", ("blocked by the operating system",), "wsl.exe --update",
+    ),
+    "the driver was updated under a container without a device file": (
+        replace(CUDA_WHEEL, container="docker", cuda_said=NO_GPUS, smi_error=MISMATCH), "driver mismatch", "restarted",
+        ("mismatch",), "sudo reboot    # on the host",
+    ),
     "CPU-only wheel in an environment of poetry": (
         replace(CPU_WHEEL, packages="poetry", **{**WITH_CARD, "driver_cuda": (13, 0)}), "cpu wheel", "CPU only", ("T4",),
         "poetry source add --priority=explicit pytorch-gpu https://download.pytorch.org/whl/cu128 && poetry add --source",
@@ -349,6 +406,17 @@ def test_the_diagnosis_with_its_evidence_and_one_command(name):
     assert found[0].sentence in text and found[0].command in text and "evidence:" in text
 
 
+@pytest.mark.parametrize("driver_says", [TOO_OLD, UNKNOWN_ERROR])
+def test_a_uuid_hides_nothing_where_another_reason_is_told(driver_says):
+    machine = replace(CUDA_WHEEL, visible="GPU-5d5ba0d6", cuda_said=driver_says, **WITH_CARD)
+    assert diagnose(machine)[0].kind != "hidden"
+
+
+def test_the_doctor_does_not_send_to_itself():
+    [found] = diagnose(replace(CUDA_WHEEL, cuda_said=NO_GPUS, **WITH_CARD))
+    assert found.kind == "no device" and "devicelab" not in found.command and "torch.zeros" in found.command
+
+
 def test_every_check_has_a_case_in_which_it_speaks():
     kinds = {diagnose(machine)[0].kind for machine, *_ in CASES.values()}
     for check in (*MISSING, *USABLE):
@@ -413,11 +481,16 @@ def test_json_has_everything():
 
 SMI_TABLE = "0, Tesla T4, 550.54.15, 15360, 3, Default\n1, NVIDIA H100 80GB HBM3, 550.54.15, 81559, 70000, Exclusive_Process\n"
 SMI_HEADING = "| NVIDIA-SMI 550.54.15              Driver Version: 550.54.15      CUDA Version: 12.4     |"
+SMI_CAPABILITY = "0, 7.5\n1, 9.0\n"
 SMI_APPS = "/home/bob/env/bin/python, 69000\nC:\\Games\\game.exe, 512\n[Not Found], [N/A]\n"
 
 
 def test_what_nvidia_smi_says_is_read(monkeypatch):
-    answers = {looking._SMI_GPUS: (0, SMI_TABLE), looking._SMI_APPS: (0, SMI_APPS)}
+    answers = {
+        looking._SMI_GPUS: (0, SMI_TABLE),
+        looking._SMI_APPS: (0, SMI_APPS),
+        looking._SMI_CAPABILITY: (0, SMI_CAPABILITY),
+    }
     monkeypatch.setattr(
         looking, "_run", lambda *command: answers.get(command[1] if command[1:] else "", (0, SMI_HEADING))
     )
@@ -429,7 +502,13 @@ def test_what_nvidia_smi_says_is_read(monkeypatch):
         facts["smi_gpus"][1].used == 70000 * 2**20
         and facts["smi_gpus"][1].compute_mode == "Exclusive_Process"
     )
+    assert [gpu.capability for gpu in facts["smi_gpus"]] == [(7, 5), (9, 0)]
     assert facts["holders"] == (Holder("python", 69000 * 2**20), Holder("game.exe", 512 * 2**20))
+
+
+def test_a_driver_that_knows_no_capabilities_is_asked_in_vain():
+    assert looking.capabilities('Field "compute_cap" is not a valid field to query.') == {}
+    assert looking.capabilities("0, [N/A]\n") == {}
 
 
 MIG_LIST = """GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-e86cb44c-6756-fd30-cd4a-1e6da3caf9b0)
@@ -469,6 +548,10 @@ def test_nvidia_smi_that_fails_is_quoted(monkeypatch):
     monkeypatch.setattr(looking, "_run", lambda *command: (9, MISMATCH))
     monkeypatch.setattr("shutil.which", lambda name: sys.executable)
     assert looking._driver()["smi_error"] == MISMATCH
+
+
+def test_what_nvidia_smi_says_does_not_steer_the_terminal():
+    assert looking.one_line("\x1b[31mNo devices\x07 were\nfound\n") == "[31mNo devices were found"
 
 
 def test_a_question_that_cannot_be_asked_stops_nothing(monkeypatch):
@@ -658,8 +741,14 @@ def fails(*arguments, **named):
 
 def test_a_script_that_is_not_python_is_refused(tmp_path):
     (tmp_path / "train.py").write_text("def (:")
-    with pytest.raises(InputError, match=r"train\.py cannot be read"):
+    with pytest.raises(InputError, match=r"train\.py cannot be read .*\(train\.py, line 1\)"):
         read_script(tmp_path / "train.py", GOOD)
+
+
+def test_a_script_that_names_its_encoding_is_read(tmp_path):
+    text = "# -*- coding: latin-1 -*-\n# Größe\nimport torch\nx = torch.ones(2).to('cuda:1')\n"
+    (tmp_path / "train.py").write_text(text, encoding="latin-1")
+    assert [one.kind for one in read_script(tmp_path / "train.py", GOOD)] == ["no such card"]
 
 
 @pytest.mark.parametrize(

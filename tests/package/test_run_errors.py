@@ -115,6 +115,8 @@ def test_an_odd_error_loses_neither_the_verdict_nor_the_exit_code(run_here, name
     code, data, err = run_here(TRAINED + ODD[name])
     assert (code, data["verdict"], data["exit_code"]) == (1, "accelerator", 1)
     assert "devicelab: Training ran on cuda:0" in err
+    if name in ("frozen", "without room for attributes"):
+        assert "Error in sys.excepthook" not in err and "devicelab/" not in err
     if name == "with an empty first line":
         assert "ended with RuntimeError: -- Process 0 terminated" in err
 
@@ -162,6 +164,21 @@ def test_an_error_deep_in_a_library_has_the_users_own_line(handed, line, culprit
     assert culprit.partition("[")[0] in data["explanation"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows keeps numbers above 255")
+@pytest.mark.parametrize(
+    ("ending", "wanted"),
+    [
+        ("raise SystemExit(True)", 1),
+        ("raise SystemExit(300)", 44),
+        ("raise SystemExit(-1)", 255),
+        ("class Own(KeyboardInterrupt): pass\nraise Own", 1),
+    ],
+)
+def test_the_exit_code_is_the_number_that_others_see(ending, wanted, run_here):
+    code, data, _ = run_here(TRAINED + ending)
+    assert code == wanted and data["exit_code"] == wanted and type(data["exit_code"]) is int
+
+
 def test_an_excepthook_that_exits_gives_the_exit_code(run_here):
     code, data, _ = run_here(
         TRAINED + "import sys\nsys.excepthook = lambda *_: sys.exit(7)\nraise KeyError(1)"
@@ -180,6 +197,7 @@ def test_an_error_that_the_script_told_before_it_gave_up_is_that_which_ended_it(
 
 ENDS = {
     "os._exit": ("import os\nos._exit(9)", 9),
+    "os._exit, a large number": ("import os\nos._exit(256 + 9)", 9),
     "a signal": ("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)", -15),
     "another program": ("import os, sys\nos.execv(sys.executable, [sys.executable, '-c', 'raise SystemExit(6)'])", 6),
     "a pool that waits for work": (
@@ -204,6 +222,8 @@ def test_whatever_ends_a_script_its_verdict_comes_first(name, tmp_path):
     [folder] = json.loads((tmp_path / "told").read_text())["devicelab.runner.child:begin"]
     assert not os.path.exists(folder), "what the processes told is cleared up"
     assert data["steps"] == (2 if name == "an exit handler" else 1)
+    assert data["exit_code"] == (None if name == "another program" else code)
+    assert ("another program in its place" in str(data["notes"])) is (name == "another program")
 
 
 BARREN = """import copy
@@ -340,7 +360,15 @@ def test_a_stderr_that_is_full_changes_no_exit_code(code, tmp_path):
         assert subprocess.run(command, stderr=full).returncode == code
 
 
-SHADOWING = {"torch.py": "print('mine')", "torch/__init__.py": "", "random.py": "print('mine')"}
+SHADOWING = {
+    "torch.py": "print('mine')",
+    "torch/__init__.py": "",
+    "random.py": "print('mine')",
+    "argparse.py": "x = 1",
+    "pathlib.py": "x = 1",
+    "typing.py": "raise ValueError('by itself')",
+    "json/__init__.py": "x = 1",
+}
 
 
 @pytest.mark.parametrize("name", SHADOWING)

@@ -6,10 +6,10 @@ Names are loaded when they are first used, so that importing the package costs n
 import sys
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from ._version import __version__
 
+TYPE_CHECKING = False  # not typing's: the user's folder may have a file typing.py, and __main__ is to say so
 if TYPE_CHECKING:
     from .course.guess.guess import guess
     from .course.guess.tally import tally

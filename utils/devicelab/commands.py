@@ -1,11 +1,10 @@
-"""The command line: python -m devicelab compare, run script.py, explain, doctor, record, share."""
+"""What stands behind python -m devicelab compare, run script.py, explain, doctor, record, share."""
 
 import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from . import shadow
 from .errors import DevicelabError, InputError
@@ -21,14 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that has no letter for something
     try:
         if options.run is not _doctor and (other := shadow.torch_in(shadow.first_folder())):
-            raise InputError(_shadowed(other))
+            raise InputError(shadow.advice(other, "what you run"))
         return options.run(options)
-    except (ImportError, AttributeError) as error:
-        other = shadow.behind(error)
-        if other is None:
-            raise
-        print(private(f"devicelab: {_shadowed(other)}"), file=sys.stderr)
-        return 2
     except DevicelabError as error:
         print(private(f"devicelab: {error}"), file=sys.stderr)
         return 2
@@ -38,10 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-
-
-def _shadowed(other: Path) -> str:
-    return f"{shadow.sentence(other, 'what you run')} Rename it: {shadow.rename(other)}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,7 +139,3 @@ def _share(options: argparse.Namespace) -> int:
     from .course.share.command import main as share
 
     return share(options.out, options.name, options.gpu, options.yes)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

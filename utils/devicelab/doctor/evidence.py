@@ -22,6 +22,7 @@ PATIENCE = 20  # seconds for a program such as nvidia-smi
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 MIB = 2**20
 _SMI_GPUS = "--query-gpu=index,name,driver_version,memory.total,memory.used,compute_mode"
+_SMI_CAPABILITY = "--query-gpu=index,compute_cap"  # a driver before 510 does not know the word
 _SMI_APPS = "--query-compute-apps=process_name,used_memory"
 _SMI_MIG = "--query-gpu=mig.mode.current"
 _SMI_FORMAT = "--format=csv,noheader,nounits"
@@ -108,23 +109,35 @@ def _driver() -> dict[str, Any]:
         return {"driver_trace": trace}
     code, said = _run(program, _SMI_GPUS, _SMI_FORMAT)
     if code != 0:
-        return {"driver_trace": trace, "smi_error": " ".join(said.split())}
+        return {"driver_trace": trace, "smi_error": one_line(said)}
     rows = [[cell.strip() for cell in line.split(",")] for line in said.splitlines() if line.count(",") >= 5]
+    capable = capabilities(_run(program, _SMI_CAPABILITY, _SMI_FORMAT)[1])
     return {
         "driver_trace": trace,
         "driver": rows[0][2] if rows else None,
         "driver_cuda": driver_cuda(_run(program)[1]),
-        "smi_gpus": tuple(smi_gpu(row) for row in rows),
+        "smi_gpus": tuple(smi_gpu(row, capable) for row in rows),
         "mig_mode": "Enabled" in _run(program, _SMI_MIG, _SMI_FORMAT)[1],
         "mig": mig_parts(_run(program, "-L")[1]),
         "holders": holders(_run(program, _SMI_APPS, _SMI_FORMAT)[1]),
     }
 
 
-def smi_gpu(row: list[str]) -> Gpu:
+def one_line(said: str) -> str:
+    """Return what a program said as one line, without letters that would steer the terminal."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+
+
+def smi_gpu(row: list[str], capable: dict[int, tuple[int, int]] | None = None) -> Gpu:
     """Return a card from a row of nvidia-smi's table, whose memory is in MiB."""
     total, used = (int(cell) * MIB if cell.isdigit() else 0 for cell in row[3:5])
-    return Gpu(int(row[0]), row[1], None, total, used, row[5])
+    return Gpu(int(row[0]), row[1], (capable or {}).get(int(row[0])), total, used, row[5])
+
+
+def capabilities(said: str) -> dict[int, tuple[int, int]]:
+    """Return the compute capability of each card by its number, where nvidia-smi tells it."""
+    found = re.findall(r"^\s*(\d+)\s*,\s*(\d+)\.(\d)\s*$", said, re.MULTILINE)
+    return {int(index): (int(major), int(minor)) for index, major, minor in found}
 
 
 def driver_cuda(said: str) -> tuple[int, int] | None:

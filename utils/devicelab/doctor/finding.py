@@ -93,27 +93,63 @@ DRIVER_PACKAGES = {
     "fedora": "sudo dnf install akmod-nvidia xorg-x11-drv-nvidia-cuda    # from RPM Fusion",
     "arch": "sudo pacman -S nvidia-open",
 }
-KEPLER = re.compile(r"\b(Tesla K\d|K80|GTX (6|7)[0-4,6-9]\d\b|GTX TITAN\b(?! X))")
+# Cards of which nvidia-smi tells no compute capability: the drivers that still know them are too old for the question.
+KEPLER = {
+    37: re.compile(r"\bK80\b"),
+    35: re.compile(
+        r"\bK(?:20|40)[cmstxX]*\b|\bGTX 780|\bGTX TITAN\b(?! X)|\bGT 7[134]0\b|\bQuadro K(?:5200|6000)\b"
+    ),
+    30: re.compile(r"\bTesla K\d|\bGTX? (?:6[1-9]\d|7[67]0)\b|\bQuadro K\d"),
+}
 OLDEST_WHEEL = 50  # compute capability 5.0: no wheel for CUDA 12 has older ones
+BLACKWELL = 100  # from here on a wheel for CUDA 12.8 is the oldest
+OLDEST_TODAY = 75  # of the wheels for CUDA 12.8 and newer; those for 12.6 go back to 5.0
+KEPLER_WHEELS = {37: ("3.10", "torch==1.12.1+cu113", "/cu113"), 35: ("3.7", "torch==1.2.0", "")}
 
 
-def kepler_wheel(m: Machine) -> str:
-    """The command for a torch that still has code for Kepler (sm_37); it needs Python 3.10 or older."""
-    python = "py -3.10" if m.system == "Windows" else "python3.10"
-    return f"{python} -m pip install torch==1.12.1+cu113 --extra-index-url {this.WHEELS}/cu113"
+def newest_card(m: Machine) -> int:
+    """The capability of the newest card, as in 75 for sm_75: by nvidia-smi, else by its name; 0 where it is unknown."""
+    return max((number(gpu) or _by_name(gpu) for gpu in m.smi_gpus), default=0)
+
+
+def _by_name(gpu: Gpu) -> int:
+    return next((capability for capability, name in KEPLER.items() if name.search(gpu.name)), 0)
+
+
+def kepler_wheel(m: Machine, card: int) -> str:
+    """The command for a torch that still has code for Kepler, with the Python that it needs; sm_30 is in no wheel."""
+    if card not in KEPLER_WHEELS:
+        return "python -m devicelab compare --gpu 'Tesla T4'    # no wheel of PyTorch has code for this card"
+    version, package, folder = KEPLER_WHEELS[card]
+    python = f"py -{version}" if m.system == "Windows" else f"python{version}"
+    index = f" --extra-index-url {this.WHEELS}{folder}" if folder else ""
+    return f"{python} -m pip install {package}{index}"
 
 
 def reinstall(m: Machine) -> str:
-    """The command for a torch with GPU support that this driver can run."""
+    """The command for a torch with GPU support that this driver can run, and that has code for the newest card here."""
+    card = newest_card(m)
+    if 0 < card < OLDEST_WHEEL:
+        return kepler_wheel(m, card)
+    if card >= BLACKWELL and m.driver_cuda is not None and m.driver_cuda < (12, 8):
+        return driver_update(m)
     newest = m.system == "Darwin" or m.driver_cuda is None or m.driver_cuda >= (13, 0)
-    return install(m) if newest else older_wheel(m) or install(m)
+    return install(m) if newest and not _is_old(card) else older_wheel(m) or install(m)
+
+
+def _is_old(card: int) -> bool:
+    return 0 < card < OLDEST_TODAY
 
 
 def older_wheel(m: Machine) -> str | None:
     """The newest wheel that the driver's CUDA can run, of those that PyTorch's index has had for several releases."""
     folders = {(12, 8): "cu128", (12, 0): "cu126", (11, 0): "cu118"}
-    known = m.driver_cuda or (0, 0)
+    card, known = newest_card(m), m.driver_cuda or (0, 0)
+    if _is_old(card):
+        known = min(m.driver_cuda or (12, 0), (12, 0))
     folder = next((folder for least, folder in folders.items() if known >= least), None)
+    if folder not in (None, "cu128") and card >= BLACKWELL:
+        return None
     return install(m, folder) if folder else None
 
 

@@ -13,8 +13,10 @@ def known(said: str, m: Machine, *evidence: str) -> Finding | None:
     found = catalogue.find(said)
     if found is None:
         return None
-    quoted = f"it said: {said[:MOST]}"
-    return Finding(found.id, found.means, (quoted, *evidence, *found.tell), found.command(m.kinds))
+    quoted, todo = f"it said: {said[:MOST]}", found.command(m.kinds)
+    if "devicelab doctor" in todo:  # which is what was asked
+        todo = f"{m.executable} -c \"import torch; torch.zeros(1, device='cuda')\""
+    return Finding(found.id, found.means, (quoted, *evidence, *found.tell), todo)
 
 
 def command(name: str, m: Machine) -> str:

@@ -3,20 +3,21 @@
 from collections.abc import Callable
 
 from .finding import (
-    KEPLER,
+    OLDEST_WHEEL,
     WITH_CARD,
     Finding,
     driver_update,
     install,
     kepler_wheel,
     names,
+    newest_card,
     nvidia_evidence,
     older_wheel,
     on_host,
     reinstall,
     unset,
 )
-from .known import command
+from .known import command, known
 from .machine import Machine
 
 OLDEST_MACOS = 14  # of today's torch; it says "The MPS backend is supported on MacOS 14.0+"
@@ -84,23 +85,37 @@ def _cpu_wheel(m: Machine) -> Finding | None:
         return None
     sentence = "There is an NVIDIA card or driver here, but this torch was built for the CPU only."
     evidence = (f"torch {m.torch}, torch.version.cuda is None", nvidia_evidence(m))
-    old = any(KEPLER.search(gpu.name) for gpu in m.smi_gpus)
-    return Finding("cpu wheel", sentence, evidence, kepler_wheel(m) if old else reinstall(m))
+    return Finding("cpu wheel", sentence, evidence, reinstall(m))
 
 
 def _hidden(m: Machine) -> Finding | None:
     if m.visible is None or not (m.cuda_build or m.hip_build):
         return None
-    wanted = [word.strip() for word in m.visible.split(",") if word.strip()]
-    known = {str(gpu.index) for gpu in m.smi_gpus}
-    numbers = [word for word in wanted if word.lstrip("-").isdigit()]
-    absent = bool(known) and wanted == numbers and wanted[0] not in known if wanted else False
-    if not hides_all(m.visible) and not absent:
+    first = m.visible.partition(",")[0].strip()
+    known = {gpu.index for gpu in m.smi_gpus}
+    absent = bool(known) and first.isdigit() and int(first) not in known
+    finds_none = any(words in m.cuda_said for words in NO_CARD_SEEN)
+    unread = _unread(first) if finds_none and not first.isdigit() else ""
+    if not hides_all(m.visible) and not absent and not unread:
         return None
     sentence = f"CUDA_VISIBLE_DEVICES is {m.visible!r}, which hides every card from this process."
     evidence = (f"nvidia-smi sees {len(m.smi_gpus)}: {names(m.smi_gpus)}",) if m.smi_gpus else ()
+    said = (f"CUDA_VISIBLE_DEVICES={m.visible}", *([unread] if unread and not hides_all(m.visible) else []))
     todo = "srun --gres=gpu:1 --pty bash    # Slurm gave this job no card" if m.host == "Slurm" else unset(m)
-    return Finding("hidden", sentence, (f"CUDA_VISIBLE_DEVICES={m.visible}", *evidence), todo)
+    if first.startswith(_UUIDS):
+        todo = f"nvidia-smi -L    # the UUIDs that there are; or {todo}"
+    return Finding("hidden", sentence, (*said, *evidence), todo)
+
+
+NO_CARD_SEEN = ("No CUDA GPUs are available", "no CUDA-capable device")
+_UUIDS = ("GPU-", "MIG-")
+
+
+def _unread(first: str) -> str:
+    """Return why CUDA finds no card by the first word of the variable; what stands behind it then counts no more."""
+    if first.startswith(_UUIDS):
+        return f"no card or part of one has a UUID that begins with {first}, or this process may not use it"
+    return f"{first!r} is neither a number nor a UUID (GPU-..., MIG-...)"
 
 
 def hides_all(visible: str | None) -> bool:
@@ -128,10 +143,9 @@ def _old_driver(m: Machine) -> Finding | None:
         return None
     sentence = f"The NVIDIA driver is too old for this torch, which was built for CUDA {m.cuda_build}."
     evidence = (f"torch said: {m.cuda_said[:160]}", f"driver {m.driver or 'of unknown version'}")
-    old = any(KEPLER.search(gpu.name) for gpu in m.smi_gpus)
-    return Finding(
-        "old driver", sentence, evidence, kepler_wheel(m) if old else older_wheel(m) or driver_update(m)
-    )
+    card = newest_card(m)
+    todo = kepler_wheel(m, card) if 0 < card < OLDEST_WHEEL else older_wheel(m) or driver_update(m)
+    return Finding("old driver", sentence, evidence, todo)
 
 
 def _wsl(m: Machine) -> Finding | None:
@@ -209,6 +223,11 @@ def _fabric(m: Machine) -> Finding | None:
     return Finding("fabric manager", sentence, said, command("fabric manager", m))
 
 
+def _smi_says(m: Machine) -> Finding | None:
+    """What nvidia-smi says is nearer to the cause than torch's "no GPU"."""
+    return known(m.smi_error, m, nvidia_evidence(m)) if m.smi_error else None
+
+
 def _unknown_error(m: Machine) -> Finding | None:
     if "CUDA unknown error" not in m.cuda_said:
         return None
@@ -258,17 +277,18 @@ MISSING: tuple[Callable[[Machine], Finding | None], ...] = (
     _jetson,
     _wsl,
     _wsl_driver,
+    _mismatched_driver,
     _container,
     _no_driver,
     _cpu_wheel,
     _hidden,
     _undivided,
     _rocm,
-    _mismatched_driver,
     _dead_driver,
     _old_driver,
     _closed,
     _fabric,
+    _smi_says,
     _unknown_error,
     _other_vendor,
     _no_card,

@@ -38,7 +38,7 @@ def read_script(path: Path, m: Machine) -> list[Finding]:
 
 def _parsed(path: Path) -> ast.Module:
     try:
-        return ast.parse(path.read_text("utf-8"))
+        return ast.parse(path.read_bytes(), path.name)  # bytes: a first line may name their encoding
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path.name} cannot be read as a Python script: {error}") from None
 

@@ -45,7 +45,7 @@ def _wheel_for(gpu: Gpu, newer: bool, m: Machine) -> str:
         return command("jetson wheel", m)
     if newer:
         return reinstall(m)
-    return install(m, "cu126") if number(gpu) >= OLDEST_WHEEL else kepler_wheel(m)
+    return install(m, "cu126") if number(gpu) >= OLDEST_WHEEL else kepler_wheel(m, number(gpu))
 
 
 def _operator(m: Machine) -> Finding | None:

@@ -9,12 +9,19 @@ from contextlib import suppress
 from typing import Any
 
 ABORTED = -signal.SIGABRT
-# Functions of os that do not return, and the exit code that their arguments mean.
-FINAL: dict[str, Callable[..., int]] = {
-    "_exit": lambda status=0: status,
+
+
+def as_seen(status: int) -> int:
+    """Return the exit code that others see of a status: a number from 0 to 255, but on Windows."""
+    return int(status) & 0xFF if os.name == "posix" else int(status)
+
+
+# Functions of os that do not return, and the exit code that their arguments mean; None: another program goes on.
+FINAL: dict[str, Callable[..., int | None]] = {
+    "_exit": as_seen,
     "abort": lambda: ABORTED,
-    "execv": lambda *_: 0,
-    "execve": lambda *_: 0,
+    "execv": lambda *_: None,
+    "execve": lambda *_: None,
 }
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -22,7 +29,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 class Ends:
     """Calls `last_words` with the exit code before the process ends in one of these ways."""
 
-    def __init__(self, last_words: Callable[[int], object]) -> None:
+    def __init__(self, last_words: Callable[[int | None], object]) -> None:
         self._last_words = last_words
         self._originals: dict[str, Any] = {}
         self._signals: list[int] = []
@@ -47,7 +54,7 @@ class Ends:
                 signal.signal(number, signal.SIG_DFL)
         self._signals.clear()
 
-    def _before(self, original: Any, code_of: Callable[..., int]) -> Any:
+    def _before(self, original: Any, code_of: Callable[..., int | None]) -> Any:
         @functools.wraps(original)
         def final(*arguments: Any, **named: Any) -> None:
             with suppress(Exception):  # whatever is asked of it in vain, the original says

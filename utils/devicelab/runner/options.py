@@ -80,8 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(given: argparse.Namespace, fail_on: tuple[str, ...], target: list[str]) -> None:
     if target and (other := shadow.torch_in(Path(target[0]).parent)):
-        said = shadow.sentence(other, Path(target[0]).name)
-        raise InputError(f"{said} Rename it: {shadow.rename(other)}")
+        raise InputError(shadow.advice(other, Path(target[0]).name))
     from devicelab.verdict import NO_LEARNING, WORDS
 
     for word in fail_on:

@@ -11,6 +11,7 @@ from types import ModuleType
 
 from devicelab.source import DEVICELAB, chain, whose, without
 
+from .ends import as_seen
 from .said import flush
 
 
@@ -65,8 +66,8 @@ def exit_code(error: BaseException | None) -> int:
     if error is None:
         return 0
     if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else 0 if error.code is None else 1
-    return 130 if isinstance(error, KeyboardInterrupt) else 1
+        return as_seen(error.code) if isinstance(error.code, int) else 0 if error.code is None else 1
+    return 130 if type(error) is KeyboardInterrupt else 1
 
 
 def shown(error: BaseException) -> int:

@@ -17,6 +17,7 @@ from .said import Progress
 from .started import Started
 
 Tell = Callable[["Watch", Verdict, int | None], object]
+REPLACED = "it put another program in its place (os.exec...): what that does is not watched"
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Watch:
         self.error: BaseException | None = None  # what ended it, where that is known before the end
         self.rank = Rank()
         self.started, self._ends = Started(lambda: self._tracing.on_thread()), Ends(self._last_words)
-        self._is_over = False
+        self._is_over = self._is_replaced = False
 
     def begin(self) -> None:
         """Watch operators, steps, processes and ends from here on."""
@@ -88,6 +89,8 @@ class Watch:
             notes += (f"a thread ended with {said}; the script went on without it",)
         if self.trace.card != "cpu" and self.trace.training == ("cpu",):
             notes += self._learning.advice.lines(self.trace.card)
+        if self._is_replaced:
+            notes += (REPLACED,)
         if self._loud and self.trace.card == "cpu":
             notes += ("there is no GPU here; --simulate-gpu shows how the script would fare on one",)
         return notes
@@ -97,8 +100,9 @@ class Watch:
         if self._loud:
             self._progress()
 
-    def _last_words(self, code: int) -> None:
+    def _last_words(self, code: int | None) -> None:
         if os.getpid() == self.pid:
+            self._is_replaced = code is None
             self.end(None, code)
 
 

@@ -86,9 +86,8 @@ class SimulatedDispatch(Calls):
             error = words.translated(error, args, kwargs or {}, func)
         self.refused = str(error)
         if isinstance(error, RuntimeError):
-            error.__traceback__ = (
-                None  # frames below that hold it would keep the operands' memory, as no card does
-            )
+            # frames below that hold it would keep the operands' memory, as no card does
+            BaseException.with_traceback(error, None)
         try:
             raise error
         finally:

@@ -30,7 +30,8 @@ def trimmed(trace: TracebackType | None) -> TracebackType | None:
 def trim(error: BaseException) -> BaseException:
     """Trim the tracebacks of an error and of those that led to it; return it."""
     for link in chain(error):
-        link.__traceback__ = trimmed(link.__traceback__) or link.__traceback__
+        # not by an assignment, which a frozen error refuses
+        BaseException.with_traceback(link, trimmed(link.__traceback__) or link.__traceback__)
     return error
 
 

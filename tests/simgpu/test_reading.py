@@ -94,6 +94,10 @@ ASKED_FOR = {
 }
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
+    "expected state to be 'state', 'all', or None",
+    "expected context to be 'state', 'alloc', 'all', or None",
+    "expected stacks to be 'python', or 'all'",
+    "invalid device pointer: 0x7f0000000000",
     "Tensors must be contiguous",
     "Tensors must be CUDA and dense",
     "output tensor must have the same type as input tensor",

@@ -58,7 +58,6 @@ REFUSED = {
         lambda: torch.cuda.Event.from_ipc_handle(torch.device("cuda:0"), b"0" * 64),
         "An event that another process waits for is not simulated",
     ),
-    "memory snapshot": (lambda: torch.cuda.memory_snapshot(), "memorySnapshot is not simulated"),
     "blas handle": (lambda: torch.cuda.current_blas_handle(), "getCurrentBlasHandle is not simulated"),
 }
 

@@ -42,6 +42,7 @@ from .stand_ins import (
     processes,
     profiler,
     reads,
+    remembered,
     several,
     sleep,
     storage,
@@ -58,7 +59,8 @@ from .stand_ins import (
 # In order; undone in reverse.
 STAND_INS = (
     later, default_device, tensor, subclasses, dlpack, factories, device_numbers, functions, reads, gradients, nodes, backward,
-    cuda, generators, streams, accelerator, autocast, storage, torchscript, interpreter, kernels, legacy_types, library, compiled,
+    cuda, generators, streams, accelerator, remembered, autocast, storage, torchscript, interpreter, kernels, legacy_types,
+    library, compiled,
     unsupported, several, distributed, traceback, warned, profiler, processes, sleep, threads,
 )  # fmt: skip
 DEFAULT = "Tesla T4"

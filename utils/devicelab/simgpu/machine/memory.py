@@ -8,6 +8,7 @@ the values lie in the host's memory.
 import weakref
 from bisect import bisect_left, insort
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -17,6 +18,7 @@ from devicelab.errors import check_range
 from devicelab.gpus import Card
 
 from .counts import Figure, nested
+from .history import ALL, Frames, History, listed
 from .settings import MIB, STEP, VARIABLE, Settings
 
 SMALL = MIB  # requests up to this come from the pool of small blocks
@@ -52,7 +54,7 @@ def words(nbytes: int) -> str:
 class Block:
     """A piece of a segment; `before` and `after` are its neighbours in the same segment."""
 
-    __slots__ = ("address", "after", "before", "free", "pool", "requested", "size")
+    __slots__ = ("address", "after", "before", "frames", "free", "made", "pool", "requested", "size")
 
     def __init__(
         self,
@@ -64,6 +66,8 @@ class Block:
     ):
         self.pool, self.address, self.size, self.before, self.after = pool, address, size, before, after
         self.requested, self.free = 0, True
+        self.frames: Frames = ()
+        self.made: Frames = ()  # of a segment's first block: where the segment came from
 
     @property
     def split(self) -> bool:
@@ -84,8 +88,9 @@ class Watch(weakref.ref[Token]):
     lost.
     """
 
-    __slots__ = ("block",)
+    __slots__ = ("block", "frames")
     block: Block
+    frames: Frames
 
 
 class Pool:
@@ -121,9 +126,11 @@ class Ledger:
         self.small, self.large = Pool(STEP), Pool(SMALL + 1)
         self.used, self.segments, self.split = Figure(), Figure(), Figure()
         self.allowed: int | None = None  # bytes, where a fraction was set
-        self.settings = Settings()
+        self.settings, self.history = Settings(), History()
+        self.observers: list[Callable[[int, int, int, int], object]] = []  # told of memory that ran out
         self.ooms = self.retries = self.waits = 0
         self._freed: deque[Watch] = deque()
+        self._held: dict[int, Token] = {}
         self._watches: dict[int, Watch] = {}  # of the blocks that are in use
         self._next_address = 0x7F0000000000
         self._lock = Lock()
@@ -134,21 +141,56 @@ class Ledger:
             return None
         size = self.settings.rounded(nbytes) if self.settings.divisions else -(-nbytes // STEP) * STEP
         pool = self.small if size <= SMALL else self.large
-        with self._lock:
-            if self._freed:
-                self._collect()
-            ready = pool.ready.get(size)
-            block = ready.pop() if ready else self._find(pool, size)
-            block.requested = nbytes
-            self.used.up(block.size, nbytes)
-            pool.used.up(block.size, nbytes)
+        where = self.history.where() if self.history.context else ()
+        try:
+            with self._lock:
+                if self._freed:
+                    self._collect()
+                ready = pool.ready.get(size)
+                block = ready.pop() if ready else self._find(pool, size, where)
+                block.requested, block.frames = nbytes, where
+                self.used.up(block.size, nbytes)
+                pool.used.up(block.size, nbytes)
+                if self.history.enabled:
+                    self.history.add("alloc", block.address, nbytes, where)
+        except torch.OutOfMemoryError:
+            self._tell(size, where)
+            raise
         token = Token()
-        watch = Watch(token, self._freed.append)
-        watch.block = block
+        watch = Watch(token, self._freed.append if self.history.context < ALL else self._free)
+        watch.block, watch.frames = block, ()
         self._watches[id(watch)] = watch  # nothing else keeps it
         return token
 
-    def _find(self, pool: Pool, size: int) -> Block:
+    def hold(self, nbytes: int) -> int:
+        """Occupy memory that no tensor has, until `drop`, and return its address; 0 for no bytes."""
+        token = self.take(nbytes)
+        if token is None:
+            return 0
+        (watch,) = weakref.getweakrefs(token)
+        address = watch.block.address
+        self._held[address] = token
+        return address
+
+    def drop(self, address: int) -> bool:
+        """Give back what `hold` occupied, if it did."""
+        return self._held.pop(address, None) is not None
+
+    def _free(self, watch: Watch) -> None:
+        """Free a block, and remember which line did so."""
+        try:
+            watch.frames = self.history.where(ALL)
+        finally:
+            self._freed.append(watch)
+
+    def _tell(self, size: int, where: Frames) -> None:
+        """Tell whoever wants to know of memory that ran out; they may read the ledger."""
+        left = max(0, self.card.total_memory - CONTEXT - self.segments.bytes)
+        self.history.add("oom", left, size, where)
+        for observer in self.observers:
+            observer(self.index, size, self.card.total_memory if self.allowed is None else self.allowed, left)
+
+    def _find(self, pool: Pool, size: int, where: Frames = ()) -> Block:
         """Find the smallest free block of at least `size`, or get a new segment, and cut off what is too much."""
         block = pool.fit(size, self.settings)
         if block is None and any(pool.ready.values()):
@@ -156,6 +198,9 @@ class Ledger:
             block = pool.fit(size, self.settings)
         if block is None:
             block = self._reserve(pool, size)
+            block.made = where
+            if self.history.enabled:
+                self.history.add("segment_alloc", block.address, block.size, where)
         elif block.split:
             pool.split.down(block.size)
             self.split.down(block.size)
@@ -170,10 +215,14 @@ class Ledger:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate more than 1EB memory.")
         size = self.settings.rounded(nbytes)
         pool = self.small if size <= SMALL else self.large
-        with self._lock:
-            self._merge_all()
-            if bisect_left(pool.free, (size,)) == len(pool.free):
-                self._make_room(segment_size(size))
+        try:
+            with self._lock:
+                self._merge_all()
+                if bisect_left(pool.free, (size,)) == len(pool.free):
+                    self._make_room(segment_size(size))
+        except torch.OutOfMemoryError:
+            self._tell(size, self.history.where())
+            raise
 
     def _cut(self, block: Block, size: int) -> None:
         """Leave `size` to the block and give the rest back."""
@@ -195,6 +244,10 @@ class Ledger:
             pool, size = block.pool, block.size
             self.used.down(size, block.requested)
             pool.used.down(size, block.requested)
+            if self.history.enabled:
+                for action in ("free_requested", "free_completed"):
+                    self.history.add(action, block.address, block.requested, watch.frames or block.frames)
+            block.requested, block.frames = 0, ()
             pool.ready.setdefault(size, []).append(block)
 
     def _merge_all(self) -> None:
@@ -255,6 +308,9 @@ class Ledger:
             for block in whole:
                 pool.segments.down(block.size)
                 self.segments.down(block.size)
+                if self.history.enabled:
+                    where = self.history.where(ALL) or block.made
+                    self.history.add("segment_free", block.address, block.size, where)
 
     def empty_cache(self) -> None:
         """Give segments without any block in use back to the card."""
@@ -288,6 +344,45 @@ class Ledger:
                 | more
                 | {"num_device_alloc": self.segments.came, "num_device_free": self.segments.gone}
             )
+
+    def snapshot(self) -> list[dict[str, Any]]:
+        """Return the segments with their blocks, as torch.cuda.memory_snapshot does; all of them are the default stream's."""
+        with self._lock:
+            self._merge_all()
+            used = [watch.block for watch in self._watches.values()]
+            free = [entry[2] for pool in (self.small, self.large) for entry in pool.free]
+            heads = [block for block in (*used, *free) if block.before is None]
+            return [self._segment(head) for head in sorted(heads, key=lambda head: head.address)]
+
+    def _segment(self, head: Block) -> dict[str, Any]:
+        blocks, block = [], head
+        while block is not None:
+            blocks.append(block)
+            block = block.after  # type: ignore[assignment]
+        used = sum(block.size for block in blocks if not block.free)
+        return {
+            "device": self.index,
+            "address": head.address,
+            "total_size": sum(block.size for block in blocks),
+            "allocated_size": used,
+            "active_size": used,
+            "requested_size": sum(block.requested for block in blocks if not block.free),
+            "stream": 0,
+            "segment_type": "small" if head.pool is self.small else "large",
+            "segment_pool_id": (0, 0),
+            "is_expandable": False,
+            "frames": listed(head.made),
+            "blocks": [
+                {
+                    "address": block.address,
+                    "size": block.size,
+                    "requested_size": block.requested,
+                    "state": "inactive" if block.free else "active_allocated",
+                    "frames": listed(block.frames),
+                }
+                for block in blocks
+            ],
+        }
 
     def reset_peaks(self) -> None:
         """Forget the peaks."""

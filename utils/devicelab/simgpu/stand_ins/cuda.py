@@ -163,9 +163,6 @@ class Bindings:
     def _cuda_cudaCachingAllocator_is_enabled(self) -> bool:
         return True
 
-    def _cuda_isHistoryEnabled(self) -> bool:
-        return False
-
     def _cuda_getArchFlags(self) -> str:
         self.machine.asked = True
         oldest = min(card.ledger.card.capability for card in self.machine.cards)

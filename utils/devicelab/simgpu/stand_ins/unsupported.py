@@ -53,7 +53,6 @@ COMPILERS = {"torch._dynamo": ("explain", "export"), "torch._inductor": ("compil
 GRAPH_NAMES = ("CUDAGraph", "graph", "make_graphed_callables", "graph_pool_handle")
 # Functions of the C++ extension that others than torch.cuda call: torch._inductor, and programs that watch memory.
 INTERNALS = (
-    "_cuda_attach_out_of_memory_observer",
     "_cuda_beginAllocateCurrentStreamToPool",
     "_cuda_CUDAAllocator_AllocatorState",
     "_cuda_checkPoolLiveAllocations",

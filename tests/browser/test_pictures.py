@@ -252,7 +252,10 @@ def test_the_crossover_is_drawn_by_keyboard_and_by_mouse_and_the_cards_come_last
     expect(chart).to_have_attribute("aria-label", re.compile(f"NVIDIA L4 {re.escape(second)}, estimated"))
     chart.click(position={"x": 70, "y": 100})
     expect(chart).to_have_attribute("aria-label", re.compile("^w = 10. "))
+    key = crossover.get_by_text("nobody can say: the ranges overlap")
+    expect(key).to_be_visible()
     crossover.get_by_role("button", name="Can the card's line be believed?").click()
+    expect(key).to_be_hidden()
     expect(crossover.locator(".dl-side b")).to_have_text(re.compile("^Published: "))
 
 

@@ -88,19 +88,20 @@ def test_the_text_and_the_data_of_a_kept_picture_are_of_one_run(tmp_path):
     assert f"{said}" in str(read(path).metadata.widgets)
 
 
-def test_a_picture_that_another_module_draws_now_is_made_anew_as_a_whole(tmp_path):
+@pytest.mark.parametrize(("key", "is_kept"), [("_esm", True), ("data", False)])
+def test_a_picture_is_kept_with_its_data_where_the_module_of_now_can_draw_them(key, is_kept, tmp_path):
     path = stored(tmp_path, PICTURE, tag="nbval-ignore-output")
     remake.main([str(path)])
     notebook = read(path)
     for model in notebook.metadata.widgets[STATE]["state"].values():
-        if "_esm" in model["state"]:
-            model["state"]["_esm"] = "an older module"
+        if key in model["state"]:
+            model["state"][key] = {"_esm": "an older module", "data": {"an older name": 1}}[key]
     write(path, notebook)
     ((_, before),) = shown(path)
     remake.main([str(path)])
     ((_, said),) = shown(path)
     state = str(read(path).metadata.widgets)
-    assert said != before and said in state and "an older module" not in state
+    assert (said == before) is is_kept and said in state and "an older" not in state
 
 
 def test_a_bet_is_stored_as_it_is_asked_now(tmp_path):

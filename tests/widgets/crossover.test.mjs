@@ -2,7 +2,17 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { caption, labels, layout, nearest, round, ticks, turned, zones } from "../../utils/devicelab/widgets/crossover_plan.js";
+import {
+  caption,
+  KEY,
+  labels,
+  layout,
+  nearest,
+  round,
+  ticks,
+  turned,
+  zones,
+} from "../../utils/devicelab/widgets/crossover_plan.js";
 
 const times = (...middles) => middles.map((middle) => [middle / 2, middle, middle * 2]);
 const view = {
@@ -46,6 +56,12 @@ test("a narrow picture has its panel below the chart", () => {
 
 test("powers of ten are written in their unit", () => {
   assert.deepEqual([-7, -4, -3, -2, 0, 1].map(round), ["100 ns", "100 µs", "1 ms", "10 ms", "1 s", "10 s"]);
+});
+
+test("the key says what each colour behind the lines means", () => {
+  const drawn = zones(view, plan, view.cards[0].who, 3);
+  assert.equal(KEY.length, drawn.length);
+  for (const zone of drawn) assert.ok(KEY.some(([who, words]) => who === zone.who && words.startsWith(zone.words)));
 });
 
 test("neighbours with one leader are one zone, and nothing ahead of the knob is shown", () => {

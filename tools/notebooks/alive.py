@@ -57,13 +57,23 @@ def keep_pictures(notebook: NotebookNode) -> None:
         notebook.metadata["widgets"] = {STATE: {"state": kept, "version_major": 2, "version_minor": 0}}
 
 
+def shape(data: Any) -> Any:
+    """Return what a module relies on in its data: the names and how they lie in each other, not the values."""
+    if isinstance(data, dict):
+        return frozenset((name, shape(value)) for name, value in data.items())
+    return frozenset(map(shape, data)) if isinstance(data, list) else None
+
+
 def drawn_alike(new: NotebookNode, old: NotebookNode, stored: NotebookNode) -> bool:
-    """Say whether the pictures of a cell that is `stored` in `old` are alive in `new`, drawn by the same module."""
+    """Say whether the modules of `new` can draw the data of the pictures of a cell that is `stored` in `old`."""
     now, before = models(new), models(old)
-    drawn = [
-        [one[name]["state"]["_esm"] for one in (now, before) if name in one] for name, _ in views_of(stored)
-    ]
-    return all(len(modules) == 2 and modules[0] == modules[1] for modules in drawn)
+    names = [name for name, _ in views_of(stored)]
+    return all(
+        name in now
+        and name in before
+        and shape(now[name]["state"]["data"]) == shape(before[name]["state"]["data"])
+        for name in names
+    )
 
 
 def keep_data(new: NotebookNode, old: NotebookNode, stored: NotebookNode) -> None:

@@ -115,7 +115,7 @@ def tidy(notebook: NotebookNode) -> NotebookNode:
 def keep_ignored(new: NotebookNode, old: NotebookNode, fresh: Collection[str] = ()) -> None:
     """Put the old outputs of ignored cells back, but for those with the ids `fresh`: they differ in every run and say the same.
 
-    Not those of a bet, which no run changes; nor a picture that another module draws now.
+    Not those of a bet, which no run changes; nor a picture whose data have other names now.
     """
     before = {cell.id: cell for cell in old.cells}
     for cell in new.cells:

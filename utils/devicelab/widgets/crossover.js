@@ -1,7 +1,7 @@
 // The crossover: one knob, two lines that the learner draws, and the place where the lead changes.
 
 import { drawn, head, html, knob, Moving, notes, svg, within } from "./common.js";
-import { drawAxes, drawBars, drawDots, drawNow, drawTrail, drawZones } from "./crossover_marks.js";
+import { drawAxes, drawBars, drawDots, drawKey, drawNow, drawTrail, drawZones } from "./crossover_marks.js";
 import { caption, layout, nearest, turned } from "./crossover_plan.js";
 
 class Crossover extends Moving {
@@ -70,7 +70,8 @@ class Crossover extends Moving {
     this.other.onclick = () => this.turnTo(1 - this.number);
     this.more = html("div", { className: "dl-knobs" }, this.menu, this.other);
     this.side = html("div", { className: "dl-side" }, this.bars, this.live, this.invite, this.more);
-    this.left = html("div", {}, this.chart, this.knob.element);
+    this.key = html("div", { className: "dl-legend dl-note" }, ...drawKey());
+    this.left = html("div", {}, this.chart, this.knob.element, this.key);
     this.body = html("div", {}, this.left, this.side);
     this.notes = html("div");
     this.root.append(above, this.work, this.body, this.notes);
@@ -131,6 +132,7 @@ class Crossover extends Moving {
       ...drawDots(view, plan, reached),
       ...drawNow(view, plan, card, stop),
     );
+    this.key.hidden = !view.cpu;
     this.bars.replaceChildren(...drawBars(view, plan, card, stop));
     const said = caption(view, card, stop);
     this.chart.setAttribute("aria-label", said);

@@ -1,7 +1,7 @@
 // What the crossover is drawn with: axes, zones, lines, points with their labels, and the bars beside them.
 
-import { short, svg } from "./common.js";
-import { labels, round, ticks, zones } from "./crossover_plan.js";
+import { html, short, svg } from "./common.js";
+import { KEY, labels, round, ticks, zones } from "./crossover_plan.js";
 
 const path = (points) => points.map(([x, y], index) => `${index ? "L" : "M"}${x} ${y}`).join("");
 
@@ -34,14 +34,25 @@ export function drawAxes(view, plan, now) {
   ];
 }
 
+const ZONE = { CPU: "fill:var(--hue-soft)", GPU: "fill:var(--hue-soft)", "": "fill:var(--panel)" };
+
+/** What the colours behind the lines mean: words with a swatch each. */
+export function drawKey() {
+  return KEY.map(([who, words]) => {
+    const style = `${ZONE[who]};stroke:var(--line)`;
+    const rect = svg("rect", { x: 0.5, y: 0.5, width: 11, height: 11, style });
+    const swatch = svg("svg", { width: 12, height: 12, class: who === "CPU" ? "cpu" : "gpu", "aria-hidden": "true" }, rect);
+    return html("span", {}, swatch, words);
+  });
+}
+
 export function drawZones(view, plan, who, reached) {
   return zones(view, plan, who, reached).map((zone) => {
     const wide = Math.max(2, zone.right - zone.left);
-    const fill = zone.who ? "var(--hue-soft)" : "var(--panel)";
     const made = svg(
       "g",
       { class: zone.who === "CPU" ? "cpu" : "gpu" },
-      svg("rect", { x: zone.left, y: plan.top, width: wide, height: plan.bottom - plan.top, style: `fill:${fill}` }),
+      svg("rect", { x: zone.left, y: plan.top, width: wide, height: plan.bottom - plan.top, style: ZONE[zone.who] }),
     );
     if (wide > zone.words.length * 7 + 8) {
       const style = zone.who ? "fill:var(--hue-ink);font-weight:600" : "fill:var(--muted);font-weight:600";

@@ -14,6 +14,13 @@ const UNITS = [
 ];
 const ZONES = { CPU: "CPU ahead", GPU: "GPU ahead", "": "nobody can say" };
 
+/** What the colours behind the lines mean, for the key below them: whose zone it is, and the words. */
+export const KEY = [
+  ["CPU", "CPU ahead for certain"],
+  ["GPU", "GPU ahead for certain"],
+  ["", "nobody can say: the ranges overlap, or this machine was busy"],
+];
+
 /** The scales of a view: the chart beside the panel, or above it where that leaves too little room. */
 export function layout(view, width) {
   const beside = width >= 720;

@@ -177,6 +177,32 @@ def test_subclasses_that_wrap_a_tensor(simulation: Any) -> None:
         wrapped + torch.ones(3)
 
 
+class Unasked(Wrapped):
+    """One whose calls are taken at __torch_dispatch__ alone, as those of most wrappers."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("kind", [Wrapped, Unasked])
+@pytest.mark.parametrize(
+    "call",
+    [torch.fft.fft, torch.linalg.norm, lambda x: torch.inner(x, x), lambda x: F.cosine_similarity(x, x),
+     lambda x: F.conv2d(x[None, None], x[None, None]), lambda x: torch.take_along_dim(x, x.long(), 0)],
+)  # fmt: skip
+def test_what_cuda_checks_first_takes_them_too(simulation: Any, kind: Any, call: Any) -> None:
+    out = call(kind(torch.eye(3, device="cuda")))
+    assert isinstance(out, Wrapped) and out.device == out.inner.device == torch.device("cuda", 0)
+    assert torch.equal(out.inner.cpu(), call(torch.eye(3)))
+
+
+@pytest.mark.parametrize("kind", [Wrapped, Unasked])
+def test_what_cuda_checks_first_refuses_their_mixes(simulation: Any, kind: Any) -> None:
+    with pytest.raises(
+        RuntimeError, match="Expected tensor to have cuda DeviceType, but got tensor with cpu"
+    ):
+        torch.inner(kind(torch.eye(3, device="cuda")), torch.eye(3))
+
+
 def test_subclasses_train(simulation: Any) -> None:
     """C++ must not take such a tensor for a CUDA tensor: autograd would end the process."""
     wrapped: Any = Wrapped(torch.ones(3, device="cuda:1")).requires_grad_()

@@ -28,10 +28,15 @@ def calling_frame() -> FrameType | None:
     ):
         if frame.f_code.co_name in BETWEEN and frame.f_back is not None:
             found = frame.f_back
-            while found.f_code.co_filename in PLUMBING and found.f_back is not None:
+            while is_between(found) and found.f_back is not None:
                 found = found.f_back
         frame = frame.f_back
     return found
+
+
+def is_between(frame: FrameType) -> bool:
+    """Say whether a frame lies between the call of a function of torch and what C++ calls on the way."""
+    return frame.f_code.co_filename in PLUMBING or frame.f_globals.get("__name__", "").startswith(SIMGPU)
 
 
 def is_optimizing() -> bool:

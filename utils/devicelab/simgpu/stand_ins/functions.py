@@ -47,7 +47,12 @@ def stand_in(name: str, original: Any) -> Callable[..., Any]:
 def overridden(values: Iterable[Any]) -> bool:
     """Say whether a subclass of Tensor takes the call, as the biases of torch.nn.attention do."""
     kinds = {type(value) for value in values if isinstance(value, Tensor)} - {*PLAIN}
-    return any(kind.__torch_function__.__func__ is not Tensor.__torch_function__.__func__ for kind in kinds)  # type: ignore[attr-defined]
+    return any(written(kind.__torch_function__) not in BY_NOBODY for kind in kinds)
+
+
+def written(method: Any) -> Any:
+    """Return the function of a class's method; one that C++ wrote is none."""
+    return getattr(method, "__func__", method)
 
 
 def call(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -137,6 +142,8 @@ def where_the_first_is(original: Callable[..., Any], args: Any, kwargs: Any) -> 
 
 
 PLAIN = (Tensor, torch.nn.Parameter)
+# The usual one, and that of a class whose calls are taken at __torch_dispatch__ alone.
+BY_NOBODY = (written(Tensor.__torch_function__), torch._C._disabled_torch_function_impl)
 # Integration.cpp, TensorShape.cpp, LinearAlgebra.cpp, BatchLinearAlgebra.cpp: `at::zeros(...)`, `at::empty(...)`.
 FROM_NOTHING = (
     "combinations", "linalg_cond", "linalg_matrix_norm", "linalg_matrix_rank", "linalg_norm", "trapezoid", "trapz", "vander",

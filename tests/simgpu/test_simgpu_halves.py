@@ -1,5 +1,7 @@
 """Small types on the card: what CUDA computes in single precision and rounds once gives just that."""
 
+import gc
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -146,6 +148,19 @@ def test_a_result_that_is_written_to_keeps_its_identity_and_its_shape():
     out = torch.empty(0, dtype=torch.float16, device="cuda")
     assert torch.add(x, 0.1, out=out) is out and out.shape == (3,) and out.device.type == "cuda"
     assert x.add_(x, alpha=0.1) is x and x.tolist() == [torch.tensor(1.1).half().item()] * 3
+
+
+def test_nothing_of_it_is_kept_until_garbage_is_collected():
+    x = torch.ones(1_000_000, dtype=torch.bfloat16, device="cuda")
+    gc.disable()
+    try:
+        held = torch.cuda.memory_allocated()
+        for _ in range(2):
+            torch._foreach_add_([x.clone()], 0.1)
+            F.softmax(x.clone(), 0)
+        assert torch.cuda.memory_allocated() == held
+    finally:
+        gc.enable()
 
 
 def test_the_cpus_own_are_as_they_were(card):

@@ -52,15 +52,7 @@ def tensors(values: Any) -> list[Tensor]:
 def rounded(func: Any, args: Any, kwargs: Any, small: torch.dtype) -> Any:
     """Run an operator in single precision, and round what it returns and what it writes to."""
     wide: dict[int, Tensor] = {}
-
-    def up(value: Any) -> Any:
-        if isinstance(value, Tensor) and value.dtype == small:
-            return wide.setdefault(id(value), cast(value, dtype=WIDE))
-        if isinstance(value, (list, tuple)):
-            return [up(item) for item in value]
-        return WIDE if value is small else value
-
-    out = func(*up(args), **{name: up(value) for name, value in kwargs.items()})
+    out = func(*up(args, small, wide), **{name: up(value, small, wide) for name, value in kwargs.items()})
     given = {id(wide[id(value)]): value for value in tensors((*args, *kwargs.values())) if id(value) in wide}
     written = tensors(
         [
@@ -74,15 +66,26 @@ def rounded(func: Any, args: Any, kwargs: Any, small: torch.dtype) -> Any:
             if value.shape != wide[id(value)].shape:
                 resize_(value, wide[id(value)].shape)
             copy_(value, wide[id(value)])
+    return down(out, small, given)
 
-    def down(value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            return type(value)(map(down, value))
-        if not isinstance(value, Tensor) or value.dtype != WIDE:
-            return value
-        return given[id(value)] if id(value) in given else cast(value, dtype=small)
 
-    return down(out)
+# Not inside `rounded`: a function that calls itself there would keep its tensors until the next collection of garbage.
+def up(value: Any, small: torch.dtype, wide: dict[int, Tensor]) -> Any:
+    """Return a value with the tensors of a small type in single precision, and note them in `wide` by the id of the small one."""
+    if isinstance(value, Tensor) and value.dtype == small:
+        return wide.setdefault(id(value), cast(value, dtype=WIDE))
+    if isinstance(value, (list, tuple)):
+        return [up(item, small, wide) for item in value]
+    return WIDE if value is small else value
+
+
+def down(value: Any, small: torch.dtype, given: dict[int, Tensor]) -> Any:
+    """Return a value with its tensors of single precision rounded, or those that were given in their place."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(down(item, small, given) for item in value)
+    if not isinstance(value, Tensor) or value.dtype != WIDE:
+        return value
+    return given[id(value)] if id(value) in given else cast(value, dtype=small)
 
 
 def convolution(mode: Calls, func: Any, args: Any, seen: Any) -> Any:

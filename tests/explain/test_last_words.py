@@ -89,6 +89,8 @@ def test_an_error_without_words_is_judged_by_who_handed_it_on():
         ("RuntimeError: something new of XLA:TPU", True),
         ("RuntimeError: NPU said no", True),
         ("RuntimeError: HIP said no", True),
+        ("RuntimeError: Torch not compiled with MUSA enabled", True),
+        ("RuntimeError: Offset increment outside graph capture encountered unexpectedly.", True),
     ],
 )
 def test_short_names_of_devices_count_as_words_only(text, may_be):

@@ -191,3 +191,15 @@ def test_another_simulation_is_not_needed_to_know_where_the_sums_are_from():
     with simulate_gpu("Tesla T4"), pytest.raises(torch.OutOfMemoryError) as caught:
         torch.empty(2**40, dtype=torch.uint8, device="cuda")
     assert "[simulated, Tesla T4]" in explain(caught.value).sums
+
+
+ASCEND = (
+    "RuntimeError: NPU out of memory. Tried to allocate 268.00 MiB (NPU 0; 60.97 GiB total capacity; 59.69 GiB already "
+    "allocated; 92.38 MiB free; 60.02 GiB reserved in total by PyTorch) If reserved memory is >> allocated memory try setting "
+    "max_split_size_mb to avoid fragmentation."
+)
+
+
+def test_an_ascend_card_has_a_variable_of_its_own():
+    said = str(explain(ASCEND))
+    assert "PYTORCH_NPU_ALLOC_CONF" in said and "PYTORCH_CUDA_ALLOC_CONF" not in said

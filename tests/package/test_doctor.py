@@ -665,6 +665,18 @@ def test_cards_that_are_there_are_left_alone(line, tmp_path):
     assert read_script(tmp_path / "train.py", TWO) == []
 
 
+def test_the_command_fits_the_line_that_names_the_card_and_the_others_are_told(tmp_path):
+    one = replace(GOOD, smi_gpus=(SMI_T4,))
+    (tmp_path / "train.py").write_text("import os\nos.environ['CUDA_VISIBLE_DEVICES'] = '1'\nimport torch\n")
+    [found] = read_script(tmp_path / "train.py", one)
+    assert found.command == 'os.environ["CUDA_VISIBLE_DEVICES"] = "0"    # in line 2'
+    lines = "".join(f"x = x.to('cuda:{number}')\n" for number in range(1, 7))
+    (tmp_path / "train.py").write_text("import torch\nx = torch.ones(2)\n" + lines)
+    [found] = read_script(tmp_path / "train.py", one)
+    assert [text.partition(":")[0] for text in found.evidence[:4]] == ["line 3", "line 4", "line 5", "line 6"]
+    assert found.evidence[4] == "and 2 more" and found.command == 'torch.device("cuda")    # in line 3'
+
+
 HARD_CODED = (
     "model.cuda()",
     "x = x.to('cuda')",

@@ -149,18 +149,19 @@ LIBRARY = """class Trainer:
         ),
     ],
 )
-def test_an_error_deep_in_a_library_has_the_users_own_line(handed, line, culprit, run_here, tmp_path):
-    folder = tmp_path / "site-packages"
-    folder.mkdir()
-    (folder / "somebodys_trainer.py").write_text(LIBRARY)
+@pytest.mark.parametrize("module", ["site-packages/somebodys_trainer", "ultralytics/ultralytics/trainer"])
+def test_an_error_deep_in_a_library_has_the_users_own_line(handed, line, culprit, module, run_here, tmp_path):
+    file = tmp_path / f"{module}.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(LIBRARY)
     code = (
-        f"{MODEL}import sys; sys.path.append({str(folder)!r}); from somebodys_trainer import Trainer\n"
+        f"{MODEL}import sys; sys.path.append({str(file.parent)!r}); from {file.stem} import Trainer\n"
         "class Scaled:\n    def __init__(self): self.scale = torch.ones(2)\n"
         "    def __call__(self, x): return model(x) * self.scale\n"
     )
     _, data, _ = run_here(f"{code}Trainer().fit({handed})\n")
     assert data["verdict"] == "mismatch" and data["error"]["line"] == line
-    assert "site-packages" not in data["explanation"] and "somebodys_trainer" not in data["explanation"]
+    assert file.parent.name not in data["explanation"] and file.name not in data["explanation"]
     assert culprit.partition("[")[0] in data["explanation"]
 
 
@@ -358,6 +359,15 @@ def test_a_stderr_that_is_full_changes_no_exit_code(code, tmp_path):
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-m", "devicelab", "run", str(script)]
         assert subprocess.run(command, stderr=full).returncode == code
+
+
+def test_a_file_that_plain_python_would_import_is_said(run_here, tmp_path):
+    (tmp_path / "argparse.py").write_text("mine = 1")
+    (tmp_path / "os.py").write_text("mine = 1")
+    (tmp_path / "helper.py").write_text("")
+    code, _, err = run_here("import argparse; assert hasattr(argparse, 'ArgumentParser')")
+    assert code == 0 and "argparse.py lies beside job.py" in err and "Here it is not imported" in err
+    assert "os.py" not in err and "helper.py" not in err
 
 
 SHADOWING = {

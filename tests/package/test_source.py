@@ -2,6 +2,7 @@
 
 import linecache
 import statistics
+import sys
 import sysconfig
 from pathlib import Path
 from traceback import extract_tb
@@ -83,6 +84,29 @@ FROM_ELSEWHERE = {
 def test_each_file_has_one_owner(path, owner):
     assert whose(path) == owner
     assert whose_elsewhere(path) == owner
+
+
+CHECKOUTS = [
+    "/home/ada/transformers/src/transformers/trainer.py",
+    r"C:\Users\ada\ultralytics-main\ultralytics\engine\trainer.py",
+    "/home/ada/.cache/torch/hub/ultralytics_yolov5_master/models/yolo.py",
+    "/home/ada/.cache/huggingface/modules/transformers_modules/org/model/modeling.py",
+]
+
+
+@pytest.mark.parametrize("path", CHECKOUTS)
+def test_a_checkout_of_a_library_is_the_librarys_unless_its_own_script_runs(path, monkeypatch):
+    owners = source._Owners()
+    assert owners[path] == LIBRARY
+    assert whose_elsewhere(path) == USER and source.is_checkout(path), "in a text it is the last resort"
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", CHECKOUTS[0], raising=False)
+    assert source._Owners()[path] == USER
+
+
+def test_what_pip_checks_out_into_the_environment_is_a_library(monkeypatch):
+    monkeypatch.setattr(source, "_SOURCES", source._below("/work/.env/src"))
+    assert source._Owners()["/work/.env/src/clip/clip/model.py"] == LIBRARY
+    assert source._Owners()["/work/src/clip/train.py"] == USER
 
 
 @pytest.mark.parametrize(("path", "owner"), FROM_ELSEWHERE.items())

@@ -78,6 +78,22 @@ def test_the_step_counter_of_adam_does_not_make_the_optimizer_mixed():
     assert t.phases["optimizer"].devices == ("cuda:0",)
 
 
+def _asked(tensor: torch.Tensor, method: str) -> None:
+    getattr(tensor, method)(1)
+
+
+@pytest.mark.parametrize(("method", "where"), [("fill_", ("cuda:0",)), ("add_", ("cpu", "cuda:0"))])
+def test_a_list_that_is_only_filled_in_a_backward_pass_does_not_split_it(method, where):
+    """DDP with find_unused_parameters=True keeps one on the CPU."""
+    used = torch.zeros(3, dtype=torch.int32)
+    with simulate_gpu("Tesla T4"):
+        model = nn.Linear(4, 2).cuda()
+        model.bias.register_hook(lambda _: _asked(used, method))
+        with lab.trace() as t:
+            model(torch.ones(3, 4, device="cuda")).sum().backward()
+    assert t.phases["backward"].devices == where
+
+
 def test_a_gpu_that_computed_nothing_is_named():
     with simulate_gpu("Tesla T4"), lab.trace() as t:
         train("cpu")

@@ -50,6 +50,24 @@ def _module(path: str | os.PathLike[str]) -> str:
     return os.path.basename(path).partition(".")[0]
 
 
+def unheeded(folder: str | os.PathLike[str]) -> list[str]:
+    """Return what Python would import from a folder in place of modules of its own, had these not been loaded before."""
+    names = (sys.stdlib_module_names & set(sys.modules)) - set(sys.builtin_module_names) - _AT_START
+    try:
+        there = [one for one in os.listdir(folder or ".") if _module(one) in names]
+    except OSError:  # a folder that lets its files be read, and no list of them
+        return []
+    paths = [os.path.join(folder, one) for one in sorted(there)]
+    return [path for path in paths if path.endswith(".py") or _is_package(path)]
+
+
+# Loaded before Python knows of a script: a file of such a name changes nothing.
+_AT_START = {
+    "abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", "posixpath", "site", "stat", "zipimport",
+    "_collections_abc", "_sitebuiltins",
+}  # fmt: skip
+
+
 def first_folder() -> str:
     """Return the folder where Python looks first for a module."""
     return os.path.abspath(sys.path[0])  # noqa: TID251  # read only

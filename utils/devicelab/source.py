@@ -39,6 +39,18 @@ _FOLDERS: tuple[tuple[Owner, tuple[str, ...]], ...] = (
 )
 _INSTALLED = re.compile(r"[\\/](?:site|dist)-packages[\\/]")
 _COMPILED = re.compile(r"[\\/]torchinductor_[^\\/]*[\\/]")  # what torch.compile writes for itself
+# A library that lies outside of site-packages: a checkout of a known project, its own folder below the project's; what torch.hub
+# and transformers fetch.
+_CHECKOUT = re.compile(
+    r"(?i)[\\/](?:transformers|diffusers|accelerate|peft|trl|vllm|sglang|deepspeed|fairseq|detectron2|mmcv|mmengine|mmdetection|xformers"
+    r"|bitsandbytes|AutoGPTQ|ultralytics|pytorch|vision|audio|pytorch-lightning|pytorch_geometric|NeMo|Megatron-LM)(?:-[\w.-]*)?[\\/]"
+    r"(?:(?:src|python)[\\/])?(?:transformers|diffusers|accelerate|peft|trl|vllm|sglang|deepspeed|fairseq|detectron2|mmcv|mmengine|mmdet"
+    r"|xformers|bitsandbytes|auto_gptq|ultralytics|torch|torchvision|torchaudio|lightning|pytorch_lightning|torch_geometric|nemo|megatron)[\\/]"
+    r"|[\\/]torch[\\/]hub[\\/][\w.-]+[\\/]|[\\/]transformers_modules[\\/]"
+)
+_SOURCES = (
+    _below(Path(sys.prefix, "src")) if sys.prefix != sys.base_prefix else ()
+)  # where pip puts editable checkouts
 _STANDARD = (
     *_below(*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib"))),
     "<frozen ",
@@ -85,6 +97,11 @@ def whose(filename: str) -> Owner:
 
 
 def _owner(filename: str) -> Owner:
+    owner = _by_folder(filename)
+    return LIBRARY if owner == USER and _is_fetched(filename) else owner
+
+
+def _by_folder(filename: str) -> Owner:
     path = os.path.normcase(filename)
     for owner, folders in _FOLDERS:
         if path.startswith(folders):
@@ -96,9 +113,22 @@ def _owner(filename: str) -> Owner:
     return PYTHON if path.startswith(_STANDARD) else USER
 
 
+def is_checkout(filename: str) -> bool:
+    """Say whether a file seems to be a library's that lies outside of site-packages."""
+    return _CHECKOUT.search(filename) is not None
+
+
+def _is_fetched(filename: str) -> bool:
+    """Say whether a file belongs to a checkout that is only used here: who works on one runs a script of its own."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None) or ""
+    return (is_checkout(filename) and not is_checkout(script)) or os.path.normcase(filename).startswith(
+        _SOURCES
+    )
+
+
 def whose_elsewhere(filename: str) -> Owner:
     """Return whose code a file is that a pasted traceback names, which may come from any machine."""
-    owner = _owner(filename)  # not kept: a text can name any number of files
+    owner = _by_folder(filename)  # not kept: a text can name any number of files
     if owner not in (USER, LIBRARY):
         return owner
     return next((other for other, shape in _ELSEWHERE if shape.search(filename)), owner)

@@ -14,6 +14,7 @@ from .flow import steps
 from .machine import Machine
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
+MOST_LINES = 4  # of one fault, as evidence
 SETTERS = ("update", "setdefault", "putenv", "setenv")
 # Calls of torch.cuda that only note what is to be done once CUDA starts.
 LAZY = (
@@ -100,7 +101,8 @@ def _absent(path: Path, tree: ast.Module, m: Machine) -> Finding | None:
     if not real:
         return None
     wrong = [(node, number, there) for node, number in _numbers(tree) if number >= there]
-    if chosen is not None and listed and int(listed[0]) >= real:
+    by_variable = chosen is not None and bool(listed) and int(listed[0]) >= real
+    if by_variable:
         step = next(step for step in steps(tree) if _sets(step.node))
         wrong.insert(0, (step.node, int(listed[0]), real))
     if not wrong:
@@ -109,11 +111,13 @@ def _absent(path: Path, tree: ast.Module, m: Machine) -> Finding | None:
     cards = "is only 1 card" if count == 1 else f"are only {count} cards"
     sentence = f"{path.name} asks for card {number}, and there {cards} here, counted from 0."
     line = getattr(node, "lineno", 0)
-    evidence = (f"line {line}: {ast.unparse(node).splitlines()[0]}", f"torch sees {names(m.gpus) or 'none'}")
+    lines = [f"line {getattr(one, 'lineno', 0)}: {ast.unparse(one).splitlines()[0]}" for one, *_ in wrong]
+    more = [f"and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+    evidence = (*lines[:MOST_LINES], *more, f"torch sees {names(m.gpus) or 'none'}")
     mended = (
-        'torch.device("cuda")    # in line '
-        if count == there
-        else f'os.environ["{VARIABLE}"] = "0"    # in line '
+        f'os.environ["{VARIABLE}"] = "0"    # in line '
+        if by_variable
+        else 'torch.device("cuda")    # in line '
     )
     return Finding("no such card", sentence, evidence, f"{mended}{line}", blocking=False)
 

@@ -24,8 +24,8 @@ MOST_EARLIER = 20  # exceptions before the last one that are looked at
 # Short words stand alone: "mps" is in "dumps", "tpu" in "output", "npu" in "input".
 _SPEAKS_OF_DEVICES = re.compile(
     r"cuda|gpu|device|nccl|cudnn|cublas|rocm|miopen|sycl|level_zero|nvidia|triton|cupy|opencl|vulkan|out of memory"
-    r"|resource_?exhausted|/dev/dri|/dev/kfd|torch_npu|ascendcl|object has no attribute 'to'|pytpu|libtpu"
-    r"|(?<![a-z])(?:hip|hccl|jax\w*|metal|mps|npus?|tpus?|xla\w*|xpus?)(?![a-z])"
+    r"|resource_?exhausted|/dev/dri|/dev/kfd|torch_npu|ascendcl|graph capture|object has no attribute 'to'|pytpu|libtpu"
+    r"|(?<![a-z])(?:hip|hccl|jax\w*|metal|mps|musa|npus?|tpus?|xla\w*|xpus?)(?![a-z])"
 )
 _MOST_ASSERTION = 300  # letters
 _NCCL_WARNS = re.compile(r"NCCL WARN ([^\n]{1,300})")

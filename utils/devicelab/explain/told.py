@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from devicelab.source import USER, name_of, whose_elsewhere
+from devicelab.source import USER, is_checkout, name_of, whose_elsewhere
 
 from .frames import Frame
 from .sources import statement_of
@@ -22,14 +22,6 @@ _REPORTERS = re.compile(
 _REPORTS = re.compile(
     r"See root cause above|See stack trace for the root cause|Pin memory thread exited unexpectedly"
     r"|DataLoader worker \(pid(?:\(s\))? [\d, ]{1,80}\) exited unexpectedly"
-)
-
-# A library that lies as a checkout outside of site-packages: its own folder below one of its project.
-_CHECKOUT = re.compile(
-    r"(?i)[\\/](?:transformers|diffusers|accelerate|peft|trl|vllm|sglang|deepspeed|fairseq|detectron2|mmcv|mmengine|mmdetection|xformers"
-    r"|bitsandbytes|AutoGPTQ|ultralytics|pytorch|vision|audio|pytorch-lightning|pytorch_geometric|NeMo|Megatron-LM)(?:-[\w.-]*)?[\\/]"
-    r"(?:(?:src|python)[\\/])?(?:transformers|diffusers|accelerate|peft|trl|vllm|sglang|deepspeed|fairseq|detectron2|mmcv|mmengine|mmdet"
-    r"|xformers|bitsandbytes|auto_gptq|ultralytics|torch|torchvision|torchaudio|lightning|pytorch_lightning|torch_geometric|nemo|megatron)[\\/]"
 )
 
 
@@ -57,7 +49,7 @@ class TextFrame:
     @property
     def is_checkout(self) -> bool:
         """Whether it seems to be a known library's, as a checkout; its developers are learners too."""
-        return _CHECKOUT.search(self.path) is not None
+        return is_checkout(self.path)
 
     @property
     def statement(self) -> ast.stmt | None:

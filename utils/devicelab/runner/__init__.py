@@ -1,12 +1,14 @@
 """`python -m devicelab run script.py`: run a script unchanged and say at the end on what it really trained."""
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from devicelab import shadow
 from devicelab.private import private_data
 
 from .options import Options, read
@@ -36,6 +38,8 @@ def run(options: Options, whole: bool = False) -> int:
 
     with kept_stderr(), _simulation(options), Family() as family:
         say(f"devicelab: running {' '.join(options.target)}, and watching every operator")
+        for line in unheeded(options.target[0]):
+            say(line)
         report = Report(options, family)
         outer = watch.current  # of a script that runs others by this command
         watch.watched(watch.Watch(report.tell, loud=True))
@@ -46,6 +50,19 @@ def run(options: Options, whole: bool = False) -> int:
         finally:
             watch.forget(outer)
     return code if report.code is None else report.code
+
+
+def unheeded(script: str) -> list[str]:
+    """Say what beside a script plain Python would import in place of a module of its own, and this command does not."""
+    if script == "-m":
+        return []
+    found = shadow.unheeded(os.path.dirname(script))
+    return [f"devicelab: {shadow.sentence(one, os.path.basename(script))} {_HERE_NOT}" for one in found]
+
+
+_HERE_NOT = (
+    "Here it is not imported, as the module itself is loaded already: rename the file to have both alike."
+)
 
 
 class Report:

@@ -34,6 +34,10 @@ _IDLE = {
     "aten::set_", "aten::_reshape_alias", "aten::_unsafe_view", "aten::is_pinned", "aten::record_stream",
 }  # fmt: skip
 COPY = "copy"
+FILLS = {
+    "aten::fill_",
+    "aten::zero_",
+}  # no gradient comes of them: DDP keeps a list of the parameters in use so
 _COPIES = {"aten::_to_copy", "aten::copy_", "aten::to"}
 _FETCHES = {
     "aten::index",
@@ -223,6 +227,8 @@ class Recorder(devices.Listener):
             seconds = self._worked() - worked or seconds
         task = _task()
         if task != -1:
+            if self._accelerated and device.type == "cpu" and not is_scalar:
+                is_scalar = func._schema.name in FILLS
             phase, place = (
                 BACKWARD,
                 at.task_place if task == at.task else self._backward_begins(task),

@@ -14,7 +14,8 @@ PHASES = ("forward", "backward", "optimizer")
 class Operator:
     """One operator on one device, in one phase, called from one line: how often, and the seconds it took in all.
 
-    `scalars` says that it touched 0-dimensional CPU tensors only, such as the step counter that Adam keeps on the CPU.
+    `scalars` says that it is the CPU's bookkeeping: it touched 0-dimensional CPU tensors only, such as the step counter that Adam
+    keeps there, or filled one in a backward pass, as DDP does with its list of the parameters in use.
     """
 
     name: str

@@ -15,7 +15,7 @@ import torch
 from devicelab.source import LIBRARY, USER, Line, line_at, whose
 
 from .nodes import Node, Work
-from .recorder import BACKWARD, FORWARD, MOST_EVENTS, OPTIMIZER, OTHER, computes
+from .recorder import BACKWARD, FILLS, FORWARD, MOST_EVENTS, OPTIMIZER, OTHER, computes
 from .result import Copy, Event, Operator, Synchronization
 
 WAITS = {
@@ -42,6 +42,7 @@ def judge_tree(roots: Iterable[Node], lost: Iterable[Work] = ()) -> dict[str, An
         if _counts(node):
             phase = phases[node]
             device, seconds, scalars = _placed(node)
+            scalars = scalars or (phase == BACKWARD and device == "cpu" and node.name in FILLS)
             _sum(operators, (node.name, device, phase, line_of(node), scalars), 1, seconds)
             written = (node.begin - start, _writing(node)) if device != "cpu" else (None, 0.0)
             events.append(Event(node.name, device, phase, _begin(node) - start, seconds, *written))

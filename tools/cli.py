@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\n{error.filename} could not be used: {error.strerror}.\n    {_MEND}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped; the same command goes on from here.", file=sys.stderr)
+        print("\nStopped. The same command starts it again, and uses what is already there.", file=sys.stderr)
         return 130
 
 

@@ -413,6 +413,36 @@ def test_the_lab_serves_lesson_00_and_one_ctrl_c_ends_it_cleanly(tmp_path):
 # --- test ------------------------------------------------------------------------------------------------------------
 
 
+def test_ctrl_c_ends_test_and_no_stage_begins_after_it(monkeypatch):
+    begun = []
+
+    def run_stage(python, stage, words=None):
+        begun.append(stage.name)
+        if not stage.beside:
+            raise KeyboardInterrupt
+        time.sleep(0.3)
+        return 0, 0.3, ""
+
+    names = ("lint", "types", "floors")
+    beside = [checks.Stage(name, (), beside=True) for name in names]
+    monkeypatch.setattr(checks, "stages", lambda everything: [*beside, checks.Stage("notebooks", ())])
+    monkeypatch.setattr(checks, "run_stage", run_stage)
+    with pytest.raises(KeyboardInterrupt):
+        checks.run_all(Path(sys.executable), everything=False)
+    assert begun == ["lint", "notebooks"]
+
+
+@pytest.mark.parametrize(("ending", "shown"), [("KeyboardInterrupt", False), ("ValueError", True)])
+def test_a_tool_that_ctrl_c_meets_while_it_loads_shows_no_traceback(tmp_path, ending, shown):
+    (tmp_path / "nbformat.py").write_text(f"raise {ending}")
+    ended = subprocess.run(
+        [sys.executable, "-m", "tools.notebooks.run_notebooks"],
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode != 0
+    assert ("Traceback" in ended.stderr) == shown, ended.stderr
+
+
 def test_a_failing_stage_hides_no_other_and_decides_the_exit_status(monkeypatch, capfd):
     def said(word, code=0):
         return checks.Stage(word, ("-c", f"print('{word} ran'); raise SystemExit({code})"))

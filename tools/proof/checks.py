@@ -80,10 +80,14 @@ def run_all(python: Path, everything: bool) -> int:
     with ThreadPoolExecutor(1) as one:
         beside = [stage for stage in chosen if stage.beside]
         waiting = {stage: one.submit(run_stage, python, stage, subprocess.PIPE) for stage in beside}
-        for stage in chosen:
-            if not stage.beside:
-                say(head(stage))
-                done[stage.name] = run_stage(python, stage)
+        try:
+            for stage in chosen:
+                if not stage.beside:
+                    say(head(stage))
+                    done[stage.name] = run_stage(python, stage)
+        except KeyboardInterrupt:
+            one.shutdown(wait=False, cancel_futures=True)  # what runs was interrupted too; no other begins
+            raise
         for stage, result in waiting.items():
             done[stage.name] = result.result()
             say(f"{head(stage)}\n{done[stage.name][2]}".rstrip())

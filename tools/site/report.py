@@ -272,7 +272,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # course.py says that the same command goes on
-        sys.exit(130)
+    sys.exit(main())

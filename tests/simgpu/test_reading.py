@@ -94,6 +94,7 @@ ASKED_FOR = {
 }
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
+    "cudnn RNN backward can only be called in training mode",
     "expected state to be 'state', 'all', or None",
     "expected context to be 'state', 'alloc', 'all', or None",
     "expected stacks to be 'python', or 'all'",

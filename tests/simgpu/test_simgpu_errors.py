@@ -457,6 +457,8 @@ MIXED_OPTIMIZER = {
     "stepped(torch.optim.Adagrad,'cpu','cuda')": two(),
 }
 SHAPE_FIRST = {
+    "torch._foreach_mul([c(2),C(2)],C(2))": "scalar tensor expected to be 0 dim but it has 1 dimensions and 2 elements.",
+    "torch._foreach_add([c(2),C(2)],C(2))": "scalar tensor expected to be 0 dim but it has 1 dimensions and 2 elements.",
     # TensorIterator.cpp (compute_shape before compute_types), Convolution.cpp (check_shape_forward)
     "C(3)+c(4)": "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 0",
     "C(3).mul_(c(4))": "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 0",

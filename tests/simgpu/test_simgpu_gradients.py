@@ -297,3 +297,28 @@ def test_what_is_kept_for_the_backward_pass_lies_on_the_card(function, shape, ho
             out = function(x)
     (found,) = torch.autograd.grad(out.sum(), x)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_recurrent_layer_goes_back_in_training_mode_only(kind, packed):
+    """cuDNN keeps nothing else for its backward: aten/src/ATen/native/cudnn/RNN.cpp."""
+    layer = kind(2, 3, bidirectional=True).cuda()
+    data = torch.ones(4, 2, 2, device="cuda")
+    given = torch.nn.utils.rnn.pack_padded_sequence(data, torch.tensor([4, 3])) if packed else data
+
+    def back():
+        out, _ = layer(given)
+        (out.data if packed else out).sum().backward()
+
+    back()
+    layer.eval()
+    with pytest.raises(RuntimeError, match="cudnn RNN backward can only be called in training mode"):
+        back()
+    with torch.backends.cudnn.flags(enabled=False):
+        back()
+    with torch.no_grad():
+        layer(given)
+    layer.cpu()
+    given = given.cpu()
+    back()

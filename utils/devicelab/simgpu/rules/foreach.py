@@ -24,6 +24,7 @@ def each(call: Call) -> torch.device | list[torch.device]:
     if name.rstrip("_") in SCALARS_ON_CPU and any(device.type != "cpu" for _, device in call.of("scalars")):
         refuse(f"Expected scalars to be on CPU, got {accelerator(call.of('scalars'))} instead.")
     lists = listed(call)
+    whole(call)
     written = lists[0] if name.endswith("_") and lists else []
     singles = [
         operand
@@ -37,6 +38,15 @@ def each(call: Call) -> torch.device | list[torch.device]:
         inputs = [operands[number] for operands in lists if number < len(operands)] + singles
         devices.append(iterate(written[number : number + 1], inputs, scalars=scalars))
     return devices or CPU
+
+
+def whole(call: Call) -> None:
+    """Refuse a tensor in a number's place that has dimensions: ForeachOpsKernels.cpp looks before it takes the lists apart."""
+    for tensor, _ in one(call, "other"):
+        if tensor.dim():
+            refuse(
+                f"scalar tensor expected to be 0 dim but it has {tensor.dim()} dimensions and {tensor.numel()} elements."
+            )
 
 
 def listed(call: Call) -> list[list[Operand]]:
@@ -71,6 +81,7 @@ def check_same_index(
 def add(call: Call) -> torch.device | list[torch.device]:
     """cuda/ForeachBinaryOpScalarTensor.cu: one kernel for all takes no CPU scalar; products and quotients read it first."""
     given = call.of("self")
+    whole(call)
     [(scalar, where)] = call.of("other")
     kinds = {(device, tensor.dtype) for tensor, device in given}
     [(device, dtype), *others] = kinds

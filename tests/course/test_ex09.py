@@ -1,5 +1,6 @@
 """Exercise 09: what its checks say to answers that its solution notebook does not show, and what the judges rest on."""
 
+import gc
 import os
 
 import pytest
@@ -11,7 +12,7 @@ from devicelab import simulate_gpu
 from devicelab.course.exercises import ex09
 from devicelab.course.exercises.refusals import counts, late
 from devicelab.course.looking.played import a_card_to_lose
-from devicelab.course.looking.room import calls_of, room
+from devicelab.course.looking.room import calls_of, new_alone, room
 from devicelab.simgpu import session
 from tools.notebooks.nbfiles import SOLUTIONS, read
 
@@ -107,6 +108,18 @@ def test_an_error_of_the_learners_own_is_shown_as_theirs():
 
 
 # --- what is kept ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("frozen", "done"), [(0, ["freeze", "inside", "unfreeze"]), (7, ["inside"])])
+def test_what_was_there_is_not_looked_through_unless_somebody_else_saw_to_it(monkeypatch, frozen, done):
+    seen = []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: frozen)
+    for name in ("freeze", "unfreeze"):
+        monkeypatch.setattr(gc, name, lambda name=name: seen.append(name))
+    with pytest.raises(ValueError), new_alone():
+        seen.append("inside")
+        raise ValueError
+    assert seen == done
 
 
 def test_room_counts_the_fullest_moment_and_what_is_left():

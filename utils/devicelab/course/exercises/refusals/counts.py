@@ -9,7 +9,7 @@ from torch import nn, optim
 
 from devicelab.course.looking import same_values, short, watch
 from devicelab.course.looking.predict import prediction
-from devicelab.course.looking.room import mib, room
+from devicelab.course.looking.room import mib, new_alone, room
 from devicelab.course.question import NotYet
 
 # --- 1: where the bytes go ------------------------------------------------------------------------------------------
@@ -144,6 +144,7 @@ def _huge() -> nn.Module:
     return nn.Linear(_HUGE, _HUGE)
 
 
+@new_alone()
 def judge_needs(needs) -> None:
     for build, words, question in _MODELS:
         _counted(build)  # loads what a real card keeps ready

@@ -7,7 +7,7 @@ import torch
 from torch import nn, optim
 
 from devicelab.course.looking import is_on, same_values, times, watch
-from devicelab.course.looking.room import calls_of, mib, room
+from devicelab.course.looking.room import calls_of, mib, new_alone, room
 from devicelab.course.looking.words import device_kind
 from devicelab.course.question import NotYet
 
@@ -46,6 +46,7 @@ def _mean_loss(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]
     return float(sum(losses) / len(losses))
 
 
+@new_alone()
 def judge_evaluate(evaluate) -> None:
     fullest = {}
     for device, count in (("cuda", _FEW), ("cuda", _MANY), ("cpu", _FEW)):
@@ -140,6 +141,7 @@ class _Steps:
         self.gradients.append(torch.cat([grad.detach().flatten().cpu() for grad in found]))
 
 
+@new_alone()
 def judge_step(step) -> None:
     for device, rows in (("cuda", 203), ("cuda", 330), ("cpu", 203)):
         twin = nn.Sequential(*(_Block(2000) for _ in range(8))).to(device)

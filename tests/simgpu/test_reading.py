@@ -94,6 +94,9 @@ ASKED_FOR = {
 }
 # What the simulated GPU raises that says nothing about where a tensor is: shapes, dtypes, events, streams, arguments.
 NOT_ABOUT_DEVICES = (
+    "the derivative for '_cudnn_rnn_backward' is not implemented. Double backwards is not supported for CuDNN RNNs due to "
+    "limitations in the CuDNN API. To run double backwards, please disable the CuDNN backend temporarily while running the "
+    "forward pass of your RNN. For example: ",
     "cudnn RNN backward can only be called in training mode",
     "expected state to be 'state', 'all', or None",
     "expected context to be 'state', 'alloc', 'all', or None",

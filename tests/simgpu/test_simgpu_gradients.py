@@ -322,3 +322,27 @@ def test_a_recurrent_layer_goes_back_in_training_mode_only(kind, packed):
     layer.cpu()
     given = given.cpu()
     back()
+
+
+@pytest.mark.parametrize("kind", [torch.nn.LSTM, torch.nn.GRU, torch.nn.RNN])
+def test_a_recurrent_layer_goes_back_once(kind):
+    """torch/csrc/autograd/FunctionsManual.cpp, kCudnnDoubleBackwardMsg: a gradient penalty meets it."""
+    layer, x = kind(2, 3).cuda(), torch.ones(4, 2, 2, device="cuda", requires_grad=True)
+
+    def penalty():
+        (gradient,) = torch.autograd.grad(layer(x)[0].sum(), x, create_graph=True)
+        gradient.pow(2).sum().backward()
+
+    with pytest.raises(
+        NotImplementedError, match=r"the derivative for '_cudnn_rnn_backward' is not implemented. Double"
+    ):
+        penalty()
+    with torch.backends.cudnn.flags(enabled=False):
+        penalty()
+    assert layer.weight_hh_l0.grad.device == CUDA
+    layer.zero_grad()
+    out = layer(x)[0].sum()
+    out.backward(retain_graph=True)
+    once = layer.weight_hh_l0.grad.clone()
+    out.backward()
+    assert torch.allclose(layer.weight_hh_l0.grad, 2 * once), "the same backward pass, twice"

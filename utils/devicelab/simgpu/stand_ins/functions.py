@@ -17,9 +17,11 @@ from devicelab.simgpu.marks import marks
 from devicelab.simgpu.rules import attention, fourier
 from devicelab.simgpu.rules.functions import place, places
 from devicelab.simgpu.rules.outputs import CHECKS
-from devicelab.simgpu.rules.refusals import CPU, refuse
+from devicelab.simgpu.rules.refusals import CPU
 from devicelab.simgpu.run import words
 from devicelab.simgpu.run.create import request
+
+from . import recurrent
 
 Tensor = torch.Tensor
 
@@ -99,22 +101,6 @@ def by_the_cards_kernel(original: Callable[..., Any], args: Any, kwargs: Any) ->
         return original(*args, **kwargs)
 
 
-def as_cudnn_keeps(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """Call a recurrent layer, of which cuDNN keeps what its backward needs in training mode alone (cudnn/RNN.cpp)."""
-    out = original(*args, **kwargs)
-    # The arguments end in `train, bidirectional, batch_first`; where the data are packed there is no last one.
-    trains = args[7 if isinstance(args[1], Tensor) and not isinstance(args[3], bool) else 6]
-    if not trains and torch.backends.cudnn.enabled and marks.card_of(args[0]) is not None and args[0].numel():
-        for node in {value.grad_fn for value in out if value.grad_fn is not None}:
-            node.register_prehook(untrained)
-    return out
-
-
-def untrained(gradients: Any) -> None:
-    """Refuse to go back through a recurrent layer that did not train."""
-    refuse("cudnn RNN backward can only be called in training mode")
-
-
 def unread(original: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Call a function that on the CPU alone asks whether its values are right (Sorting.cpp, quantile_compute)."""
     if state.current is None:
@@ -171,7 +157,7 @@ CALLS = {
     "ctc_loss": with_moved_targets,
     **dict.fromkeys(FROM_NOTHING, where_the_first_is),
     **dict.fromkeys(("stft", "istft"), in_cudas_words),
-    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), as_cudnn_keeps),
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), recurrent.by_cudnn),
     "quantile": unread,
     "nanquantile": unread,
 }

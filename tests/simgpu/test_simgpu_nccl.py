@@ -1,5 +1,8 @@
 """What NCCL's groups do and refuse beyond the plain collectives: ways to add, types, lists, coalescing, what builds on them."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -331,3 +334,158 @@ def test_a_send_of_a_tensor_in_pieces_warns_as_nccl_does():
             collectives.check("send", [(apart, True)])
         with pytest.raises(ValueError, match="Tensors must be contiguous"):
             collectives.check("broadcast_", [(apart, True)])
+
+
+LATE = """
+import time
+from datetime import timedelta
+
+init_process_group("nccl", timeout=timedelta(seconds=6))
+torch.cuda.set_device(local)
+x = torch.ones(3, device="cuda")
+dist.all_reduce(x)
+if rank == 0:
+    found["late"] = caught(lambda: dist.all_reduce(x))
+else:
+    time.sleep(9)
+print("FOUND" + json.dumps([rank, found]), flush=True)
+os._exit(0)
+"""
+WAITS = """
+from devicelab import devices, explain, placement, trace
+
+init_process_group("nccl")
+torch.cuda.set_device(local)
+SECOND = int(1.5e9)  # in cycles of torch.cuda._sleep
+x = torch.ones(10, device="cuda")
+model = DDP(nn.Linear(10, 10).cuda(), device_ids=[local])
+
+def seconds(call):
+    torch.cuda.synchronize()
+    dist.barrier()
+    before = devices.clock()
+    call()
+    torch.cuda.synchronize()
+    return devices.clock() - before
+
+def one_is_late():
+    if rank == 0:
+        torch.cuda._sleep(SECOND)
+    dist.all_reduce(x)
+
+def by_turns():
+    if rank == 1:
+        torch.cuda._sleep(SECOND)
+    works = [dist.all_reduce(x, async_op=True) for _ in range(3)]
+    if rank == 0:
+        torch.cuda._sleep(SECOND)  # its queue waits for rank 1 before
+    for work in works:
+        work.wait()
+
+def made_up_for():
+    works = []
+    if rank == 1:
+        torch.cuda._sleep(SECOND)
+    works.append(dist.all_reduce(x, async_op=True))
+    if rank == 0:
+        torch.cuda._sleep(2 * SECOND)
+    works.append(dist.all_reduce(x, async_op=True))
+    for work in works:
+        work.wait()
+
+def backward():
+    loss = model(torch.ones(1, 10, device="cuda")).sum()
+    if rank == 1:
+        torch.cuda._sleep(SECOND)
+    loss.backward()
+
+def at_a_barrier():
+    if rank == 1:
+        torch.cuda._sleep(SECOND)
+    dist.barrier()
+
+for call in (one_is_late, by_turns, made_up_for, backward, at_a_barrier):
+    found[call.__name__] = seconds(call)
+with trace() as seen:
+    one_is_late()
+found["trace"] = [seen.rank, seen.collectives, [list(pair) for pair in seen.waited_for], str(seen)]
+found["placement"] = placement(model).sentence
+try:
+    x + torch.ones(10)
+except RuntimeError as error:
+    found["explain"] = str(explain(error))
+end()
+"""
+
+
+def test_a_rank_that_comes_too_late_is_told_in_nccls_words(tmp_path_factory):
+    kind, words = of_two_ranks(tmp_path_factory, LATE)[0]["late"]
+    assert kind == "DistBackendError"
+    assert words == (
+        "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=2, OpType=ALLREDUCE, NumelIn=3, NumelOut=3, "
+        "Timeout(ms)=6000) ran for 6000 milliseconds before timing out."
+    )
+
+
+@pytest.fixture(scope="module")
+def waited(tmp_path_factory):
+    return of_two_ranks(tmp_path_factory, WAITS)
+
+
+@pytest.mark.parametrize(
+    ("call", "seconds"),
+    {
+        "one_is_late": (1, 1),
+        "by_turns": (2, 1),
+        "made_up_for": (3, 3),
+        "backward": (1, 1),
+        "at_a_barrier": (1, 1),
+    }.items(),
+)
+def test_a_collective_begins_when_the_last_rank_comes(waited, call, seconds):
+    assert [waited[rank][call] for rank in (0, 1)] == pytest.approx(seconds, rel=0.05)
+
+
+def test_instruments_say_the_rank_and_for_whom_it_waited(waited):
+    for number, found in waited.items():
+        rank, collectives, _, text = found["trace"]
+        assert (rank, collectives) == (number, 1) and f", rank {number}]" in text
+        assert found["placement"].startswith(f"Rank {number}: Everything is on cuda:{number}")
+        assert f"rank {number}" in found["explain"]
+    assert waited[1]["trace"][2] == [[0, pytest.approx(1, rel=0.05)]]
+    assert (
+        "1 collective with other processes: waited 1.00 s for rank 0, which came later"
+        in waited[1]["trace"][3]
+    )
+
+
+def test_a_lost_process_is_told_in_nccls_words(tmp_path):
+    code = """
+import os, sys, torch, torch.distributed as dist
+from devicelab.simgpu import simulate_gpu
+simulate_gpu("T4", count=2)
+rank = int(sys.argv[1])
+torch.cuda.set_device(rank)
+dist.init_process_group("nccl", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+x = torch.ones(1, device="cuda")
+dist.all_reduce(x)
+if rank == 1:
+    os._exit(0)
+try:
+    dist.all_reduce(x)
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+os._exit(0)
+"""
+    command = [sys.executable, "-c", code]
+    ranks = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    said, _ = ranks[0].communicate(timeout=120)
+    ranks[1].wait(timeout=120)
+    assert said.startswith("DistBackendError NCCL error in: ")
+    assert (
+        "remote process exited or there was a network error, NCCL version" in said
+        and "ncclRemoteError" in said
+    )

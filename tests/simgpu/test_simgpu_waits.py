@@ -33,6 +33,9 @@ class Waits(devices.Observer):
 
     ended = began
 
+    def met(self, last, seconds):
+        pass
+
     def touched(self, tensor, how):
         pass
 

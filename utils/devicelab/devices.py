@@ -4,6 +4,8 @@ An instrument asks the device for its clock, so it need not know whether the dev
 The simulated GPU registers itself here.
 """
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -106,8 +108,20 @@ class Observer(Protocol):
     def waited(self, seconds: float, why: str) -> None:
         """Hear that the host waited for the card; `why` is "copy" or empty."""
 
+    def met(self, last: int, seconds: float) -> None:
+        """Hear that a collective of several processes began, and how long this process waited for the rank that came last."""
+
 
 observers: list[Observer] = []
+
+
+def rank() -> int | None:
+    """Return the rank of this process among several, or None where it is alone, as torch.distributed or a launcher say it."""
+    group = sys.modules.get("torch.distributed")
+    if group is not None and group.is_available() and group.is_initialized():
+        return group.get_rank() if group.get_world_size() > 1 else None
+    number, size = (os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE"))
+    return int(number) if number.isdigit() and size.isdigit() and int(size) > 1 else None
 
 
 def run_plainly(func: Any, types: Any, args: Any, kwargs: Any) -> Any:

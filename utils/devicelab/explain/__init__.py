@@ -1,6 +1,7 @@
 """An error put in words: what met what, which of the learner's own names stayed behind, where, why and one fix to type."""
 
 import sys
+from dataclasses import replace
 
 from .result import Explanation, Met
 
@@ -20,7 +21,12 @@ def explain(error: object = None) -> Explanation:
     if error is None:
         error = sys.exc_info()[1] or getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
     try:
-        return judge(error)
+        found = judge(error)
+        if not isinstance(error, BaseException):
+            return found
+        from devicelab import devices
+
+        return replace(found, rank=devices.rank())
     except Exception as own:  # explaining must not add an error to the learner's
         return Explanation(
             "unknown", f"devicelab could not explain this error ({type(own).__name__} on the way: {own})."

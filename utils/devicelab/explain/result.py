@@ -77,6 +77,7 @@ class Explanation(Shown):
     held: tuple[Held, ...] = ()
     sums: str = ""
     also: tuple[str, ...] = ()
+    rank: int | None = None  # of the process, among several
 
     @property
     def known(self) -> bool:
@@ -100,6 +101,7 @@ class Explanation(Shown):
         """The labelled lines below the first sentence."""
         rows = [
             ("where", ": ".join(word for word in (self.where, self.code) if word)),
+            ("in", "" if self.rank is None else f"rank {self.rank}"),
             ("called", self.via),
             ("met", ", ".join(str(one) for one in self.met)),
             ("holds", ", ".join(f"{units.size(one.nbytes)} {one}" for one in self.held)),

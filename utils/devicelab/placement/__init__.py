@@ -5,6 +5,7 @@ from types import FrameType
 
 from torch.optim import Optimizer
 
+from devicelab import devices
 from devicelab.reach import forget_copies, is_a
 
 from .result import Place, Placement
@@ -29,7 +30,7 @@ def find(found: list[tuple[str, object]]) -> Placement:
     walk.look(
         sorted(found, key=lambda pair: is_a(pair[1], Optimizer))
     )  # last: their state is named after the parameters
-    return Placement(walk.places, walk.truncated)
+    return Placement(walk.places, walk.truncated, devices.rank())
 
 
 def names_of(frame: FrameType, objects: tuple[object, ...]) -> list[tuple[str, object]]:

@@ -46,6 +46,7 @@ class Placement(Shown):
 
     places: tuple[Place, ...]
     truncated: bool = False
+    rank: int | None = None
 
     @cached_property
     def devices(self) -> tuple[str, ...]:
@@ -68,7 +69,11 @@ class Placement(Shown):
 
     @property
     def sentence(self) -> str:
-        """The answer in one sentence."""
+        """The answer in one sentence, with the rank of this process where there are several."""
+        return self._answer if self.rank is None else f"Rank {self.rank}: {self._answer}"
+
+    @property
+    def _answer(self) -> str:
         if not self.places:
             return "No tensor was found."
         total = sum(1 for place in self.places if not place.expected)

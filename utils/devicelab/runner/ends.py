@@ -1,9 +1,17 @@
-"""Ways to end a process that pass Python by: os._exit, a program in its place, a signal. The last words are said before."""
+"""Ways to end a process that pass Python by: os._exit, a program in its place, a signal. The last words are said before.
 
+Python answers a signal between two of its own instructions. A rank that C++ holds meanwhile, in a collective that waits for the
+others, would not end at SIGTERM, as it does without devicelab, until its launcher kills it after half a minute: in a rank a
+thread hears of signals as well.
+"""
+
+import _thread
+import ctypes
 import functools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -23,6 +31,7 @@ FINAL: dict[str, Callable[..., int | None]] = {
     "execv": lambda *_: None,
     "execve": lambda *_: None,
 }
+GRACE = 1.0  # seconds in which Python can answer a signal
 SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -33,9 +42,11 @@ class Ends:
         self._last_words = last_words
         self._originals: dict[str, Any] = {}
         self._signals: list[int] = []
+        self._pipe: int | None = None  # into which C writes the number of each signal
+        self._is_answered = False
 
-    def watch(self) -> None:
-        """Stand before these functions, and answer signals that nobody else does."""
+    def watch(self, in_rank: bool = False) -> None:
+        """Stand before these functions, and answer signals that nobody else does; `in_rank`, also where C++ waits for others."""
         for name, code_of in FINAL.items():
             original = self._originals[name] = getattr(os, name)
             setattr(os, name, self._before(original, code_of))
@@ -44,15 +55,62 @@ class Ends:
                 if signal.getsignal(number) == signal.SIG_DFL:
                     signal.signal(number, self._killed)
                     self._signals.append(number)
+            if in_rank and os.name == "posix":
+                self._listen()
 
     def leave(self) -> None:
         """Put everything back; what the script has put in its place stays."""
         for name, original in self._originals.items():
             setattr(os, name, original)
-        for number in self._signals:
-            if signal.getsignal(number) == self._killed:
-                signal.signal(number, signal.SIG_DFL)
+        if threading.current_thread() is threading.main_thread():
+            for number in self._signals:
+                if signal.getsignal(number) == self._killed:
+                    signal.signal(number, signal.SIG_DFL)
+            if self._pipe is not None:
+                if signal.getsignal(signal.SIGINT) == self._interrupted:
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                present = signal.set_wakeup_fd(-1)
+                if present != self._pipe:  # asyncio's, or nobody's
+                    signal.set_wakeup_fd(present)
+                os.close(self._pipe)
+                self._pipe = None
         self._signals.clear()
+
+    def _listen(self) -> None:
+        """Have a thread hear of signals, unless the script hears of them in this way itself."""
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        others = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        if others != -1:
+            signal.set_wakeup_fd(others)
+            os.close(read)
+            os.close(write)
+            return
+        self._pipe = write
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._interrupted)
+        _thread.start_new_thread(self._hear, (read, (signal.SIGINT, *self._signals)))
+
+    def _hear(self, pipe: int, numbers: tuple[int, ...]) -> None:
+        """End the process, with its last words, where Python did not come to answer a signal in time."""
+        while told := os.read(pipe, 1):
+            if told[0] not in numbers:
+                continue
+            time.sleep(GRACE)
+            if self._is_answered:
+                break
+            try:
+                with suppress(Exception):
+                    self._last_words(-told[0])
+            finally:
+                ctypes.CDLL(None).signal(told[0], None)  # SIG_DFL; Python's own is for its main thread alone
+                os.kill(os.getpid(), told[0])
+        os.close(pipe)
+
+    def _interrupted(self, number: int, frame: Any) -> None:
+        """Answer Ctrl-C as Python does."""
+        self._is_answered = True
+        signal.default_int_handler(number, frame)
 
     def _before(self, original: Any, code_of: Callable[..., int | None]) -> Any:
         @functools.wraps(original)
@@ -65,6 +123,7 @@ class Ends:
 
     def _killed(self, number: int, _: object) -> None:
         """Say the last words, then die of the signal, as without devicelab."""
+        self._is_answered = True
         signal.signal(number, signal.SIG_DFL)
         self._last_words(-number)
         os.kill(os.getpid(), number)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from devicelab import units
 from devicelab.picture import columns
 from devicelab.trace.words import label, listed, plural
 from devicelab.verdict import NO_LEARNING, Verdict
@@ -13,6 +14,8 @@ from .family import Member
 WORST = ("mismatch", "cpu", "mixed", "accelerator", "no-training")  # the first of them is said of all
 MOST_ROWS = 16
 MOST_LINES = 7  # of one process
+MOST_WAITS = 4
+LEAST_WAIT = 1e-6  # seconds: less is no wait that anybody meant
 NO_WORD = "no torch was imported there, or it heeds no variables (-I, -E, -S)"
 _HEADER = ("process", "trained on", "steps", "copies", "waits", "ended")
 
@@ -119,6 +122,7 @@ class Together:
         if self.rows:
             yield from self.verdict.notes
         yield from self._crowded()
+        yield from self._late()
         if self.unseen:
             yield f"{plural(self.unseen, 'Python')} that the script started told nothing: {NO_WORD}"
 
@@ -133,9 +137,24 @@ class Together:
             if len(names) > 1:
                 yield f"{_few(names)} trained on the same card, {device}"
 
+    def _late(self) -> Iterator[str]:
+        """Yield who waited for whom where the ranks met, the longest waits first."""
+        waits = [
+            (each["seconds"], f"{one.title} waited {units.seconds(each['seconds'])} for rank {each['rank']}")
+            for one in self.rows
+            for each in one.data.get("waited_for") or ()
+            if each["seconds"] >= LEAST_WAIT
+        ]
+        waits.sort(key=lambda each: -each[0])
+        if waits:
+            more = [f"{len(waits) - MOST_WAITS} more in --json FILE"] if len(waits) > MOST_WAITS else []
+            said = listed([*(text for _, text in waits[:MOST_WAITS]), *more])
+            met = max(one.data.get("collectives") or 0 for one in self.rows)
+            yield f"at {plural(met, 'collective')} {said} (simulated)"
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON: the verdict on all, the script's own trace, and each process with its own."""
-        notes = [*self.verdict.trace.notes, *self.verdict.notes, *self._crowded()]
+        notes = [*self.verdict.trace.notes, *self.verdict.notes, *self._crowded(), *self._late()]
         data = {**self.verdict.to_dict(), "verdict": self.word, "sentence": self.sentence, "notes": notes}
         return {**data, "children": [one.to_dict() for one in self.rows], "unseen_processes": self.unseen}
 

@@ -56,7 +56,7 @@ class Watch:
         self.trace: Trace = self._tracing.__enter__()
         self._learning = Learning()
         self.started.watch()
-        self._ends.watch()
+        self._ends.watch(in_rank=self.rank.rank is not None)
 
     def leave(self) -> bool:
         """Watch no more; False where that was so already."""

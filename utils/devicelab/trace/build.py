@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from devicelab import compiled
+from devicelab import compiled, devices
 from devicelab.source import Line
 
 from .recorder import COPY, Recorder
@@ -30,6 +30,9 @@ class Watch(Recorder):
             "name": " and ".join(dict.fromkeys(one.name for one in self.simulated or [shown])),
             "notes": _notes(self),
             "hazards": _hazards(self, lines),
+            "rank": devices.rank(),
+            "collectives": self.collectives,
+            "waited_for": tuple(sorted(self.waited_for.items())),
             "faults": tuple((message, lines[place]) for message, place in self.faults),
         }
 

@@ -119,6 +119,8 @@ class Recorder(devices.Listener):
         self.steps = Steps()
         self.backwards = 0
         self.faults: list[tuple[str, int]] = []
+        self.collectives = 0
+        self.waited_for: dict[int, float] = {}  # by rank
         self._on_step = on_step
         self._at = _Here()
         self.threads = 0  # heard besides its own
@@ -365,6 +367,12 @@ class Recorder(devices.Listener):
         """Add a moment at which the host waited for the card; without a reason, the operator or function tells it."""
         self._at.waited += seconds
         self._wait(why or _schema_name(self._at.running) or caller_name(), seconds)
+
+    def met(self, last: int, seconds: float) -> None:
+        """Note a collective, and for whom this process waited there."""
+        self.collectives += 1
+        if seconds > 0:
+            self.waited_for[last] = self.waited_for.get(last, 0.0) + seconds
 
     def _wait(self, name: str, seconds: float) -> None:
         self._add(self.waits, (name, self._phase(), self.places.here(3)), 0, seconds)

@@ -129,7 +129,8 @@ class Observed:
     steps; optimizers that take turns, as in a GAN, count by their rounds. `seconds` is the length of the block on the
     host's clock. `notes` say what could not be seen. `faults` are errors that operators raised, with their lines,
     whether they were caught or not. `hazards` are uses of the host's buffers that no wait orders behind a copy: only a
-    simulated card tells of them.
+    simulated card tells of them. `rank` is that of this process among several, `collectives` how many began, and
+    `waited_for` how many seconds it waited at them for each rank that came later: a simulated card tells these two.
     """
 
     operators: tuple[Operator, ...]
@@ -144,6 +145,9 @@ class Observed:
     notes: tuple[str, ...] = ()
     faults: tuple[tuple[str, Line | None], ...] = ()
     hazards: tuple[Hazard, ...] = ()
+    rank: int | None = None
+    collectives: int = 0
+    waited_for: tuple[tuple[int, float], ...] = ()
 
     def __getattr__(self, name: str) -> object:
         if name in Observed.__dataclass_fields__:

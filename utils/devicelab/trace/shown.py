@@ -40,6 +40,8 @@ class Trace(Shown, Observed):
         data = {name: getattr(self, name) for name in ("steps", "seconds", "origin", "card", "name", "notes")}
         for name in ("operators", "copies", "synchronizations", "hazards"):
             data[name] = [asdict(item) for item in getattr(self, name)]
+        data["rank"], data["collectives"] = self.rank, self.collectives
+        data["waited_for"] = [{"rank": rank, "seconds": seconds} for rank, seconds in self.waited_for]
         data["phases"] = {name: list(phase.devices) for name, phase in self.phases.items()}
         data["faults"] = [{"message": message, "line": str(line or "")} for message, line in self.faults]
         return data | {"verdict": self.verdict()}

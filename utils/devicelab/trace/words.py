@@ -42,7 +42,8 @@ def short(name: str) -> str:
 
 def label(trace: Observed) -> str:
     """Return how the numbers came about: "[simulated, Tesla T4]"."""
-    return f"[{trace.origin}{'' if trace.name in ('', 'CPU') else f', {trace.name}'}]"
+    card = "" if trace.name in ("", "CPU") else f", {trace.name}"
+    return f"[{trace.origin}{card}{'' if trace.rank is None else f', rank {trace.rank}'}]"
 
 
 def verdict(trace: Observed) -> str:
@@ -90,7 +91,9 @@ def _shares(trace: Observed) -> str:
 def summary(trace: Observed, rest: str = "t.text()") -> list[str]:
     """Return the sentence and at most eight lines; `rest` says where what does not fit can be seen."""
     copies, waits, hazards = _copy_lines(trace), _wait_lines(trace), _hazard_lines(trace)
-    lines = [*_operator_lines(trace), *hazards[:2], *copies[:3], *waits[:3]][: MOST_LINES - 1]
+    lines = [*_operator_lines(trace), *_rank_lines(trace), *hazards[:2], *copies[:3], *waits[:3]][
+        : MOST_LINES - 1
+    ]
     lines += trace.notes[: MOST_LINES - 1 - len(lines)]
     left = 1 + len(hazards) + len(copies) + len(waits) + len(trace.notes) - len(lines)
     if left > 0 and len(lines) > 1:
@@ -108,6 +111,16 @@ def _operator_lines(trace: Observed) -> list[str]:
         parts.append(f"{count:,} on {device}" + (f" ({share} of the time)" if len(trace.devices) > 1 else ""))
     steps = f" in {plural(trace.steps, 'step')}" if trace.steps else ""
     return [f"operators: {', '.join(parts)}{steps}"] if parts else []
+
+
+def _rank_lines(trace: Observed) -> list[str]:
+    if not trace.collectives:
+        return []
+    waited = [f"{units.seconds(seconds)} for rank {rank}" for rank, seconds in trace.waited_for]
+    rest = (
+        f"waited {listed(waited)}, which came later" if waited else "came last to each, and waited for nobody"
+    )
+    return [f"{plural(trace.collectives, 'collective')} with other processes: {rest}"]
 
 
 def percent(share: float) -> str:

@@ -352,6 +352,10 @@ class Clock:
         for index, (stream, moment) in enumerate(zip(streams, moments, strict=True)):
             self.hold(index, stream, moment)
 
+    def queue(self, index: int) -> Queue:
+        """Return the queue of a card's current stream."""
+        return self._here.queues[index]
+
     def _queue(self, index: int, stream: int) -> Queue:
         queues = self._queues[index]
         return queues[stream] if stream in queues else queues.setdefault(stream, Queue())

@@ -5,6 +5,7 @@ torch/csrc/cuda/nccl.cpp, NCCL's init.cc and enqueue.cc; the bytes: NVIDIA's ncc
 "Bandwidth".
 """
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -146,6 +147,50 @@ def failed(what: str, kind: str, last: str) -> NoReturn:
         f"NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.cpp:77, {what}, NCCL version {number}\n{kind}\n"
         f"Last error:\n{last}"
     )
+
+
+def told(error: RuntimeError, rank: int, work: str) -> RuntimeError:
+    """Return what NCCL says where gloo waited too long, or lost another process; other errors are as they were."""
+    if over := TOO_LONG.search(str(error)):
+        return torch.distributed.DistBackendError(
+            f"[Rank {rank}] Watchdog caught collective operation timeout: WorkNCCL({work}, Timeout(ms)={over[1]}) ran for "
+            f"{over[1]} milliseconds before timing out."
+        )
+    if LOST.search(str(error)):
+        try:
+            failed(
+                "remote process exited or there was a network error",
+                "ncclRemoteError: A call failed possibly due to a network error or a remote process exiting prematurely.",
+                "socketProgress: Connection closed by remote peer",
+            )
+        except torch.distributed.DistBackendError as lost:
+            return lost
+    return error
+
+
+def never_came(rank: int, error: object) -> NoReturn:
+    """Raise what NCCL's group says where another rank does not come to connect."""
+    raise torch.distributed.DistBackendError(
+        f"[{rank}] is setting up NCCL communicator and retrieving ncclUniqueId from [0] via c10d key-value store by key '0', "
+        f"but store->get('0') got error: {error}. This may indicate a possible application crash on rank 0 or a network set up "
+        "issue."
+    )
+
+
+def work_of(name: str, turn: int, tensors: Sequence[torch.Tensor]) -> str:
+    """Return how NCCL's group names its work: number, kind, how many values go in and come out."""
+    kind = KINDS.get(name, "COALESCED" if "coalesced" in name else name.rstrip("_").upper())
+    first, last = (tensors[0].numel(), tensors[-1].numel()) if tensors else (1, 1)
+    return f"SeqNum={turn}, OpType={kind}, NumelIn={last}, NumelOut={first}"
+
+
+KINDS = {
+    "barrier": "ALLREDUCE",
+    "_allgather_base_": "_ALLGATHER_BASE",
+    "_reduce_scatter_base_": "_REDUCE_SCATTER_BASE",
+}
+TOO_LONG = re.compile(r"Timed out waiting (\d+)ms")
+LOST = re.compile(r"Connection (?:closed|reset) by peer|Broken pipe")
 
 
 def duplicate(rank: int, other: int, bus: int) -> NoReturn:

@@ -41,10 +41,19 @@ def collective(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any
     if card is None:
         return mode.host(func, args, kwargs)
     if name not in TOGETHER:
-        twice = group.join(card.index)
+        try:
+            twice = group.join(card.index)
+        except torch.distributed.DistStoreError as error:
+            rules.never_came(group.rank, error)
         if twice is not None:
             rules.duplicate(*twice, card.index)
+        group.collectives += 1
+        if group.size > 1:
+            group.others().begin(mode.clock.queue(card.index), mode.clock.time)
+    groups.latest[:] = group.rank, rules.work_of(name, group.collectives, tensors)
     out = func(*args, **kwargs) if name == "barrier" else carry.run(func, name, given, group)
+    if name == "barrier":
+        groups.barriers.append(card.index)
     if group.coalesced is not None:
         group.coalesced.append(torch.distributed.Work.unbox(out[-1] if isinstance(out, tuple) else out))
     mode.clock.collective(card.index, rules.sent(name, _bytes_on(card, tensors), group.size))

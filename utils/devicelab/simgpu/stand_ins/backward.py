@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from devicelab.simgpu.machine import state
+from devicelab.simgpu.machine import groups, state
 from devicelab.simgpu.machine.clock import Clock
 from devicelab.simgpu.machine.machine import Machine
+
+from . import distributed
 
 LEAF = 2**64 - 1  # the number of every node that accumulates gradients
 Graph = dict[Any, list[Any]]
@@ -75,6 +77,14 @@ def running(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def run(outputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if not groups.known:
+            return in_its_streams(outputs, *args, **kwargs)
+        with distributed.in_nccls_words():
+            out = in_its_streams(outputs, *args, **kwargs)
+        groups.settle()  # DistributedDataParallel has waited for the other ranks in C++
+        return out
+
+    def in_its_streams(outputs: Any, *args: Any, **kwargs: Any) -> Any:
         if state.current is None or not state.current.clock.has_history:
             return original(outputs, *args, **kwargs)
         roots = [

@@ -6,7 +6,8 @@ marked. What NCCL refuses is refused in its words (rules/collectives.py).
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +16,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from devicelab.errors import SimulationError
-from devicelab.simgpu.machine import groups
+from devicelab.simgpu.machine import groups, state
 from devicelab.simgpu.machine.machine import Machine, SimCard
 from devicelab.simgpu.marks.marks import card_of, put
+from devicelab.simgpu.rules import collectives as rules
 
 from . import coalescing, later
 from .threads import simulated_thread
@@ -50,6 +52,8 @@ def install(machine: Machine) -> None:
     patches.wrap("torch.distributed.ProcessGroup._device_types", kinds)
     patches.replace("torch.distributed.Reducer", reducer())
     patches.everywhere(f"{C10D}.split_group", splitting)
+    patches.everywhere(f"{C10D}.destroy_process_group", destroying)
+    patches.wrap("torch.distributed.Work.wait", waiting)
     patches.wrap("torch.Tensor.record_stream", recording)
     patches.wrap("torch.nn.parallel.DistributedDataParallel._check_comm_hook", of_cuda)
     for name in REDUCING:
@@ -97,7 +101,8 @@ def backend() -> type:
             self, store: Any, rank: int, size: int, options: Any = None, _device: torch.device | None = None
         ) -> None:
             super().__init__(store, rank, size, timeout=getattr(options, "_timeout", TIMEOUT))
-            groups.known[getattr(options, "group_name", "")] = groups.Group(store, rank, size, self)
+            name = getattr(options, "group_name", "")
+            groups.known[name] = groups.Group(name, store, rank, size, self)
 
     return ProcessGroupNCCL
 
@@ -151,6 +156,47 @@ def splitting(original: Callable[..., Any]) -> Callable[..., Any]:
         )
 
     return split_group
+
+
+def destroying(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what ends groups: what is known of them ends as well."""
+
+    @functools.wraps(original)
+    def destroy_process_group(*args: Any, **kwargs: Any) -> Any:
+        groups.settle()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            groups.keep(set(torch.distributed.distributed_c10d._world.pg_names.values()))
+
+    return destroy_process_group
+
+
+@contextmanager
+def in_nccls_words() -> Iterator[None]:
+    """Have NCCL tell of what gloo raises: that it waited too long, or lost another process."""
+    try:
+        yield
+    except RuntimeError as error:
+        told = rules.told(error, *groups.latest) if groups.known else error
+        if told is error:
+            raise
+        raise told from None
+
+
+def waiting(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what waits for work: it began when the last rank came, by its simulated clock."""
+
+    @functools.wraps(original)
+    def wait(*args: Any, **kwargs: Any) -> Any:
+        with in_nccls_words():
+            done = original(*args, **kwargs)
+        groups.settle()
+        while groups.barriers and state.current is not None:
+            state.current.clock.wait(groups.barriers.pop(), why="barrier")
+        return done
+
+    return wait
 
 
 def asking(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,7 +274,8 @@ def comparing(original: Callable[..., Any]) -> Callable[..., Any]:
     def _verify_params_across_processes(*args: Any, **kwargs: Any) -> Any:
         before = groups.inside.set(True)
         try:
-            return original(*args, **kwargs)
+            with in_nccls_words():
+                return original(*args, **kwargs)
         finally:
             groups.inside.reset(before)
 

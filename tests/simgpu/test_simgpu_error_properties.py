@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 import torchgen
+import yaml
 from opdb import op_db
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
@@ -254,6 +255,19 @@ def test_pytorchs_own_error_inputs_that_mix_devices_are_refused():
                     with pytest.raises(case.error_type, match=case.error_regex):
                         op.op(sample.input, *sample.args, **sample.kwargs)
     assert seen >= 10
+
+
+def test_an_entry_that_is_read_alone_says_what_it_says_in_the_whole_file():
+    root = Path(torchgen.__file__).parent / "packaged" / "ATen" / "native"
+    whole = yaml.load((root / "native_functions.yaml").read_text("utf-8"), Loader=kernels.Loader)
+    entries = {entry["func"].split("(")[0]: entry for entry in whole}
+    assert dict(kernels.published()) == entries
+    assert kernels.origins() == {
+        derived.strip(): name
+        for name, entry in entries.items()
+        for derived in entry.get("autogen", "").split(",")
+        if derived.strip()
+    }
 
 
 @pytest.mark.parametrize("name", [*by_name.BY_NAME, *nondeterministic.table()])

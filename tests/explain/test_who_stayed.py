@@ -4,6 +4,7 @@ import pytest
 import torch
 from explain_scripts import Case, cases, failing, mended
 
+from devicelab import simulate_gpu
 from devicelab.explain import explain
 from devicelab.explain.sources import suffixed
 
@@ -288,3 +289,12 @@ def test_a_convolution_in_three_dimensions_names_the_input():
         "NotImplementedError: Could not run 'aten::slow_conv3d_forward' with arguments from the 'CUDA' backend."
     )
     assert found.kind == "mismatch" and found.fix == "x = x.to(next(model.parameters()).device)"
+
+
+def test_a_line_without_a_source_is_told_no_word_of_a_librarys():
+    with simulate_gpu(), pytest.raises(RuntimeError) as error:
+        model = torch.nn.Linear(4, 2).cuda()
+        exec("model(torch.rand(2, 4))", {"model": model, "torch": torch})
+    found = explain(error.value)
+    assert (found.culprit, found.fix) == ("What this line hands on", '.to("cuda")')
+    assert found.fix_at == "behind what line 1 hands on"

@@ -13,6 +13,7 @@ import pytest
 
 from devicelab import runner
 from devicelab.runner import said
+from devicelab.simgpu import session
 from devicelab.simgpu.machine.settings import RELEASE, SHARED_FROM
 from tools.notebooks import warm
 
@@ -90,6 +91,33 @@ def test_what_comes_from_the_same_loader_is_named_beside_what_stayed_behind(run_
     )
 
 
+def test_a_simulation_that_cannot_be_taken_away_loses_neither_verdict_nor_exit_code(run_here, monkeypatch):
+    stop = session.Simulation.stop
+
+    def half(self):
+        stop(self)
+        raise AttributeError("half imported")
+
+    monkeypatch.setattr(session.Simulation, "stop", half)
+    code, data, err = run_here(TRAINED + "raise SystemExit(9)")
+    assert (
+        (code, data["verdict"]) == (9, "accelerator")
+        and "could not be taken away" in err
+        and "half imported" in err
+    )
+
+
+def test_the_line_of_an_error_in_a_group_is_its_own(run_here):
+    code = (
+        f"import asyncio\n{MODEL}async def one():\n    return model(torch.rand(4, 3))\nasync def both():\n"
+        "    async with asyncio.TaskGroup() as tasks:\n        tasks.create_task(one())\nasyncio.run(both())\n"
+    )
+    _, data, _ = run_here(code)
+    assert data["verdict"] == "mismatch" and data["error"]["line"].endswith(
+        "`return model(torch.rand(4, 3))`"
+    )
+
+
 ODD = {
     "frozen": "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass Odd(Exception):\n    x: int = 1\nraise Odd()",
     "unprintable": "class Odd(Exception):\n    def __str__(self): raise ValueError('no')\nraise Odd()",
@@ -100,6 +128,9 @@ ODD = {
     "that nobody catches": "class Odd(BaseException): pass\nraise Odd",
     "without room for attributes": "class Odd(Exception):\n    def __setattr__(*_): raise TypeError\nraise Odd",
     "without an excepthook": "import sys\nsys.excepthook = None\nraise KeyError(1)",
+    "under a low limit of recursion": (
+        "import inspect, sys\nsys.setrecursionlimit(len(inspect.stack()) + 20)\nraise KeyError(1)"
+    ),
     "as an exit code": "class Odd:\n    def __str__(self): raise ValueError\nraise SystemExit(Odd())",
     "that it told by itself": "import sys\ntry:\n    {}['lr']\nexcept KeyError:\n    sys.exit(1)",
     "after it made its output odd": (

@@ -120,6 +120,7 @@ def explain(error: BaseException) -> tuple[str, bool, Line | None]:
     from .explain import explain as in_words
 
     said = in_words(error)
-    below = said.earlier and said.kind in MISPLACED and said.line is not None
+    is_another = said.earlier or isinstance(error, BaseExceptionGroup)
+    below = is_another and said.kind in MISPLACED and said.line is not None
     line = Line(said.file or "", said.line or 0, said.code) if below else None
     return (str(said) if said.helps or said.earlier else ""), said.kind in MISPLACED, line

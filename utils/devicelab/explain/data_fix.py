@@ -150,9 +150,36 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
     ):
         inner = atom(ast.unparse(call.func.value))
         return Verdict(text, f"this line moves {inner} to {operand.device}", inner, instead(scene, text))
-    fix = suffixed(text, f".to({beside(scene, device, view)})")
+    where = f".to({beside(scene, device, view)})"
+    if view is not scene.view and not _is_said(text, view):  # a library's word for it
+        given = _only_unknown(view)
+        if given is None:
+            why = f"it is made in this line, on {operand.device}, and {company(scene)}"
+            return Verdict(
+                "What this line hands on", why, where, f"behind what line {view.frame.line} hands on"
+            )
+        text = given
     why = f"what it is computed from is on {operand.device}, and {company(scene)}"
-    return Verdict(text, why, fix, instead(scene, text))
+    return Verdict(text, why, suffixed(text, where), instead(scene, text))
+
+
+def _is_said(text: str, view: View) -> bool:
+    """Whether the learner's line has these words."""
+    words = rf"(?<!\w){re.escape(text)}(?!\w)"
+    return re.search(words, view.frame.code) is not None or any(one.text == text for one in view.operands)
+
+
+def _only_unknown(view: View) -> str | None:
+    """Return the one argument of the failing call that no variable holds, as the learner wrote it."""
+    node = view.frame.node
+    call = node.value if isinstance(node, ast.Expr) else node  # a call alone has its statement's place
+    if not isinstance(call, ast.Call):
+        return None
+    given = [*call.args, *(word.value for word in call.keywords)]
+    if any(isinstance(one, ast.Starred) for one in given):
+        return None
+    unknown = [one for one in given if not isinstance(one, (ast.Name, ast.Constant, ast.Attribute))]
+    return ast.unparse(unknown[0]) if len(unknown) == 1 else None
 
 
 def _made_module(scene: Scene, view: View) -> str | None:

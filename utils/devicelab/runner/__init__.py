@@ -118,5 +118,13 @@ def _simulation(options: Options) -> Iterator[None]:
         return
     from devicelab.simgpu import simulate_gpu
 
-    with simulate_gpu(options.simulate_gpu, options.count, compiled=options.compiled):
+    simulated = simulate_gpu(options.simulate_gpu, options.count, compiled=options.compiled)
+    try:
         yield
+    finally:
+        try:
+            simulated.stop()
+        except Exception as error:  # a signal that left a module half imported; the verdict is told, and the exit code stands
+            say(
+                f"devicelab: the simulated card could not be taken away as it was put there: {type(error).__name__}: {error}"
+            )

@@ -1,6 +1,7 @@
 """One process that is watched, from its first line to its end, however it ends; a forked child is watched anew."""
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .said import Progress
 from .started import Started
 
 Tell = Callable[["Watch", Verdict, int | None], object]
+ROOM = 1_000  # calls inside each other that judging may need: a script can have lowered the limit
 REPLACED = "it put another program in its place (os.exec...): what that does is not watched"
 
 
@@ -73,6 +75,7 @@ class Watch:
 
     def end(self, error: BaseException | None = None, code: int | None = None) -> None:
         """Judge, and tell the verdict; only the first call does."""
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), ROOM))
         self.rank.look()
         if self.leave():
             self._tell(self, judge(self.trace, self._cause(error), self._notes(), self._learning.vain), code)

@@ -89,6 +89,19 @@ def full(size, value):
     return torch.full((size,), float(value), device=card)
 
 kept("gathered", lambda: gathered([torch.empty(1 + r, device=card) for r in (0, 1)], full(1 + rank, 1 + rank)))
+def into_columns():
+    whole = torch.zeros(2, 2, device=card)
+    gathered([whole[:, 0], whole[:, 1]], full(2, 1 + rank))
+    return whole.tolist()
+
+def of_columns():
+    return scattered(torch.empty(2, device=card), list(torch.arange(4.0, device=card).reshape(2, 2).t()))
+
+from torch.distributed import _functional_collectives as functional
+kept("into columns", into_columns)
+kept("of columns", of_columns)
+kept("mean as a function", lambda: functional.all_reduce(full(1, 40000).half(), "avg", dist.group.WORLD).tolist())
+kept("bits as a function", lambda: functional.all_reduce(full(1, 1).int(), "band", dist.group.WORLD).tolist())
 kept("gathered to the CPU", lambda: gathered([torch.empty(1), torch.empty(1)], torch.ones(1, device=card)))
 kept("scattered", lambda: scattered(torch.empty(1 + rank, device=card), [full(1 + r, 1 + r) for r in (0, 1)]))
 kept("exchanged", lambda: exchanged(
@@ -222,6 +235,9 @@ def kinds(tmp_path_factory):
         "added later": ([[2], [3, 3]], [[2], [3, 3]]),
         "gathered together": ([[1, 2], [1] * 4], [[1, 2], [1] * 4]),
         "scattered together": ([[3], [2, 2]], [[3], [2, 2]]),
+        "into columns": ([[1, 2], [1, 2]], [[1, 2], [1, 2]]),
+        "of columns": ([0, 4], [2, 6]),
+        "mean as a function": ([40000], [40000]),
         "options": (2, 2),
         "split": ([1, [0]], [1, [1]]),
         "whole": (2, 2),
@@ -237,6 +253,7 @@ def test_it_has_the_right_values(kinds, name, values):
         ("BAND", ("ValueError", "RuntimeError"), "Cannot use ReduceOp.BAND with NCCL"),
         ("BOR", ("ValueError", "RuntimeError"), "Cannot use ReduceOp.BOR with NCCL"),
         ("BXOR", ("ValueError", "RuntimeError"), "Cannot use ReduceOp.BXOR with NCCL"),
+        ("bits as a function", ("ValueError", "RuntimeError"), "Cannot use ReduceOp.BAND with NCCL"),
         ("mean of bools", ("TypeError",), "Cannot use ReduceOp.AVG with boolean inputs"),
         ("shorts", ("TypeError",), "Input tensor data type is not supported for NCCL process group: Short"),
         ("float8", ("DistBackendError",), "FP8 reduction support begins with sm90 capable devices."),
@@ -331,9 +348,9 @@ def test_a_send_of_a_tensor_in_pieces_warns_as_nccl_does():
     with simulate_gpu("T4"):
         apart = torch.ones(4, 4, device="cuda")[:, 0]
         with pytest.warns(UserWarning, match="Detected non-contiguous tensor in P2P operations"):
-            collectives.check("send", [(apart, True)])
+            collectives.check("send", apart, True)
         with pytest.raises(ValueError, match="Tensors must be contiguous"):
-            collectives.check("broadcast_", [(apart, True)])
+            collectives.check("broadcast_", apart, True)
 
 
 LATE = """

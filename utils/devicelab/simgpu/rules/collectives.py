@@ -42,12 +42,12 @@ def no_backend(kind: str) -> NoReturn:
     raise RuntimeError(f"No backend type associated with device type {kind}")
 
 
-def check(name: str, given: Sequence[tuple[torch.Tensor, bool]]) -> None:
-    """Raise as NCCL's group does for tensors of a collective, each with whether it lies on a card."""
-    for tensor, is_on_card in given:
-        if not is_on_card or tensor.layout is not torch.strided:
-            raise ValueError("Tensors must be CUDA and dense")
-        check_type(name, tensor.dtype)
+def check(name: str, tensor: torch.Tensor, is_on_card: bool, is_copied: bool = False) -> None:
+    """Raise as NCCL's group does for a tensor of a collective; one that `is_copied` on the way may lie in pieces."""
+    if not is_on_card or tensor.layout is not torch.strided:
+        raise ValueError("Tensors must be CUDA and dense")
+    check_type(name, tensor.dtype)
+    if not is_copied:
         check_dense(name, tensor)
 
 

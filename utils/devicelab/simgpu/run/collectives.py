@@ -1,5 +1,7 @@
 """Collectives: the operators by which the processes of a group meet."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +21,9 @@ TOGETHER = (
 )  # all others wait for the whole group at the first use of a card
 BASES = ("_allgather_base_", "_reduce_scatter_base_")
 LISTS = {"gather_": ("output_tensors", "input_tensors"), "scatter_": ("input_tensors", "output_tensors")}
+
+
+COPIED = {"allgather_": "output_tensors", "reduce_scatter_": "input_tensors"}  # from or to one piece
 
 
 def collective(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
@@ -60,6 +65,19 @@ def collective(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any
     return out
 
 
+@contextmanager
+def asked(func: Any, args: Any, kwargs: Any) -> Iterator[None]:
+    """Note the way to reduce that a functional collective names, such as "avg"."""
+    names = [argument.name for argument in func._schema.arguments]
+    way = (dict(zip(names, args, strict=False)) | kwargs).get("reduce_op")
+    kind = getattr(torch.distributed.ReduceOp, str(way).upper(), None)
+    before = groups.asked.set(groups.asked.get() if kind is None else torch.distributed.ReduceOp(kind))
+    try:
+        yield
+    finally:
+        groups.asked.reset(before)
+
+
 def of_others(
     mode: Calls, func: Any, name: str, args: Any, kwargs: Any, card: SimCard | None, tensors: list[Tensor]
 ) -> Any:
@@ -85,7 +103,9 @@ def check(name: str, given: dict[str, Any], group: groups.Group) -> None:
         many, one = (rules.tensors_of(given[word]) for word in LISTS[name])
         rules.check_list(name, many, one[0])
     tensors = rules.tensors_of(list(given.values()))
-    rules.check(name, [(tensor, device_of(tensor).type == "cuda") for tensor in tensors])
+    copied = {id(one) for one in rules.tensors_of(given.get(COPIED.get(name, "")))}
+    for tensor in tensors:
+        rules.check(name, tensor, device_of(tensor).type == "cuda", id(tensor) in copied)
     if name in BASES:
         output, one = list(given.values())[:2]
         rules.check_bases(name, output, one, group.size)

@@ -151,6 +151,12 @@ def select(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
 
 
+def functional(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Run a functional collective, which calls a plain one in C++; only here its way to reduce is a word."""
+    with collectives.asked(func, args, kwargs):
+        return library.custom(mode, func, args, kwargs, seen)
+
+
 def alerting(handler: Callable[..., Any] | None) -> Callable[..., Any]:
     """Have an operator without a deterministic kernel on CUDA looked at first."""
 
@@ -270,6 +276,8 @@ def handler_of(func: Any) -> Callable[..., Any] | None:
         return decompose
     if func.namespace == "c10d":
         return collectives.collective
+    if func.namespace == "_c10d_functional":
+        return functional
     if func.namespace not in BUILTIN:
         return library.custom
     if func.namespace == "profiler":

@@ -115,6 +115,16 @@ CASES = {
             pass
         assert torch.cuda.is_available() and torch.ones(2, device="cuda").is_cuda
     """,
+    "a module that computes": """
+        from devicelab import trace
+        torch.__path__.append(str(sys.argv[1]))
+        open(sys.argv[1] + "/computes.py", "w").write("import torch; torch.ones(2) + 1")
+        with trace() as seen:
+            import torch.computes
+            torch.ones(2) * 2
+        assert {operator.name for operator in seen.operators} == {"aten::ones", "aten::mul"}, seen
+        assert sum(operator.count for operator in seen.operators) == 2
+    """,
 }
 
 

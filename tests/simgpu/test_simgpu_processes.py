@@ -39,9 +39,9 @@ def test_a_spawned_child_has_the_cards_before_its_main_module_binds_names():
     with simulate_gpu("NVIDIA L4", count=2, compiled="refuse"):
         data = pickle.dumps(preparation())
     done = warm.run("-c", SPAWNED, data.hex())
-    first, second = done.stdout.splitlines() or ("", "")
-    assert first == "nccl", done.stderr
-    assert second.startswith("torch.compile is not simulated")
+    lines = [line for line in done.stdout.splitlines() if "[Gloo]" not in line]  # which it says in 2.8
+    assert lines[:1] == ["nccl"], done.stderr
+    assert lines[1].startswith("torch.compile is not simulated")
 
 
 def test_where_the_path_is_not_set_yet_the_process_object_brings_the_cards():

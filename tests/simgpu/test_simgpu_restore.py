@@ -203,7 +203,7 @@ def account() -> dict[str, Any]:
         "fraction": torch.cuda.get_per_process_memory_fraction(),
         "cudnn": torch.backends.cudnn.benchmark_limit,
         "debug": torch.cuda.get_sync_debug_mode(),
-        "accelerator": torch.accelerator.memory_allocated(),
+        "accelerator": getattr(torch.accelerator, "memory_allocated", int)(),  # from 2.9 on
     }
 
 

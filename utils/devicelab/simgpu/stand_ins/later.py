@@ -13,6 +13,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from torch.utils._python_dispatch import _disable_current_modes
+
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.patches import Patches
 from devicelab.simgpu.machine.undivided import undivided
@@ -62,7 +64,8 @@ class Finder(MetaPathFinder):
             with undivided():
                 self._is_loading, before = True, set(sys.modules)
                 try:
-                    with self._patches.lifted():
+                    # Up to 2.9 torch._dynamo runs operators as it is loaded, which are not the program's.
+                    with self._patches.lifted(), _disable_current_modes():
                         run(module)
                 finally:
                     self._is_loading = False

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 import torch
 from torch import nn
@@ -96,16 +97,44 @@ def _name_one(scene: Scene, tensor: torch.Tensor, device: torch.device, seen: se
 
 
 def _all_mentioned(scene: Scene) -> None:
-    """Nobody can be named: blame whatever the learner's line mentions and is not on the target."""
+    """Nobody can be named: blame whatever the learner's line mentions, does not move itself, and is not on the target."""
     for view in scene.views[:1]:
-        for named in view.tensors:
-            if (
-                named.root in view.mentioned
-                and device_of(named.tensor) != scene.target
-                and not named.expected
-            ):
-                scene.culprits.append(named)
+        found = [
+            named
+            for named in view.tensors
+            if named.root in view.mentioned and device_of(named.tensor) != scene.target and not named.expected
+        ]
+        said, moved = _said_in(view)
+        roots = {
+            named.root for named in found if named.text in said
+        }  # of these an element is named, not the whole
+        scene.culprits += [
+            named
+            for named in found
+            if (named.text in said or named.root not in roots) and named.text not in moved
+        ]
     scene.culprits.sort(key=lambda named: named.kind == "tensor")
+
+
+def _said_in(view: View) -> tuple[set[str], set[str]]:
+    """Return the expressions of the learner's statement, and those of them that it only uses to move them."""
+    nodes = list(ast.walk(view.frame.statement)) if view.frame.statement else []
+    said = [ast.unparse(node) for node in nodes if isinstance(node, ast.expr)]
+    moved = [
+        ast.unparse(node.func.value)
+        for node in nodes
+        if is_move(node) and isinstance(node.func, ast.Attribute)
+    ]
+    return set(said), {text for text in moved if said.count(text) == moved.count(text)}
+
+
+def is_move(node: ast.AST) -> TypeGuard[ast.Call]:
+    """Whether an expression moves what stands before it: x.to(device), x.cuda()."""
+    return (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("to", "cuda")
+    )
 
 
 def leaves(tensor: torch.Tensor) -> list[torch.Tensor]:

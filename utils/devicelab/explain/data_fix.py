@@ -8,7 +8,7 @@ import torch
 
 from devicelab.reach import is_a
 
-from .culprit import Scene
+from .culprit import Scene, is_move
 from .history import brought_back, dropped_move, last_assignment, own_nodes
 from .names import Named, View, name_of
 from .operands import CPU_MAKERS, ENDED, FACTORIES, Operand, has_ended
@@ -158,7 +158,11 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
             return Verdict(
                 "What this line hands on", why, where, f"behind what line {view.frame.line} hands on"
             )
-        text = given
+        if isinstance(given, ast.Call) and _is_factory(given):
+            why = "it is made in this line without a device, which means the CPU"
+            text = ast.unparse(given)
+            return Verdict(text, why, _with_device(given, scene, view, device), instead(scene, text))
+        text = ast.unparse(given)
     why = f"what it is computed from is on {operand.device}, and {company(scene)}"
     return Verdict(text, why, suffixed(text, where), instead(scene, text))
 
@@ -169,7 +173,7 @@ def _is_said(text: str, view: View) -> bool:
     return re.search(words, view.frame.code) is not None or any(one.text == text for one in view.operands)
 
 
-def _only_unknown(view: View) -> str | None:
+def _only_unknown(view: View) -> ast.expr | None:
     """Return the one argument of the failing call that no variable holds, as the learner wrote it."""
     node = view.frame.node
     call = node.value if isinstance(node, ast.Expr) else node  # a call alone has its statement's place
@@ -178,8 +182,11 @@ def _only_unknown(view: View) -> str | None:
     given = [*call.args, *(word.value for word in call.keywords)]
     if any(isinstance(one, ast.Starred) for one in given):
         return None
-    unknown = [one for one in given if not isinstance(one, (ast.Name, ast.Constant, ast.Attribute))]
-    return ast.unparse(unknown[0]) if len(unknown) == 1 else None
+    known = (ast.Name, ast.Constant, ast.Attribute)
+    unknown = [one for one in given if not isinstance(one, known) and not is_move(one)]
+    if len(unknown) != 1 or isinstance(unknown[0], (ast.Tuple, ast.List, ast.Dict, ast.Set)):
+        return None
+    return unknown[0]
 
 
 def _made_module(scene: Scene, view: View) -> str | None:
@@ -187,7 +194,7 @@ def _made_module(scene: Scene, view: View) -> str | None:
     if scene.view is view or view.frame.statement is None:
         return None
     calls = (one.func for one in ast.walk(view.frame.statement) if isinstance(one, ast.Call))
-    return next((ast.unparse(one) for one in calls if isinstance(one, ast.Call)), None)
+    return next((ast.unparse(one) for one in calls if isinstance(one, ast.Call) and not is_move(one)), None)
 
 
 def _together(view: View, named: Named, where: str) -> str:

@@ -132,6 +132,18 @@ def test_the_teaching_notes_know_each_guess_and_the_minutes(path):
         assert f"\n{sum(map(minutes_of, cells))} minutes." in notes[0]
 
 
+def test_an_agenda_fills_its_minutes_and_gives_each_lesson_its_own():
+    agendas = re.findall(r"^### (\d+) minutes: .*?\n\n(.*?)(?=\n\n)", TEACHING, re.MULTILINE | re.DOTALL)
+    lessons = dict(re.findall(r"^## (\d\d) · .*?\n\n(\d+) minutes\.", TEACHING, re.MULTILINE))
+    assert [total for total, _ in agendas] == ["45", "90", "240"]
+    for total, rows in agendas:
+        given = re.findall(r"^\| (\d+) \| (.*) \|$", rows, re.MULTILINE)
+        assert sum(int(minutes) for minutes, _ in given) == int(total)
+        named = [(minutes, re.fullmatch(r"lesson (\d\d)", what)) for minutes, what in given]
+        assert all(lessons[lesson[1]] == minutes for minutes, lesson in named if lesson)
+        assert any(lesson for _, lesson in named)
+
+
 def question_of(cell) -> str | None:
     """Return the question of a cell's guess."""
     calls = (

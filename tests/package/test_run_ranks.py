@@ -18,6 +18,7 @@ import torch.distributed as dist
 
 import devicelab
 from devicelab.simgpu import simulate_gpu
+from devicelab.trace import Trace
 
 pytestmark = pytest.mark.skipif(
     os.name != "posix" or not (dist.is_available() and dist.is_gloo_available()),
@@ -81,6 +82,14 @@ def command(script, *options, cards="T4:2"):
         *(options or ("--standalone", "--nproc-per-node=2")),
         script,
     ]
+
+
+def test_a_wait_that_nobody_meant_is_not_told():
+    parts = {"steps": 0, "seconds": 1.0, "origin": "simulated", "card": "cuda", "name": "Tesla T4", "rank": 0}
+    nothing = dict.fromkeys(("operators", "copies", "synchronizations", "events"), ())
+    seen = [Trace(**parts, **nothing, collectives=3, waited_for=((1, wait),)) for wait in (5e-7, 0.5)]
+    assert "3 collectives with other processes: waited for nobody" in str(seen[0])
+    assert "3 collectives with other processes: waited 500 ms for rank 1, which came later" in str(seen[1])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 from devicelab import units
 from devicelab.picture import columns
-from devicelab.trace.words import label, listed, plural
+from devicelab.trace.words import LEAST_WAIT, label, listed, plural
 from devicelab.verdict import NO_LEARNING, Verdict
 
 from .family import Member
@@ -15,7 +15,6 @@ WORST = ("mismatch", "cpu", "mixed", "accelerator", "no-training")  # the first 
 MOST_ROWS = 16
 MOST_LINES = 7  # of one process
 MOST_WAITS = 4
-LEAST_WAIT = 1e-6  # seconds: less is no wait that anybody meant
 NO_WORD = "no torch was imported there, or it heeds no variables (-I, -E, -S)"
 _HEADER = ("process", "trained on", "steps", "copies", "waits", "ended")
 

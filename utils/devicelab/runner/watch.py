@@ -57,8 +57,8 @@ class Watch:
         self._tracing = trace(on_step=self._step_ends, early=True)
         self.trace: Trace = self._tracing.__enter__()
         self._learning = Learning()
+        self._ends.watch(in_rank=self.rank.rank is not None)  # first: its thread is none of the script's
         self.started.watch()
-        self._ends.watch(in_rank=self.rank.rank is not None)
 
     def leave(self) -> bool:
         """Watch no more; False where that was so already."""

@@ -10,6 +10,7 @@ from devicelab.source import Line
 from .result import Copy, Hazard, Observed, Operator, Synchronization
 
 MOST_LINES = 8
+LEAST_WAIT = 1e-6  # seconds, for another rank: less is no wait that anybody meant
 _KINDS = {
     "copy": "a copy",
     "aten::_local_scalar_dense": "reading a value",
@@ -116,10 +117,9 @@ def _operator_lines(trace: Observed) -> list[str]:
 def _rank_lines(trace: Observed) -> list[str]:
     if not trace.collectives:
         return []
-    waited = [f"{units.seconds(seconds)} for rank {rank}" for rank, seconds in trace.waited_for]
-    rest = (
-        f"waited {listed(waited)}, which came later" if waited else "came last to each, and waited for nobody"
-    )
+    told = [(rank, seconds) for rank, seconds in trace.waited_for if seconds >= LEAST_WAIT]
+    waited = [f"{units.seconds(seconds)} for rank {rank}" for rank, seconds in told]
+    rest = f"waited {listed(waited)}, which came later" if waited else "waited for nobody"
     return [f"{plural(trace.collectives, 'collective')} with other processes: {rest}"]
 
 

@@ -346,3 +346,13 @@ def test_a_recurrent_layer_goes_back_once(kind):
     once = layer.weight_hh_l0.grad.clone()
     out.backward()
     assert torch.allclose(layer.weight_hh_l0.grad, 2 * once), "the same backward pass, twice"
+
+
+def test_the_nodes_of_what_cudnn_computes_have_the_cpus_names():
+    scores, labels = (
+        torch.rand(5, 1, 3, device="cuda", requires_grad=True),
+        torch.ones(1, 2, dtype=torch.int32),
+    )
+    assert (
+        type(F.ctc_loss(scores, labels, (5,), (2,), reduction="none").grad_fn).__name__ == "CtcLossBackward0"
+    )

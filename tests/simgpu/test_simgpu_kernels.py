@@ -1,6 +1,7 @@
 """Kernels that only one of CUDA and the CPU has: for a type, a kind of tensor, or at all. Refused, served, never passed over."""
 
 import zlib
+from functools import partial
 
 import opdb
 import pytest
@@ -41,12 +42,26 @@ def under_autocast(call):
 
 
 BASE, FILL = "cuda_scatter_gather_base_kernel_func", "cuda_scatter_fill_base_kernel_func"
+
+
+def in_complex(name):
+    return getattr(torch, name)(ones(3, dtype=torch.complex64))
+
+
 REFUSED = {  # each with CUDA's words
     "igamma": (lambda: torch.igamma(ones(3, dtype=half), ones(3, dtype=half)), lacks("igamma_cuda", "Half")),
     "igamma_": (lambda: ones(3, dtype=half).igamma_(ones(3, dtype=half)), lacks("igamma_cuda", "Half")),
     "gammaincc": (
         lambda: torch.special.gammaincc(ones(3, dtype=bfloat16), ones(3, dtype=bfloat16)),
         lacks("igammac_cuda", "BFloat16"),
+    ),
+    **{
+        name: (partial(in_complex, name), lacks(f"{name}_cuda", "ComplexFloat"))
+        for name in ("digamma", "erf", "erfc", "erfinv", "lgamma")
+    },
+    "layer normalization of integers": (
+        lambda: F.layer_norm(ones(3, dtype=torch.int64), (3,)),
+        lacks("LayerNormKernelImpl", "Long"),
     ),
     "angle": (lambda: ones(3, dtype=half).angle(), lacks("angle_cuda", "Half")),
     "histc of halves": (lambda: ones(3, dtype=half).histc(3), "HalfTensor is not supported"),

@@ -7,7 +7,7 @@ import torch
 
 from devicelab import simulate_gpu
 from devicelab.course.looking import watch
-from devicelab.course.question import NotYet, Outcome, Question
+from devicelab.course.question import NotYet, Outcome, Question, answers, exercise
 
 
 @pytest.fixture
@@ -167,3 +167,18 @@ def test_without_a_gpu_one_is_simulated_for_the_check_alone(no_gpu):
         "(Checked on a Tesla T4 that was simulated for this check alone.)",
     )
     assert not torch.cuda.is_available()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "words"),
+    [
+        ("texts", "Question 99.q1 has no answer yet.*tools.notebooks.exercises"),
+        ("words", "Question 99.q1 has no words yet"),
+    ],
+)
+def test_a_question_that_is_being_added_says_what_it_lacks(monkeypatch, lacking, words):
+    texts, said = {"99.q1": {"answer": "x = 1", "given": "..."}}, {"99.q1": {"praise": "Right."}}
+    monkeypatch.setattr(answers, "texts", lambda: {} if lacking == "texts" else texts)
+    monkeypatch.setattr(answers, "words", lambda: {} if lacking == "words" else said)
+    with pytest.raises(LookupError, match=words):
+        exercise(99, lambda answer: None)

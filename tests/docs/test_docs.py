@@ -4,6 +4,7 @@ import ast
 import re
 import time
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tools.notebooks.nbfiles import LESSONS, find, read, short
 
 DOCS = Path(__file__).parents[2] / "docs"
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+README = (DOCS.parent / "README.md").read_text("utf-8")
 CHEATS = (DOCS / "cheat-sheet.md").read_text("utf-8")
 LINES, COLUMNS = 66, 150  # of an A4 page, with the fonts in which browsers and editors print Markdown
 
@@ -112,6 +114,14 @@ def is_used(word: str, text: str) -> bool:
     """Say whether one of the forms of a word stands in a text."""
     forms = "|".join(re.escape(form.strip().removesuffix(" device")) for form in word.split(","))
     return bool(re.search(rf"(?<![\w.])(?:{forms})(?:e?s|e?d|ing|ly)?(?![\w(])", text, re.IGNORECASE))
+
+
+def test_the_readme_lists_the_lessons_and_each_leads_to_the_next():
+    lessons = [(path.name, read(path).cells) for path in find(LESSONS)]
+    listed = re.findall(r"(?m)^\| \[(\d\d)\]\(notebooks/([^)]+)\) \|", README)
+    assert listed == [(name[:2], name) for name, _ in lessons]
+    for (name, cells), (following, _) in pairwise(lessons):
+        assert f"]({following})" in cells[-1].source, f"{name} does not end with a link to {following}"
 
 
 CAPSTONE = "10"  # as long as it takes

@@ -21,6 +21,11 @@ _START = {
     "find": _FOUND,
     "faster": _FOUND,
 }
+# What whoever adds a question is told.
+_NO_ANSWER = (
+    "answer yet: write it into its notebook in solutions/, then run python -m tools.notebooks.exercises"
+)
+_NO_WORDS = "words yet: write its praise and its hints into utils/devicelab/course/question/questions.yaml"
 TRIES = 3  # after so many tries the solution is shown without asking twice
 _CELL = re.compile(r" of cell \[\d+\]")  # a number that changes with every run
 _EXPLAINED = ("where", "called", "met", "why")  # the parts of an explanation that do not give the answer away
@@ -115,6 +120,9 @@ def exercise(number: int, *judges: Callable[..., None]) -> tuple[Question, ...]:
 
 
 def _question(key: str, judge: Callable[..., None]) -> Question:
+    for found, what in ((answers.texts(), _NO_ANSWER), (answers.words(), _NO_WORDS)):
+        if key not in found:
+            raise LookupError(f"Question {key} has no {what}.")
     code = answers.texts()[key]
     question = Question(judge, key=key, answer=code["answer"], stub=code["given"], **answers.words()[key])
     question.start_here = question.start_here or _start_here(question)

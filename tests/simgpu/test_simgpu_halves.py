@@ -119,6 +119,20 @@ def test_a_convolution_adds_its_bias_to_what_it_has_rounded(dtype):
         F.conv2d(x, weight, bias[:4])
 
 
+def test_a_convolution_may_be_called_by_names():
+    x, weight = (values(*shape).to("cuda", torch.float16) for shape in ((2, 8, 9, 9), (5, 8, 3, 3)))
+    rest = {
+        "stride": [1, 1],
+        "padding": [0, 0],
+        "dilation": [1, 1],
+        "transposed": False,
+        "output_padding": [0, 0],
+        "groups": 1,
+    }
+    out = torch.ops.aten.convolution.default(x, weight=weight, bias=None, **rest)
+    assert torch.allclose(out.float(), F.conv2d(x.float(), weight.float()), rtol=0.01, atol=0.01)
+
+
 @both
 def test_batch_normalization_keeps_single_precision_statistics(dtype):
     x = values(16, 3, 5, 5).to("cuda", dtype)

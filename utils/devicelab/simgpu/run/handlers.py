@@ -88,7 +88,7 @@ def record_stream(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> 
 def convolution(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
     """Run a convolution; while torch.jit traces, by the operator under which C++ records it, below the mode too late."""
     if not torch._C._is_tracing():
-        out = halves.convolution(mode, func, args, seen)
+        out = None if kwargs else halves.convolution(mode, func, args, seen)
         if out is not None:
             return out
         return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)

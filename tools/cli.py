@@ -4,12 +4,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tools.notebooks import links, readme
 from tools.proof import checks, torches
 from tools.proof.torches import LESSONS
-from tools.setup import environment, lab, venv
+from tools.setup import environment, lab, venv, wheels
 from tools.setup.say import Stop, this_command
 from tools.setup.torch_choice import CHOICES
 from tools.setup.torches import TRIED, target
@@ -19,6 +20,7 @@ ALL_EXTRAS = (*TEST_EXTRAS, "browser", "interop", "site")
 EXTRAS = {  # of others: TEST_EXTRAS
     "lab": ("lab",),
     "catch-up": ("lab",),
+    "wheels": wheels.EXTRAS,
     "test-all": ALL_EXTRAS,
     "constraints": ALL_EXTRAS,
     "site": (*TEST_EXTRAS, "site"),
@@ -36,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     option("--port", type=_port, help="the port of the server (default: the first free one from 8888)")
     option("--no-browser", action="store_true", help="print the address instead of opening it")
     option("--renew", action="store_true", help="renew the copies in my_course/ that you did not change")
+    option("--wheels", type=Path, metavar="FOLDER", help="install from this folder alone, without a network")
+    option = add("wheels", "fill a folder from which a room installs the course without a network")
+    option("folder", type=Path, metavar="FOLDER", help="where to; a second kind of machine adds its own")
     option = add("catch-up", "put a solved exercise beside your own, which stays as it is")
     option("numbers", nargs="+", metavar="NUMBER", help="of which lesson, such as 03")
     add("preflight", "the day before: does this machine have what it takes, does a lesson run, and how long")
@@ -125,12 +130,16 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.command == "clean-venv":
         venv.clean()
         return 0
+    if getattr(chosen, "wheels", None):
+        wheels.use(chosen.wheels)
     options = environment.Options(chosen.command, chosen.torch, chosen.here)
     python = environment.ready(EXTRAS.get(chosen.command, TEST_EXTRAS), options)
     if chosen.command == "lab":
         return lab.open_lab(python, chosen.port, not chosen.no_browser, renew=chosen.renew)
     if chosen.command in ("test", "test-all"):
         return checks.run_all(python, everything=chosen.command == "test-all")
+    if chosen.command == "wheels":
+        return wheels.fill(python, chosen.folder)
     if chosen.command == "readme":
         return readme.main(python)
     if chosen.command == "torches":

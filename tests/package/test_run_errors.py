@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib import resources
@@ -426,3 +427,14 @@ def test_a_file_in_the_way_of_torch_is_said_and_not_run(command, name, tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert f"{first} lies beside" in done.stderr and f" {first} my_{first}" in done.stderr
     assert "torch" not in name or "mine" not in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_signal_waits_until_the_last_words_are_said():
+    code = (
+        "import os, signal\nfrom devicelab.runner.ends import Ends\nends = Ends(print)\nends.watch()\n"
+        "with ends.telling():\n    ends.leave()\n    os.kill(os.getpid(), signal.SIGTERM)\n    print('said', flush=True)\n"
+        "print('went on', flush=True)\n"
+    )
+    done = warm.run("-c", code)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "said\n"), done.stderr

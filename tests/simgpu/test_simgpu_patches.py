@@ -140,6 +140,8 @@ def test_start_says_that_this_torch_was_not_tried(monkeypatch, capsys):
 
     monkeypatch.setattr(torch, "__version__", "2.99.0")
     monkeypatch.setenv("DEVICELAB_GPU", "simulated")
+    if patches.lacking():
+        pytest.skip("this release lacks names of a later one, which would be missed")
     devicelab.start()
     try:
         said = capsys.readouterr().out.splitlines()

@@ -1,5 +1,6 @@
 """Run pip in the course's environment, and turn its usual failures into a sentence each."""
 
+import os
 import platform
 import re
 import sys
@@ -14,6 +15,7 @@ NO_NETWORK = re.compile(
     r"|ConnectTimeoutError|ReadTimeoutError|Read timed out|Network is unreachable|Connection refused|ProxyError"
     r"|SSLError|Connection reset|Connection aborted"
 )
+NO_PACKAGE = re.compile(r"No matching distribution found for ([\w.-]+)")
 NO_TORCH = re.compile(r"No matching distribution found for torch\b")
 MANAGED = re.compile(r"externally-managed-environment")
 WORTH_SHOWING = re.compile(
@@ -45,6 +47,12 @@ def failure(words: str) -> Stop:
             "Look at the network connection (behind a proxy, set HTTPS_PROXY or pip's own settings).",
             again,
         )
+    lacking = NO_PACKAGE.search(words)
+    if lacking and os.environ.get("PIP_NO_INDEX"):
+        return Stop(
+            f"The folder of packages has no {lacking[1]} for {this_machine()}.",
+            f"Fill it on a machine of this kind that has a network: {this_command('wheels', 'FOLDER')}",
+        )
     if NO_TORCH.search(words):
         return no_torch()
     if MANAGED.search(words):
@@ -70,11 +78,16 @@ def no_space() -> Stop:
     )
 
 
+def this_machine() -> str:
+    """Return what packages are made for: "Python 3.12 on Linux x86_64"."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    return f"Python {version} on {platform.system()} {platform.machine()}"
+
+
 def no_torch() -> Stop:
     """Return the sentence for a machine that PyTorch publishes no package for."""
-    version = ".".join(platform.python_version_tuple()[:2])
     return Stop(
-        f"There is no PyTorch package for Python {version} on {platform.system()} {platform.machine()}.",
+        f"There is no PyTorch package for {this_machine()}.",
         "Take another Python (3.12 is the safest), or conda: conda env create -f environment.yml",
         "Or run the course in the browser: the launch badges in README.md.",
     )

@@ -12,8 +12,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 ABORTED = -signal.SIGABRT
@@ -43,7 +43,8 @@ class Ends:
         self._originals: dict[str, Any] = {}
         self._signals: list[int] = []
         self._pipe: int | None = None  # into which C writes the number of each signal
-        self._is_answered = False
+        self._is_answered = self._is_telling = False
+        self._came: int | None = None  # a signal, while the last words were said
 
     def watch(self, in_rank: bool = False) -> None:
         """Stand before these functions, and answer signals that nobody else does; `in_rank`, also where C++ waits for others."""
@@ -62,7 +63,8 @@ class Ends:
         """Put everything back; what the script has put in its place stays."""
         for name, original in self._originals.items():
             setattr(os, name, original)
-        if threading.current_thread() is threading.main_thread():
+        self._originals.clear()
+        if threading.current_thread() is threading.main_thread() and not self._is_telling:
             for number in self._signals:
                 if signal.getsignal(number) == self._killed:
                     signal.signal(number, signal.SIG_DFL)
@@ -74,7 +76,20 @@ class Ends:
                     signal.set_wakeup_fd(present)
                 os.close(self._pipe)
                 self._pipe = None
-        self._signals.clear()
+            self._signals.clear()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Have signals wait while the last words are said in the block; then leave, and die of one that came."""
+        outer, self._is_telling = self._is_telling, True
+        try:
+            yield
+        finally:
+            self._is_telling = outer
+            if not outer:
+                self.leave()
+            if self._came is not None and not outer:
+                os.kill(os.getpid(), self._came)
 
     def _listen(self) -> None:
         """Have a thread hear of signals, unless the script hears of them in this way itself."""
@@ -124,6 +139,9 @@ class Ends:
     def _killed(self, number: int, _: object) -> None:
         """Say the last words, then die of the signal, as without devicelab."""
         self._is_answered = True
+        if self._is_telling:
+            self._came = number
+            return
         signal.signal(number, signal.SIG_DFL)
         self._last_words(-number)
         os.kill(os.getpid(), number)

@@ -77,8 +77,11 @@ class Watch:
         """Judge, and tell the verdict; only the first call does."""
         sys.setrecursionlimit(max(sys.getrecursionlimit(), ROOM))
         self.rank.look()
-        if self.leave():
-            self._tell(self, judge(self.trace, self._cause(error), self._notes(), self._learning.vain), code)
+        with self._ends.telling():
+            if self.leave():
+                self._tell(
+                    self, judge(self.trace, self._cause(error), self._notes(), self._learning.vain), code
+                )
 
     def _cause(self, error: BaseException | None) -> BaseException | None:
         """Return the error that ended the process; else that which ended a thread, where there is something to say of it."""

@@ -39,9 +39,12 @@ EMPTY = torch.ops.aten.empty.memory_format
 
 def install(machine: Machine) -> None:
     """Let NCCL be there."""
-    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
+    if not torch.distributed.is_available():
         return
     patches = machine.patches
+    if not torch.distributed.is_gloo_available():
+        patches.replace(f"{C10D}._NCCL_AVAILABLE", False)  # what a CUDA build has would reach for a real card
+        return
     for name in names():
         patches.answer(f"{C10D}.{name}", backend())
     patches.wrap("torch._C._distributed_c10d.Backend.supports_splitting", whole)

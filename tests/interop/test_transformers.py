@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from devicelab import estimate
-from devicelab.errors import SimulationError
 from devicelab.simgpu import simulate_gpu
 
 pytestmark = pytest.mark.interop
@@ -40,11 +39,10 @@ def trainer(folder, model, **options):
     chosen = {"max_steps": 4, "save_steps": 2, "logging_steps": 1, "learning_rate": 1e-2} | options
     arguments = transformers.TrainingArguments(
         output_dir=str(folder),
-        per_device_train_batch_size=8,
         report_to=[],
         disable_tqdm=True,
         seed=1,
-        **chosen,
+        **({"per_device_train_batch_size": 8} | chosen),
     )
     return transformers.Trainer(model=model, args=arguments, train_dataset=Sequences())
 
@@ -97,9 +95,13 @@ def test_evaluation_prediction_and_generation(card, tmp_path):
         model(torch.tensor([[1, 2]]))
 
 
-def test_two_cards_would_mean_data_parallel_which_is_refused_in_words(tmp_path):
-    with simulate_gpu("NVIDIA L4", count=2), pytest.raises(SimulationError, match="DataParallel"):
-        trainer(tmp_path, tiny_model(), save_strategy="no").train()
+def test_two_cards_mean_data_parallel_and_the_values_of_one_batch(tmp_path):
+    with simulate_gpu("NVIDIA L4", count=2):
+        run = trainer(tmp_path / "cards", tiny_model(), save_strategy="no", per_device_train_batch_size=4)
+        on_cards = run.train().training_loss
+        assert run.args.n_gpu == 2 and min(torch.cuda.max_memory_allocated(index) for index in (0, 1)) > 0
+    on_cpu = trainer(tmp_path / "cpu", tiny_model(), save_strategy="no", use_cpu=True).train().training_loss
+    assert on_cards == pytest.approx(on_cpu, rel=1e-5)
 
 
 def test_a_model_that_drops_layers_by_chance_can_be_estimated():

@@ -4,6 +4,7 @@ simulation that outlives its test, and nothing kept in the folder of the person 
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +61,8 @@ def nothing_of_a_simulation_is_left() -> Iterator[None]:
     running, replaced = len(session.stack), Replaced()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Patches, "_put", lambda *given: replaced.put(*given))
+        # `devicelab run` in this process leaves the script's: a child that is spawned later would run that script.
+        patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
         yield
     left = session.stack[running:]
     for simulation in reversed(left):

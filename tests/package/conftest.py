@@ -17,7 +17,6 @@ def run_here(monkeypatch, tmp_path, capfd):
         value = getattr(sys, name)
         monkeypatch.setattr(sys, name, list(value) if isinstance(value, list) else value)
     monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)  # in place of pytest's
-    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
     def run(code: str, *words: str) -> tuple[int, dict, str]:
         script, report = tmp_path / "job.py", tmp_path / "verdict.json"

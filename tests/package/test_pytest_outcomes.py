@@ -189,3 +189,77 @@ def test_what_a_failure_is():
         ]
         found = [judged(error_of(call))[0] for _, call in cases]
     assert found == [kind for kind, _ in cases]
+
+
+PLACES = """
+import unittest, torch
+
+class Phone: device = "cuda"
+class Config:
+    device = "cpu"
+    def where(self): return self
+class Holder(torch.nn.Module):
+    @property
+    def device(self): return torch.device("cpu")
+
+def enc(x): return x.cpu()
+
+x, m, device = torch.ones(2, device="cuda"), torch.nn.Linear(2, 2), torch.device("cuda")
+out, holder, phone, cfg = enc(x), Holder(), Phone(), Config()
+
+def test_fault_1(): assert enc(x).is_cuda
+def test_fault_2(): assert out.device.type == "cuda"
+def test_fault_3(): assert out.device.type == x.device.type
+def test_fault_4(): assert str(out.device) == "cuda:0"
+def test_fault_5(): assert out.get_device() == x.get_device()
+def test_fault_6(): assert all(p.is_cuda for p in m.parameters())
+def test_fault_7(): assert all(p.device.type == "cuda" for p in m.parameters())
+def test_fault_8(): assert not x.is_cuda, "a sentence"
+def test_fault_9(): assert out.sum() == 2 and out.is_cuda
+def test_fault_10(): assert str(enc(x).device).startswith("cuda")
+def test_fault_11(): assert {p.device.type for p in m.parameters()} == {"cuda"}
+def test_fault_12(): assert holder.device == x.device
+def test_fault_14():
+    where = out.device
+    assert where.type == "cuda"
+def test_number_1(): assert x.device == device
+def test_number_2(): assert str(x.device) == "cuda"
+def test_number_3(): assert torch.ones(3, device="cuda").device == torch.device("cuda")
+class TestOld(unittest.TestCase):
+    def test_fault_15(self): self.assertTrue(enc(x).is_cuda)
+    def test_fault_16(self): self.assertEqual(out.device.type, "cuda")
+    def test_fault_17(self): self.assertFalse(x.is_cuda)
+    def test_fault_18(self): self.assertNotEqual(out.device.type, "cpu")
+    def test_other_9(self): self.assertEqual(x.cpu().sum(), 3)
+
+def test_other_1(): assert phone.device == "cpu"
+def test_other_2(): assert cfg.device == "cuda"
+def test_other_3(): assert x.is_cuda and x.sum() == 3
+def test_other_4(): assert x.device.type == "cuda" and x.get_device() == 0 and x.sum() == 3
+def test_other_5(): assert out.to(x.device).sum() == 3
+def test_other_6():
+    device = "tablet"
+    assert device == "phone"
+def test_other_7(): assert cfg.where().device == "tablet"
+def test_other_8(): assert m(out.to(next(m.parameters()).device)).shape == (3,)
+"""
+
+
+def test_an_assertion_about_a_place_is_a_device_fault_and_one_that_only_mentions_a_device_is_not(pytester):
+    pytester.makepyfile(test_places=PLACES)
+    result = run(pytester, "--simulate-gpu")
+    count = len(
+        [line for line in PLACES.splitlines() if "def test_fault" in line or "def test_number" in line]
+    )
+    result.stdout.fnmatch_lines([f"{count} device faults, 9 other failures, 0 not simulated"])
+    said = [line for line in result.outlines if line.startswith("device fault: ")]
+    assert len(said) == count and not [line for line in said if "test_other" in line]
+    assert [line.count(" without a number is not equal to ") for line in said if "test_number" in line] == [
+        1
+    ] * 3
+    result.stdout.fnmatch_lines(
+        [
+            "device fault: *::test_fault_1 - enc(x).is_cuda does not hold (line 16 of test_places.py)",
+            'device fault: *::test_number_1 - x.device == device does not hold: "cuda" without a number is not equal to *',
+        ]
+    )

@@ -139,18 +139,33 @@ def judged(error: BaseException) -> tuple[str, str, str]:
     """Return what a failure on a simulated card is: its kind, a sentence, and what explain says of a device fault."""
     from devicelab.errors import SimulationError
     from devicelab.explain import explain
+    from devicelab.explain.expected import asserted_place, without_number
     from devicelab.source import chain
 
     links = list(chain(error))
     refused = next((link for link in links if isinstance(link, SimulationError)), None)
     if refused is not None:
         return NOT_SIMULATED, _first_line(refused), ""
+    for link in links:
+        place = asserted_place(link)
+        if place or without_number(link):
+            return FAULT, _asserted(link, place), ""
     if any(_is_of_devices(link) for link in links):
         told = explain(error)
         if not told.known:
             return FAULT, _first_line(error), ""
         return FAULT, told.what + (f" ({told.where})" if told.where else ""), str(told)
     return OTHER, "", ""
+
+
+def _asserted(error: BaseException, place: str) -> str:
+    """Return what a test asserted of a place, in its own words, with its line."""
+    from devicelab.explain import explain
+    from devicelab.explain.expected import without_number
+
+    told, number = explain(error), without_number(error)
+    text = f"{place} does not hold" if place else _first_line(error)
+    return text + (f": {number}" if number else "") + (f" ({told.where})" if told.where else "")
 
 
 def _is_of_devices(error: BaseException) -> bool:
@@ -160,7 +175,7 @@ def _is_of_devices(error: BaseException) -> bool:
     text = str(error)
     if hasattr(error, "asserted") or "attribute 'device' do not match" in text:  # torch.testing.assert_close
         return True
-    if isinstance(error, AssertionError) and "device(type='cuda'" in text:  # `assert x.device == wanted`
+    if isinstance(error, AssertionError) and "device(type='cuda'" in _first_line(error):  # one without source
         return True
     reading = read(text)
     return reading is not None and (reading.family != DTYPE or "cuda" in text.lower())

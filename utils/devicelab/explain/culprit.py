@@ -34,11 +34,17 @@ class Scene:
     view: View | None = None  # where the tensors met
 
     @property
+    def between_cards(self) -> bool:
+        """Whether all that met lies on cards: then what a model computed is to move, for the model may be split on purpose."""
+        kinds = {one.device.type for one in self.met} | {self.target.type}
+        return len(kinds) == 1 and not kinds & {"cpu", "meta"}
+
+    @property
     def made_here(self) -> Operand | None:
         """The nameless tensor that the learner's line makes itself, on the wrong device."""
         wrong = {one.device for one in self.stayed}
         found = (one for view in self.views[:1] for one in view.operands if one.made and one.device in wrong)
-        return next((one for one in found if not one.made_by_module), None)
+        return next((one for one in found if self.between_cards or not one.made_by_module), None)
 
 
 def look(views: list[View], reading: Reading) -> Scene | None:
@@ -78,7 +84,8 @@ def _name_culprits(scene: Scene) -> None:
     for operand in scene.stayed:
         if operand.tensor is None or operand.made_by("to", "cuda", "cpu"):
             continue
-        behind = [leaf for leaf in leaves(operand.tensor) if device_of(leaf) == operand.device]
+        sources = [] if scene.between_cards else leaves(operand.tensor)
+        behind = [leaf for leaf in sources if device_of(leaf) == operand.device]
         for tensor in behind or [operand.tensor]:
             _name_one(scene, tensor, operand.device, seen)
     if not scene.culprits and not scene.modules and not scene.made_here:
@@ -88,7 +95,8 @@ def _name_culprits(scene: Scene) -> None:
 
 def _name_one(scene: Scene, tensor: torch.Tensor, device: torch.device, seen: set[tuple[int, str]]) -> None:
     named = name_of(tensor, scene.views)
-    module = _made_by_module(named, scene, device) if named and named.kind == "tensor" else None
+    is_result = named is not None and named.kind == "tensor" and not scene.between_cards
+    module = _made_by_module(named, scene, device) if named is not None and is_result else None
     if module:
         scene.modules.append(module)
     elif named is not None and (key := (id(named.tensor), named.text)) not in seen:

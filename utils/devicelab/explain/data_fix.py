@@ -11,7 +11,7 @@ from devicelab.reach import is_a
 from .culprit import Scene, is_move
 from .history import brought_back, dropped_move, last_assignment, own_nodes
 from .names import Named, View, name_of
-from .operands import CPU_MAKERS, ENDED, FACTORIES, Operand, has_ended
+from .operands import CPU_MAKERS, ENDED, FACTORIES, Operand, given_device, has_ended
 from .sources import atom, suffixed
 from .verdict import Verdict, before, beside, device_text, instead, line_of
 
@@ -26,9 +26,9 @@ def data(scene: Scene, named: Named, device: str, where: str) -> Verdict:
         return Verdict(name, why, f"{name} = {dropped[1]}", _in_place(named.view, dropped, at))
     ended = has_ended(named.tensor)
     made = last_assignment(named.view, name) if name.isidentifier() and not ended else None
-    if isinstance(made, ast.Call) and _is_factory(made):
+    if isinstance(made, ast.Call) and _is_factory(made, named.view):
         at = line_of(scene, named.view.frame, made.lineno)
-        why = f"{at} makes it without a device, which means the CPU"
+        why = f"{at} makes it {_without_device(made)}, which means the CPU"
         return Verdict(
             name,
             why,
@@ -105,14 +105,25 @@ def _container_fix(named: Named, device: str) -> str:
     return f"{named.text} = {named.text}.to({device})"
 
 
-def _is_factory(call: ast.Call) -> bool:
+def _is_factory(call: ast.Call, view: View) -> bool:
+    """Whether a call makes a tensor of torch's without a device, or with one that is None."""
     module, _, name = ast.unparse(call.func).rpartition(".")
-    return module == "torch" and name in FACTORIES and not any(word.arg == "device" for word in call.keywords)
+    names = view.frame.frame.f_globals | view.variables
+    return module == "torch" and name in FACTORIES and given_device(call, names) is None
+
+
+def _without_device(call: ast.Call) -> str:
+    given = next((word.value for word in call.keywords if word.arg == "device"), None)
+    if given is None:
+        return "without a device"
+    text = ast.unparse(given)
+    return "with device=None" if text == "None" else f"with device={text}, and {text} is None"
 
 
 def _with_device(call: ast.Call, scene: Scene, view: View, device: str) -> str:
     """Return the factory's call with a device: that of a tensor beside it where there is one, so that it works everywhere."""
     where = beside(scene, device, view)
+    call = ast.Call(call.func, call.args, [word for word in call.keywords if word.arg != "device"])
     text = ast.unparse(call)
     if isinstance(call.func, ast.Attribute) and call.func.attr in CPU_MAKERS:
         return f"{text}.to({where})"
@@ -140,8 +151,8 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
         why = "it is made in this line, and nothing moves it"
         return Verdict(made, why, f"{made}.to({device})", instead(scene, made))
     call, text = operand.node, operand.text
-    if isinstance(call, ast.Call) and _is_factory(call):
-        why = "it is made in this line without a device, which means the CPU"
+    if isinstance(call, ast.Call) and _is_factory(call, scene.view or view):
+        why = f"it is made in this line {_without_device(call)}, which means the CPU"
         return Verdict(text, why, _with_device(call, scene, view, device), instead(scene, text))
     if (
         operand.made_by("cpu", "to", "cuda")
@@ -158,8 +169,8 @@ def nameless(scene: Scene, operand: Operand) -> Verdict:
             return Verdict(
                 "What this line hands on", why, where, f"behind what line {view.frame.line} hands on"
             )
-        if isinstance(given, ast.Call) and _is_factory(given):
-            why = "it is made in this line without a device, which means the CPU"
+        if isinstance(given, ast.Call) and _is_factory(given, view):
+            why = f"it is made in this line {_without_device(given)}, which means the CPU"
             text = ast.unparse(given)
             return Verdict(text, why, _with_device(given, scene, view, device), instead(scene, text))
         text = ast.unparse(given)

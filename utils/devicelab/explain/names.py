@@ -118,6 +118,12 @@ class View:
         """Whether the code is outside of functions."""
         return self.frame.frame.f_locals is self.frame.frame.f_globals
 
+    @property
+    def is_within_a_line(self) -> bool:
+        """Whether the code is a comprehension's or a lambda's, whose names are set anew for each element."""
+        name = self.frame.frame.f_code.co_name
+        return name.startswith("<") and name != "<module>"
+
     def is_argument(self, name: str) -> bool:
         """Whether the function got `name` from its caller."""
         code = self.frame.frame.f_code
@@ -239,8 +245,12 @@ def name_of(tensor: torch.Tensor, views: list[View]) -> Named | None:
             if best is not None:
                 break
             continue
-        if best is None or not ("[" in named.text and "[" not in best.text):
+        # What a comprehension calls a layer is one name of many; where the layer is kept is what can be changed.
+        is_passing = best is not None and best.view.is_within_a_line and best.kind in ("parameter", "buffer")
+        if best is None or is_passing or not ("[" in named.text and "[" not in best.text):
             best = named
+        if view.is_within_a_line and named.kind in ("parameter", "buffer"):
+            continue
         if view.is_own(named.root) or (named.root == "self" and not view.is_method_of_module):
             break
     return best

@@ -250,11 +250,17 @@ def _torchs_own(owner: object) -> bool:
 def _from_torch(name: str, node: ast.Call, names: Mapping[str, object]) -> Operand | None:
     if name not in FACTORIES:
         return _like(node, [one for part in node.args for one in _operand(part, names)])
-    given = next((word.value for word in node.keywords if word.arg == "device"), None)
+    given = given_device(node, names)
     device = _as_device(look_up(given, names)) if given else None
     if given is None:
         device = CPU if name in CPU_MAKERS else torch.get_default_device()
     return Operand("", device, None, node, made=True) if device else None
+
+
+def given_device(node: ast.Call, names: Mapping[str, object]) -> ast.expr | None:
+    """Return what a factory is given as its device, or None: `device=None` gives it none."""
+    given = next((word.value for word in node.keywords if word.arg == "device"), None)
+    return None if given is None or look_up(given, names) is None else given
 
 
 def named_device(node: ast.Call, names: Mapping[str, object]) -> torch.device | None:

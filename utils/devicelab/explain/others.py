@@ -121,10 +121,28 @@ def _numpy(reading: Reading, subject: str, own: list[AnyFrame]) -> Answer:
     if own and own[0].function.startswith("__getitem__") and subject.isidentifier():
         why += "; an index that is on a GPU was drawn there, because torch.set_default_device made the GPU the default"
         return Answer(what, subject, why, f"{name} = {name}.cpu()")
+    whole = _list_of(name, own[0]) if own else ""
+    if whole:
+        what = (
+            f"The tensors in {whole} are on {reading.argument_device}, and NumPy sees only the CPU's memory."
+        )
+        fix = f"[t.detach().cpu() for t in {whole}]"
+        return Answer(what, whole, why, fix, f"in place of {whole} in line {own[0].line}")
     direct = not own or ".numpy()" in own[0].code
     detach = "" if name.endswith(".detach()") else ".detach()"
     fix = suffixed(name, f"{detach}.cpu(){'.numpy()' if direct else ''}")
-    return Answer(what, subject or None, why, fix, "" if name else "behind the tensor that NumPy is to read")
+    place = "" if name else "behind the tensor that NumPy is to read"
+    if own and not direct and name.endswith("]") and name in own[0].code:
+        place = f"in place of {name} in line {own[0].line}"
+    return Answer(what, subject or None, why, fix, place)
+
+
+def _list_of(element: str, frame: AnyFrame) -> str:
+    """Return the list that a line hands to NumPy as a whole, where the tensor that was refused is an element of it, else ""."""
+    found = re.fullmatch(r"(.+)\[\d+\]", element)
+    nodes = ast.walk(frame.statement) if found and frame.statement else ()
+    said = {ast.unparse(node) for node in nodes if isinstance(node, ast.expr)}
+    return found[1] if found and found[1] in said and element not in said else ""
 
 
 def _read_by_numpy(code: str) -> str:

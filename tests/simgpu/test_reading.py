@@ -85,6 +85,7 @@ FURTHER = {
         {"cuda"},
     ),
     "CUDA out of memory. Tried to allocate more than 1EB memory.": ("memory", {"cuda"}),
+    "map_: expected torch.FloatTensor for 'other' (got torch.cuda.FloatTensor)": (MISMATCH, {"cpu", "cuda"}),
 }
 # The device that a sentence asks for is not where anything is; some name devices in capitals.
 ASKED_FOR = {
@@ -153,7 +154,17 @@ NOT_ABOUT_DEVICES = (
     "Unexpected floating ScalarType in at::autocast::prioritize",
     "Invalid device argument 3: did you call init?",
     "Allocator backend parsed at runtime != allocator backend parsed at load time, cudaMallocAsync != native",
-    "expected <class 'torch.cuda.FloatTensor'> (got torch.FloatTensor)",
+    "apply_ is only implemented on CPU tensors",  # and says not where this one is
+    "map2_ is only implemented on CPU tensors",
+    # Whether a tensor is in the wrong place, or the constructor is the wrong one, it does not say.
+    "expected TensorOptions(dtype=float, device=cpu, layout=Strided, requires_grad=false (default), pinned_memory=false "
+    "(default), memory_format=(nullopt)) (got TensorOptions(dtype=float, device=cuda:0, layout=Strided, requires_grad=false "
+    "(default), pinned_memory=false (default), memory_format=(nullopt)))",
+    "Expected mat2 to be of dimension 2 but got 3",
+    "self.size(0) needs to be greater than 16, but got 16",
+    "mat2.size(1) needs to be greater than 0 and a multiple of 8, but got 7",
+    "self.size(1) needs to match mat2.size(0) but got 8 and 16",
+    "expected scalar type Char but found Byte",
     f"cumsum_cuda_kernel{nondeterministic.ERROR}",
     "median() cannot operate on more than 25 dimensions",
     "NYI: CUDA sspaddmm is not implemented",

@@ -312,6 +312,7 @@ NEEDS = WAITS | {
     "to": lambda x: torch.ones(2).cuda(),
     "deepcopy": lambda x: copy.deepcopy(x),
     "an event": lambda x: torch.cuda.Event().record(),
+    "a stream": lambda x: torch.cuda.Stream(),
     "query": lambda x: torch.cuda.current_stream().query(),
     "wait_stream": lambda x: torch.cuda.Stream().wait_stream(torch.cuda.current_stream()),
     "pin_memory": lambda x: torch.ones(2).pin_memory(),

@@ -379,7 +379,38 @@ def test_a_product_of_halves_into_single_precision():
         torch.mm(a, a.cpu(), out_dtype=torch.float32)
 
 
+INT_MM = {  # Blas.cpp, _int_mm_out_cuda: (sizes of the first, of the second, type) and the words
+    "self.size(0) needs to be greater than 16, but got 16": ((16, 8), (8, 8), torch.int8),
+    "self.size(1) needs to be greater than 0 and a multiple of 8, but got 9": ((17, 9), (9, 8), torch.int8),
+    "self.size(1) needs to be greater than 0 and a multiple of 8, but got 0": ((17, 0), (0, 8), torch.int8),
+    "self.size(1) needs to match mat2.size(0) but got 8 and 16": ((17, 8), (16, 8), torch.int8),
+    "mat2.size(1) needs to be greater than 0 and a multiple of 8, but got 7": ((17, 8), (8, 7), torch.int8),
+    "Expected self to be of dimension 2 but got 1": ((17,), (8, 8), torch.int8),
+    "Expected mat2 to be of dimension 2 but got 3": ((17, 8), (8, 8, 1), torch.int8),
+    "expected scalar type Char but found Byte": ((17, 8), (8, 8), byte),
+}
+
+
+@pytest.mark.parametrize("words", INT_MM)
+def test_a_product_of_bytes_has_the_sizes_that_cublas_takes(words):
+    first, second, dtype = INT_MM[words]
+    given = ones(*first, dtype=dtype), ones(*second, dtype=dtype)
+    with pytest.raises(RuntimeError) as met:
+        torch._int_mm(*given)
+    assert str(met.value) == words
+
+
+def test_a_product_of_bytes_is_made():
+    bytes_ = partial(ones, dtype=torch.int8)
+    made = torch._int_mm(bytes_(17, 8), bytes_(8, 16))
+    assert (made.is_cuda, made.dtype, made.unique().tolist()) == (True, torch.int32, [8])
+    assert torch._int_mm(bytes_(2, 3).cpu(), bytes_(3, 2).cpu()).tolist() == [[3, 3], [3, 3]]
+    with pytest.raises(RuntimeError, match="mat2 is on cpu, different from other tensors on cuda:0"):
+        torch._int_mm(bytes_(17, 8), bytes_(8, 16).cpu())
+
+
 CPUS_ALONE = {
+    "from_file": lambda: torch.from_file("none", size=1, device="cuda"),
     "to_mkldnn": lambda: ones(3).to_mkldnn(),
     "_add_relu.Tensor": lambda: torch._VF._add_relu(ones(3), ones(3)),
     "histogram.bin_ct": lambda: torch.histogram(ones(3), 3),

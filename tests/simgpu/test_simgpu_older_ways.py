@@ -27,8 +27,71 @@ def test_a_tensor_type_of_the_card_makes_tensors_there(card):
     assert torch.cuda.LongTensor([1, 2]).tolist() == [1, 2] and torch.cuda.LongTensor([1]).is_cuda
     assert torch.cuda.HalfTensor().numel() == 0
     assert torch.cuda.FloatTensor(x).data_ptr() == x.data_ptr()
-    with pytest.raises(TypeError, match=r"expected torch.cuda.FloatTensor \(got torch.FloatTensor\)"):
+    with pytest.raises(TypeError) as met:
         torch.cuda.FloatTensor(torch.ones(1))
+    assert str(met.value) == f"expected {options('float', 'cuda')} (got {options('float', 'cpu')})"
+
+
+def options(dtype, device):
+    """Return what C++ writes of a tensor's type and device."""
+    return (
+        f"TensorOptions(dtype={dtype}, device={device}, layout=Strided, requires_grad=false (default), pinned_memory=false "
+        "(default), memory_format=(nullopt))"
+    )
+
+
+TYPED = {  # what is made of a tensor, the type and device that are expected, and those that are met
+    "FloatTensor": (lambda g, c: torch.FloatTensor(g), "float", "cpu", "float", "cuda:0"),
+    "LongTensor": (lambda g, c: torch.LongTensor(g), "long int", "cpu", "float", "cuda:0"),
+    "of whole numbers": (lambda g, c: torch.LongTensor(g.long()), "long int", "cpu", "long int", "cuda:0"),
+    "cuda.LongTensor": (lambda g, c: torch.cuda.LongTensor(g), "long int", "cuda", "float", "cuda:0"),  # type: ignore[attr-defined]
+    "new on the CPU": (lambda g, c: c.new(g), "float", "cpu", "float", "cuda:0"),
+    "new on the card": (lambda g, c: g.new(c), "float", "cuda", "float", "cpu"),
+    "new of another type": (lambda g, c: g.new(g.double()), "float", "cuda", "double", "cuda:0"),
+}
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_an_older_constructor_makes_nothing_of_a_tensor_of_another_device_or_type(card, name):
+    call, dtype, device, met_dtype, met_device = TYPED[name]
+    with pytest.raises(TypeError) as met:
+        call(torch.ones(2, device="cuda"), torch.ones(2))
+    assert str(met.value) == f"expected {options(dtype, device)} (got {options(met_dtype, met_device)})"
+
+
+def test_of_a_tensor_of_its_own_kind_an_older_constructor_gives_the_same_once_more(card):
+    g, c = torch.ones(2, device="cuda"), torch.ones(2)
+    for made, of in ((g.new(g), g), (torch.Tensor(g), g), (torch.Tensor(g.long()), None), (c.new(c), c)):
+        assert made.device == (CUDA0 if made.is_cuda else torch.device("cpu")) and made.tolist() == [1, 1]
+        assert of is None or made.data_ptr() == of.data_ptr()
+    assert torch.FloatTensor([g[0], g[1]]).device.type == "cpu"  # of a list, the numbers
+
+
+STORED = {
+    "FloatTensor": lambda g, c: torch.FloatTensor(g.untyped_storage()),
+    "Tensor": lambda g, c: torch.Tensor(g.untyped_storage()),
+    "new on the CPU": lambda g, c: c.new(g.untyped_storage()),
+    "typed": lambda g, c: torch.FloatTensor(g.storage()),
+    "cuda.FloatTensor": lambda g, c: torch.cuda.FloatTensor(c.untyped_storage()),  # type: ignore[attr-defined]
+    "new on the card": lambda g, c: g.new(c.untyped_storage()),
+}
+
+
+@pytest.mark.filterwarnings("ignore:TypedStorage")
+@pytest.mark.parametrize("name", STORED)
+def test_an_older_constructor_takes_a_storage_of_its_own_device_only(card, name):
+    here, there = ("cuda:0", "cpu") if "card" in name or "cuda" in name else ("cpu", "cuda:0")
+    words = f'storage of a tensor on device "{here}" to a storage on different device "{there}"'
+    with pytest.raises(RuntimeError, match=words):
+        STORED[name](torch.ones(2, device="cuda"), torch.ones(2))
+    with pytest.raises(RuntimeError, match="Expected a Storage of type Long"):
+        torch.LongTensor(torch.ones(2, device="cuda").storage())
+
+
+def test_a_storage_of_the_card_becomes_a_tensor_there(card):
+    g = torch.ones(2, device="cuda")
+    for made in (torch.cuda.FloatTensor(g.untyped_storage()), g.new(g.untyped_storage())):
+        assert (made.device, made.data_ptr()) == (CUDA0, g.data_ptr())
 
 
 def test_a_tensor_knows_its_type(card):
@@ -117,7 +180,11 @@ def test_a_torchscript_file_is_not_written_from_a_card(card, tmp_path):
 def test_the_old_new_makes_nothing_on_another_kind_of_device(card):
     ones = torch.ones(2, device="cuda")
     assert ones.new([1.0], device="cuda").device == ones.new(2, device="cuda:0").device == CUDA0
-    with pytest.raises(RuntimeError, match="expects device type: cuda but device type: cpu was passed"):
-        ones.new([1.0], device="cpu")
+    for make in (ones.new, torch.cuda.FloatTensor):
+        with pytest.raises(RuntimeError, match="expects device type: cuda but device type: cpu was passed"):
+            make([1.0], device="cpu")
+    for make in (ones.new, torch.ones(2).new, torch.FloatTensor, torch.cuda.FloatTensor):
+        with pytest.raises(RuntimeError, match=r"Legacy tensor (constructor|new) of the form"):
+            make(ones, device="cuda")
     with pytest.raises(RuntimeError, match="expects device type: cpu but device type: cuda was passed"):
         torch.ones(2).new([1.0], device="cuda")

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
+from devicelab.errors import SimulationError
 from devicelab.simgpu import Simulation, simulate_gpu
 from devicelab.simgpu.stand_ins.traceback import trimmed
 from tools.notebooks import warm
@@ -359,7 +360,46 @@ class TestErrorsOfTheTensorItself:
         shared = torch.from_dlpack(ones)
         shared += 1
         assert (shared.device, ones.tolist()) == (CUDA0, [2, 2])
+
+    def test_another_library_finds_no_memory_of_a_card(self) -> None:
+        ones = torch.ones(2, device="cuda")
         assert not hasattr(ones, "__cuda_array_interface__")
+        with pytest.raises(SimulationError, match="no device memory that another library"):
+            _ = ones.__cuda_array_interface__
+
+    @pytest.mark.parametrize(
+        ("call", "words"),
+        [
+            (lambda g, c: g.apply_(abs), "apply_ is only implemented on CPU tensors"),
+            (lambda g, c: g.map_(g, max), "map_ is only implemented on CPU tensors"),
+            (lambda g, c: g.map2_(g, g, max), "map2_ is only implemented on CPU tensors"),
+            (
+                lambda g, c: c.map_(g, max),
+                "map_: expected torch.FloatTensor for 'other' (got torch.cuda.FloatTensor)",
+            ),
+            (
+                lambda g, c: g.map_(c, max),
+                "map_: expected torch.cuda.FloatTensor for 'other' (got torch.FloatTensor)",
+            ),
+            (
+                lambda g, c: c.map2_(c, g, max),
+                "map2_: expected torch.FloatTensor for argument 'y' (got torch.cuda.FloatTensor)",
+            ),
+        ],
+    )
+    def test_python_is_not_called_for_each_element_of_a_card(self, call: Any, words: str) -> None:
+        card, host = torch.ones(2, device="cuda"), torch.ones(2)
+        with pytest.raises(TypeError) as caught:
+            call(card, host)
+        assert str(caught.value) == words
+        assert card.tolist() == host.tolist() == [1, 1]
+
+    def test_for_each_element_of_the_cpu_python_is_called(self) -> None:
+        ones = torch.ones(2)
+        assert ones.apply_(lambda x: x + 1).map_(torch.ones(2), lambda x, y: x + y).tolist() == [3, 3]
+        assert ones.map2_(ones, ones, lambda x, y, z: x + y + z).tolist() == [9, 9]
+        with pytest.raises(RuntimeError, match=r"Can't call apply_\(\) on Variable that requires grad"):
+            torch.ones(2, device="cuda", requires_grad=True).apply_(abs)
 
     def test_pin_memory(self) -> None:
         with pytest.raises(RuntimeError) as caught:

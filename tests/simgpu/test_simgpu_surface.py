@@ -219,6 +219,16 @@ def test_an_event_has_an_id_of_its_own_once_it_was_recorded(card):
     assert 0 not in (first.event_id, second.event_id) and first.event_id != second.event_id
 
 
+def test_an_event_is_on_the_card_of_the_stream_that_it_was_recorded_in(cards):
+    event, of_its_kind = torch.cuda.Event(), torch.Event("cuda")
+    assert event.device is None and of_its_kind.device == torch.device("cuda")
+    for one in (event, of_its_kind):
+        one.record(torch.cuda.Stream("cuda:1"))
+        assert one.device == torch.device("cuda", 1)
+    assert torch.cuda.current_stream().record_event().device == torch.device("cuda", 0)
+    assert torch.Event("cpu").device == torch.device("cpu")
+
+
 def test_an_event_can_be_waited_for(card):
     event = torch.cuda.Event()
     torch.cuda._sleep(3_000_000)

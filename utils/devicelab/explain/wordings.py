@@ -117,6 +117,7 @@ _MISMATCHES = (
     ),
     ("1.2", r"[Ee]xpected type {other type} but got {at type}"),
     ("0.4 to 1.2", r"expected {other type} \(got {at type}\)"),
+    (NOW, r"map2?_: expected {other type} for (?:argument )?'{arg}' \(got {at type}\)"),
     ("0.4 to 1.2", r"expected (?P<other>CPU|CUDA) \(got (?P<at>CPU|CUDA)\)"),
     (
         "1.3 to 1.4",

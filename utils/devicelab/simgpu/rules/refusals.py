@@ -60,6 +60,14 @@ def refuse(message: str) -> NoReturn:
     raise RuntimeError(message)
 
 
+def other_storage(here: torch.device, there: torch.device) -> NoReturn:
+    """Raise set_'s error for a storage of another device (aten/src/ATen/native/TensorShape.cpp)."""
+    refuse(
+        f'Attempted to set the storage of a tensor on device "{here}" to a storage on different device "{there}".  This is no '
+        "longer allowed; the devices must match."
+    )
+
+
 def missing(name: str, backend: str = "CUDA") -> NoReturn:
     """Raise the dispatcher's error for an operator that CUDA's build lacks (ATen/core/dispatch/OperatorEntry.cpp)."""
     name = name if "::" in name else f"aten::{name}"

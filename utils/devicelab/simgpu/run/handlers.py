@@ -18,7 +18,7 @@ from devicelab.simgpu.marks.marks import (
 from devicelab.simgpu.marks.place import MIXED, home, is_on_card
 from devicelab.simgpu.rules import asserts, attention, foreach, nondeterministic
 from devicelab.simgpu.rules import dtypes as rules
-from devicelab.simgpu.rules.refusals import refuse
+from devicelab.simgpu.rules.refusals import other_storage, refuse
 
 from . import (
     collectives,
@@ -49,14 +49,11 @@ def resize(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
 
 
 def set_(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
-    """Give a tensor another storage, of the same device; PyTorch's words, aten/src/ATen/native/TensorShape.cpp."""
+    """Give a tensor another storage, of the same device."""
     storage, here = args[1] if len(args) > 1 else None, device_of(args[0])
     own = tag_of(args[0]).__class__ is not Adoptable  # C++ makes tensors on the way, to read one element
     if isinstance(storage, torch.UntypedStorage) and own and storage.device != here:
-        raise RuntimeError(
-            f'Attempted to set the storage of a tensor on device "{here}" to a storage on different device '
-            f'"{storage.device}".  This is no longer allowed; the devices must match.'
-        )
+        other_storage(here, storage.device)
     return mode.run(func, args, kwargs, seen) if seen is not None else mode.host(func, args, kwargs)
 
 

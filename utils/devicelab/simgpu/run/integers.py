@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from devicelab.simgpu.machine.texts import SCALAR_TYPES
-from devicelab.simgpu.marks.place import home
-from devicelab.simgpu.rules.refusals import lacking
+from devicelab.simgpu.marks.place import home, is_on_card
+from devicelab.simgpu.rules.refusals import lacking, refuse
 
 from .call import Calls
 
@@ -47,6 +47,33 @@ def product(kernel: str) -> Callable[..., Any]:
         return out
 
     return run
+
+
+def bytes_product(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any:
+    """Multiply matrices of bytes (torch._int_mm), on a card of the sizes and the type that cuBLAS takes (cuda/Blas.cpp)."""
+    if not is_on_card(seen):
+        return mode.host(func, args, kwargs) if seen is None else mode.run(func, args, kwargs, seen)
+    first, second = args[:2]
+    for name, tensor in (("self", first), ("mat2", second)):
+        if tensor.dim() != 2:
+            refuse(f"Expected {name} to be of dimension 2 but got {tensor.dim()}")
+    rows, inner = first.shape
+    if rows <= 16:
+        refuse(f"self.size(0) needs to be greater than 16, but got {rows}")
+    check_multiple("self", inner)
+    if inner != second.shape[0]:
+        refuse(f"self.size(1) needs to match mat2.size(0) but got {inner} and {second.shape[0]}")
+    check_multiple("mat2", second.shape[1])
+    for tensor in (first, second):
+        if tensor.dtype != torch.int8:
+            refuse(f"expected scalar type Char but found {SCALAR_TYPES.get(tensor.dtype, str(tensor.dtype))}")
+    return mode.run(func, args, kwargs, seen)
+
+
+def check_multiple(name: str, size: int) -> None:
+    """Refuse a size that is no multiple of 8."""
+    if size == 0 or size % 8:
+        refuse(f"{name}.size(1) needs to be greater than 0 and a multiple of 8, but got {size}")
 
 
 DIVISIONS = ("floor_divide", "remainder", "fmod")
@@ -91,4 +118,7 @@ def is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
 
 
-BY_NAME = {f"aten::{name}{form}": product(kernel) for name, kernel in KERNELS.items() for form in ("", "_")}
+BY_NAME: dict[str, Callable[..., Any]] = {
+    **{f"aten::{name}{form}": product(kernel) for name, kernel in KERNELS.items() for form in ("", "_")},
+    "aten::_int_mm": bytes_product,
+}

@@ -34,6 +34,7 @@ KEYS = (  # of those who could run an operator in a CPU build
 )
 # Operators that only the CPU has, and that no composite calls there in the place of one of CUDA's (native_functions.yaml).
 CPU_ONLY = (
+    "from_file",
     "to_mkldnn",
     "_add_relu",
     "_add_relu_",

@@ -28,6 +28,7 @@ from devicelab.simgpu.rules import sparse
 from devicelab.simgpu.run import move
 from devicelab.simgpu.run.create import request
 
+from . import legacy_types
 from .default_device import in_force
 from .functions import builtin
 
@@ -219,13 +220,14 @@ _new_tensor = Tensor.new_tensor
 
 def new(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Do as the old Tensor.new: on the device of `tensor`, uninitialized or from data (torch/csrc/utils/tensor_new.cpp)."""
-    card = card_of(tensor)
+    card, source = card_of(tensor), legacy_types.source_of(args, kwargs)
     if card is not None and kwargs.get("device") is not None:
-        target, card = move.target_of(kwargs.pop("device"))
-        if card is None:
-            raise RuntimeError(
-                f"legacy constructor expects device type: cuda but device type: {target.type} was passed"
-            )
+        target, card = move.target_of(kwargs["device"])
+        kwargs = {**kwargs, "device": CPU}  # as which C++ knows the tensor
+        if source is None:
+            legacy_types.check_device(target)
+    elif state.current is not None and tensor.layout is torch.strided and "device" not in kwargs:
+        legacy_types.check_source(source, tensor.dtype, device_of(tensor))
     out = _new(tensor, *args, **kwargs)
     return out if card is None or card_of(out) is card else move.move(out, card.device)
 

@@ -11,6 +11,7 @@ from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.machine.texts import CLASSES
 from devicelab.simgpu.marks import marks
+from devicelab.simgpu.rules.refusals import CPU, other_storage, refuse
 from devicelab.simgpu.run import move
 
 NAMES = sorted(CLASSES)
@@ -36,6 +37,43 @@ def warn_once(words: str) -> None:
         warnings.warn(words, UserWarning, stacklevel=3)
 
 
+def source_of(args: Any, kwargs: dict[str, Any]) -> Any:
+    """Return the tensor or storage that a constructor is to make its tensor of, or None."""
+    given = (*args[:1], *kwargs.values())
+    return next((one for one in given if isinstance(one, (Tensor, *STORAGES))), None)
+
+
+STORAGES = (torch.UntypedStorage, torch.TypedStorage)
+
+
+def check_source(source: Any, dtype: torch.dtype, device: torch.device) -> None:
+    """Refuse what a constructor for this type and device, which moves nothing, makes no tensor of (utils/tensor_new.cpp)."""
+    if isinstance(source, Tensor):
+        found = marks.device_of(source)
+        if (source.dtype, source.layout, found.type) != (dtype, torch.strided, device.type):
+            wanted = options(torch.empty(0, dtype=dtype, device=CPU), torch.device(device.type))
+            raise TypeError(f"expected {wanted} (got {options(source, found)})")
+    elif source is not None and (isinstance(source, torch.UntypedStorage) or source.dtype == dtype):
+        there = getattr(source, "_untyped_storage", source).device
+        if there != device:
+            other_storage(device, there)
+
+
+def options(tensor: Tensor, device: torch.device) -> str:
+    """Return how C++ writes a tensor's type, layout and device, which it says itself of a tensor that it refuses."""
+    try:
+        HOSTS["FloatTensor" if tensor.dtype is torch.int64 else "LongTensor"](tensor)
+    except TypeError as error:
+        said = str(error)
+    return said.rpartition("(got ")[2].removesuffix(")").replace("device=cpu", f"device={device}")
+
+
+def check_device(device: torch.device) -> None:
+    """Refuse a constructor's `device=` that is no card, where its type is the card's."""
+    if device.type != "cuda":
+        refuse(f"legacy constructor expects device type: cuda but device type: {device.type} was passed")
+
+
 class TensorType(type):
     """The type of the stand-ins, whose `host` is PyTorch's own class of tensors on the CPU (torch.FloatTensor)."""
 
@@ -55,6 +93,8 @@ class HostTensorType(TensorType):
     """The type of torch.FloatTensor, which is no type of a card's tensor: PyTorch's own sees the CPU's below the mark."""
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        if state.current is not None and "device" not in kwargs:
+            check_source(source_of(args, kwargs), cls.host.dtype, CPU)
         return cls.host(*args, **kwargs)
 
     def __instancecheck__(cls, instance: object) -> bool:
@@ -72,17 +112,16 @@ class CardTensorType(TensorType):
             raise TypeError(f"type {cls} not available. Torch not compiled with CUDA enabled.")
         warn_once(NEWER)
         target = move.target_of("cuda" if device is None else device)[0]
-        if args and isinstance(args[0], Tensor):
-            return cls._alias(args[0])
+        source = source_of(args, kwargs)
+        if source is not None and device is not None:
+            return cls.host(*args, **kwargs, device=CPU)  # which C++ refuses, whatever the device
+        check_device(target)
+        if source is not None:
+            check_source(source, cls.host.dtype, target)
+            return cls.host(*args, **kwargs)
         if not args or isinstance(args[0], (int, torch.Size)):
             return torch.empty(*(args or (0,)), dtype=cls.host.dtype, device=target)
         return move.cuda(cls.host(*args, **kwargs), target)
-
-    def _alias(cls, tensor: Tensor) -> Tensor:
-        """Return the same tensor once more, as C++ does; it converts nothing."""
-        if not isinstance(tensor, cls):
-            raise TypeError(f"expected {cls} (got {tensor.type()})")
-        return tensor.detach()
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, cls.host) and marks.card_of(instance) is not None

@@ -61,6 +61,7 @@ class Stream(torch.Stream):
         if stream_id is None:
             stream_id = next(_stream_ids)
             wake(index)
+            clock().check(index)
         self = super().__new__(cls, stream_id=stream_id, device_index=index, device_type=CUDA)
         self.priority = min(LEAST, max(GREATEST, priority))
         self._contexts = []
@@ -133,6 +134,9 @@ class Event(torch.Event):
     _timing: bool
     _index: int | None
     _time: Span | None
+    _unrecorded: torch.device | None = (
+        None  # the device before it is recorded: torch.Event names its kind, this class none
+    )
 
     def __new__(
         cls,
@@ -147,6 +151,11 @@ class Event(torch.Event):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         pass
+
+    @property
+    def device(self) -> torch.device | None:  # type: ignore[override]
+        """The card of the stream that it was recorded in."""
+        return self._unrecorded if self._index is None else torch.device("cuda", self._index)
 
     @property
     def event_id(self) -> int:  # type: ignore[override]
@@ -223,7 +232,11 @@ class _Kind(type):
     def __call__(cls, device: Any = None, **kwargs: Any) -> Any:
         if device is not None and not isinstance(device, int) and torch.device(device).type != "cuda":
             return cls.real(device, **kwargs)
-        return cls.simulated(device, **kwargs) if cls.simulated is Stream else cls.simulated(**kwargs)
+        if cls.simulated is Stream:
+            return cls.simulated(device, **kwargs)
+        event = cls.simulated(**kwargs)
+        event._unrecorded = torch.device("cuda")  # c10/core/impl/InlineEvent.h: no number yet
+        return event
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, cls.real)

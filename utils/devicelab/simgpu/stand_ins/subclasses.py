@@ -13,6 +13,8 @@ from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.marks.marks import CPU, Device, Tensor
 from devicelab.simgpu.run.move import target_of
 
+from . import legacy_types
+
 
 def wrapper(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return Tensor._make_wrapper_subclass, which marks the new tensor, without memory of its own, instead of telling C++."""
@@ -51,6 +53,9 @@ def subclass(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def new(cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Do as Tensor.__new__: C++ gives its tensor to a subclass only if no dispatch mode has seen it before."""
+    source = legacy_types.source_of(args, kwargs)
+    if source is not None and not isinstance(source, Tensor):
+        legacy_types.check_source(source, torch.get_default_dtype(), CPU)
     if cls is Tensor:
         return _new(cls, *args, **kwargs)
     with torch._C._DisableTorchDispatch():

@@ -9,6 +9,7 @@ from devicelab.simgpu.machine import state
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.marks.marks import Tensor, card_of, device_of, innermost
 from devicelab.simgpu.rules import foreach
+from devicelab.simgpu.rules.refusals import legacy_type
 from devicelab.simgpu.run import move
 
 from . import legacy_types
@@ -61,6 +62,37 @@ def tolist(tensor: Tensor) -> Any:
     else:
         touched(tensor, "tolist")
     return Base.tolist(tensor)  # type: ignore[attr-defined]
+
+
+def apply_(tensor: Tensor, callable: Any) -> Tensor:
+    """Do as Tensor.apply_, which calls Python for each element: refuse a tensor of a card (torch/csrc/utils/tensor_apply.cpp)."""
+    if card_of(tensor) is not None and not tensor.requires_grad:
+        raise TypeError("apply_ is only implemented on CPU tensors")
+    return Base.apply_(tensor, callable)  # type: ignore[attr-defined]
+
+
+def map_(tensor: Tensor, other: Tensor, callable: Any) -> Tensor:
+    """Do as Tensor.map_, with another tensor's elements beside."""
+    refuse_map("map_", tensor, {"'other'": other})
+    return Base.map_(tensor, other, callable)  # type: ignore[attr-defined]
+
+
+def map2_(tensor: Tensor, x: Tensor, y: Tensor, callable: Any) -> Tensor:
+    """Do as Tensor.map2_, with two other tensors' elements beside."""
+    refuse_map("map2_", tensor, {"argument 'x'": x, "argument 'y'": y})
+    return Base.map2_(tensor, x, y, callable)  # type: ignore[attr-defined]
+
+
+def refuse_map(name: str, tensor: Tensor, others: dict[str, Tensor]) -> None:
+    """Refuse tensors of a card, or of two types; what asks for a gradient is refused by C++ before."""
+    given = [tensor, *others.values()]
+    if all(card_of(one) is None for one in given) or any(one.requires_grad for one in given):
+        return
+    mine = legacy_type(tensor, device_of(tensor))
+    for role, other in others.items():
+        if (theirs := legacy_type(other, device_of(other))) != mine:
+            raise TypeError(f"{name}: expected {mine} for {role} (got {theirs})")
+    raise TypeError(f"{name} is only implemented on CPU tensors")
 
 
 def type_(tensor: Tensor, dtype: Any = None, non_blocking: bool = False, **kwargs: Any) -> Any:
@@ -154,6 +186,9 @@ ATTRIBUTES = {
     "get_device": move.overridable(get_device),
     "numpy": move.overridable(numpy),
     "tolist": move.overridable(tolist),
+    "apply_": move.overridable(apply_),
+    "map_": move.overridable(map_),
+    "map2_": move.overridable(map2_),
     "type": move.overridable(type_),
     "type_as": move.overridable(type_as),
     "pin_memory": move.overridable(pin_memory),

@@ -100,7 +100,8 @@ def overrides() -> set[str]:
 def of_torch() -> set[str]:
     """Return the kernels of Python that PyTorch itself brings for CUDA, from 2.12 on: each ends in the kernel it replaces."""
     registry = sys.modules.get("torch._native.registry")
-    return {key for library in getattr(registry, "_libs", {}).values() for key in library._op_impls}
+    held = [getattr(registry, name, {}) for name in ("_libs", "_override_libs")]  # the second from 2.14 on
+    return {key for libraries in held for library in libraries.values() for key in library._op_impls}
 
 
 def in_python(func: Any) -> bool:

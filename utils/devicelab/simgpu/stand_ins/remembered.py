@@ -62,6 +62,8 @@ class Remembered:
         compiled: bool = False,
         annotations: bool = False,
         skipped: Sequence[str] = (),
+        _pinned: bool = False,  # from 2.15 on: of the host's memory too
+        of_card: bool = True,
     ) -> None:
         if enabled not in STATES:
             refuse(WRONG_STATE)
@@ -69,7 +71,13 @@ class Remembered:
             refuse(WRONG_CONTEXT)
         if stacks not in ("python", "all"):
             refuse(WRONG_STACKS)
-        self._record(enabled is not None, CONTEXTS[context], most if enabled == "all" else 1, clear, skipped)
+        self._record(
+            enabled is not None and of_card,
+            CONTEXTS[context],
+            most if enabled == "all" else 1,
+            clear,
+            skipped,
+        )
 
     def _cuda_record_memory_history_legacy(
         self,

@@ -18,6 +18,11 @@ def test_it_is_told_by_the_learners_names_and_the_fix_mends(name, tmp_path):
     assert mended(case, tmp_path) is None
 
 
+def test_what_has_no_kernel_is_not_said_to_meet_another_dtype(tmp_path):
+    _, found = failing(SCRIPTS["whole numbers in a product"], tmp_path)
+    assert found.what.startswith("a is int64, and this operation has no kernel for it there") and found.line
+
+
 @pytest.mark.parametrize(
     ("line", "fix"),
     [

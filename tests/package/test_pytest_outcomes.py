@@ -60,6 +60,8 @@ WITHOUT = ("-p", "no:nbval", "-p", "no:anyio", "-p", "no:timeout")
 @pytest.fixture(scope="module", autouse=True)
 def modules_of_a_simulation():
     """Load all that a run here loads: pytester forgets what was loaded within it, and PyTorch does not load twice."""
+    import torch.distributed.tensor  # noqa: F401 - which a GradScaler asks for
+
     with simulate_gpu():
         pass
 
@@ -173,8 +175,15 @@ def test_what_a_failure_is():
         except RuntimeError as error:
             raise ValueError("no graph here") from error
 
+    def unsafe():
+        with torch.autocast("cuda"):
+            torch.nn.functional.binary_cross_entropy(x, x)
+
     with simulate_gpu():
         x = torch.ones(2, 2, device="cuda")
+        weight = torch.ones(2, device="cuda", requires_grad=True)
+        optimizer, scaler = torch.optim.SGD([weight], lr=0.1), torch.amp.GradScaler("cuda")
+        scaler.scale(weight.sum()).backward()
         cases = [
             (OTHER, lambda: 1 / 0),
             (OTHER, lambda: x @ torch.ones(3, device="cuda")),
@@ -185,10 +194,16 @@ def test_what_a_failure_is():
             (FAULT, lambda: x.numpy()),
             (FAULT, lambda: x.long() @ x.long()),
             (FAULT, lambda: torch.ones(2**40, device="cuda")),
+            (FAULT, lambda: torch.set_rng_state(torch.get_rng_state().cuda())),
+            (FAULT, unsafe),
+            (FAULT, lambda: [scaler.unscale_(optimizer) for _ in range(2)]),
+            (FAULT, lambda: {}.to("cpu")),
+            (OTHER, lambda: __import__("no_such_module")),
             (FAULT, lambda: x[torch.tensor([5], device="cuda")].cpu()),  # the last: the card is lost
         ]
-        found = [judged(error_of(call))[0] for _, call in cases]
-    assert found == [kind for kind, _ in cases]
+        said = [judged(error_of(call)) for _, call in cases]
+    assert [kind for kind, _, _ in said] == [kind for kind, _ in cases]
+    assert all("line " in sentence and text for kind, sentence, text in said if kind == FAULT), said
 
 
 PLACES = """

@@ -14,6 +14,7 @@ import pytest
 FAULT, NOT_SIMULATED, OTHER = "device fault", "not simulated", "other failure"
 COUNTED_AS = "unsimulated"  # in pytest's last line, which programs read as numbers and single words
 WITHOUT = "devicelab/without_a_card"  # in pytest's cache: each test of the runs without one, and whether it was skipped
+_AREAS = ("CUDA", "Two devices in one operator")  # of the catalogue: what it knows besides is about machines
 _NAMED = 20  # failures in the summary; all of them are in pytest's own
 
 
@@ -152,7 +153,7 @@ def judged(error: BaseException) -> tuple[str, str, str]:
             return FAULT, _asserted(link, place), ""
     if any(_is_of_devices(link) for link in links):
         told = explain(error)
-        if not told.known:
+        if not told.helps:
             return FAULT, _first_line(error), ""
         return FAULT, told.what + (f" ({told.where})" if told.where else ""), str(told)
     return OTHER, "", ""
@@ -169,6 +170,7 @@ def _asserted(error: BaseException, place: str) -> str:
 
 
 def _is_of_devices(error: BaseException) -> bool:
+    from devicelab.explain import catalogue
     from devicelab.explain.reading import read
     from devicelab.explain.wordings import DTYPE
 
@@ -178,7 +180,10 @@ def _is_of_devices(error: BaseException) -> bool:
     if isinstance(error, AssertionError) and "device(type='cuda'" in _first_line(error):  # one without source
         return True
     reading = read(text)
-    return reading is not None and (reading.family != DTYPE or "cuda" in text.lower())
+    if reading is not None:
+        return reading.family != DTYPE or "cuda" in text.lower()
+    known = catalogue.find(text, type(error).__name__)
+    return known is not None and known.area in _AREAS
 
 
 def _kind(report: Any) -> str:

@@ -74,15 +74,26 @@ def seen_in(frames: list[Frame], reading: Reading) -> Explanation:
     if pair is None:
         return found
     (name, tensor), (other, wanted) = pair
-    dtype = str(wanted).removeprefix("torch.")
-    what = f"{name} is {str(tensor.dtype).removeprefix('torch.')} and {other} is {dtype}: "
+    dtype, own_dtype = (str(one).removeprefix("torch.") for one in (wanted, tensor.dtype))
+    names = [name]
+    what = f"{name} is {own_dtype} and {other} is {dtype}: "
+    if "not implemented for" in reading.message:  # what lacks a kernel lacks it for all that meet in it
+        names = _alike(own, tensor.dtype) or names
+        what = f"{name} is {own_dtype}, and this operation has no kernel for it there: "
     return replace(
         found,
         what=f"{what}this is about dtypes, not about devices.",
         culprit=name,
-        fix=f"{name} = {name}{_method(dtype)}",
+        fix="; ".join(f"{one} = {one}{_method(dtype)}" for one in names),
         fix_at=f"before line {own[0].line}",
     )
+
+
+def _alike(own: list[Frame], dtype: torch.dtype) -> list[str]:
+    """Return the names in the learner's line that hold tensors of a dtype, each once."""
+    operands = View(own[0]).operands
+    found = (one.text for one in operands if one.tensor is not None and one.tensor.dtype == dtype)
+    return [*dict.fromkeys(text for text in found if text.isidentifier())]
 
 
 def _met(view: View, reading: Reading) -> tuple[tuple[str, torch.Tensor], tuple[str, torch.dtype]] | None:

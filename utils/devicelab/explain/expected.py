@@ -44,7 +44,7 @@ def asserted_place(error: BaseException) -> str:
     """Return the failed assertion as it is written, if it is about where something is; "" for all else."""
     if not isinstance(error, AssertionError):
         return ""
-    frame = next((one for one in reversed(frames_of(error)) if one.is_learners), None)
+    frame = _asserting(error)
     test = _tested(frame.statement) if frame is not None else None
     if frame is None or test is None:
         return ""
@@ -64,6 +64,20 @@ def without_number(error: BaseException) -> str:
         return ""
     numbered = re.search(_NUMBERED.format(bare["kind"]), text)
     return NUMBER.format(bare["kind"]) if numbered and re.search(r" [!=]= ", text) else ""
+
+
+def _asserting(error: BaseException) -> Frame | None:
+    """Return the frame whose statement asserts: the innermost one, or a learner's that calls unittest's."""
+    frames = frames_of(error)
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if not frames or last is None or frames[-1].frame is not last.tb_frame:
+        return None
+    if isinstance(frames[-1].statement, ast.Assert):
+        return frames[-1]
+    is_unittests = frames[-1].frame.f_globals.get("__name__") == "unittest.case"
+    return next((one for one in reversed(frames) if one.is_learners), None) if is_unittests else None
 
 
 def _tested(statement: ast.stmt | None) -> ast.expr | None:

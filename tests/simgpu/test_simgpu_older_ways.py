@@ -139,6 +139,32 @@ def test_the_default_tensor_type_of_the_card(card):
     assert torch.ones(1).device.type == "cpu" and torch.ones(1).dtype is torch.float32
 
 
+@pytest.mark.filterwarnings("ignore:torch.set_default_tensor_type")
+def test_the_default_type_and_not_the_default_device_says_where_torch_tensor_makes_its_own(card):
+    with torch.device("cuda"):
+        assert torch.Tensor(2).device.type == "cpu"
+    torch.set_default_tensor_type("torch.cuda.FloatTensor")
+    made = (
+        torch.Tensor(2),
+        torch.Tensor(2, 3),
+        torch.Tensor([1.0]),
+        torch.Tensor(),
+        torch.Tensor(2, device="cuda"),
+    )
+    assert {one.device for one in made} == {CUDA0} and made[2].tolist() == [1]
+    assert torch.Tensor(torch.ones(2).untyped_storage()).device == CUDA0
+    assert torch.Tensor(torch.ones(2, device="cpu")).device.type == "cpu"
+    with pytest.raises(RuntimeError, match="expects device type: cuda but device type: cpu was passed"):
+        torch.Tensor(2, device="cpu")
+    torch.set_default_tensor_type(torch.FloatTensor)
+    assert torch.Tensor(2).device.type == "cpu"
+    torch.set_default_tensor_type("torch.cuda.FloatTensor")
+    card.stop()
+    assert torch.Tensor(2).device.type == "cpu"
+    with simulate_gpu("Tesla T4"):
+        assert torch.Tensor(2).device.type == "cpu"
+
+
 def test_without_the_card_torch_says_so_itself(card):
     inside = torch.cuda.FloatTensor
     card.stop()

@@ -146,14 +146,22 @@ def host_of(kind: Any) -> Any:
 def _set_default_tensor_type(kind: Any) -> None:
     """Stand for torch.set_default_tensor_type, with a default device in the place of a default type of the card."""
     name = str(kind).removeprefix("<class '").removesuffix("'>")
+    default.clear()
     if not name.startswith("torch.cuda."):
         torch.set_default_device(None)
         return _original_set(HOSTS.get(name.removeprefix("torch."), kind))
     warn_once(DEPRECATED)
     torch.set_default_dtype(HOSTS[name.removeprefix("torch.cuda.")].dtype)
     torch.set_default_device("cuda")
+    default.append(torch.device("cuda"))
 
 
+def home() -> torch.device:
+    """Return where torch.Tensor(...) makes its tensors: where the default type says, whatever the default device."""
+    return move.target_of(default[0])[0] if default and state.current is not None else CPU
+
+
+default: list[torch.device] = []  # the device of the default type, where it is the card's
 _original_set = torch.set_default_tensor_type
 
 
@@ -162,4 +170,5 @@ def install(machine: Machine) -> None:
     for kind, module in ((CardTensorType, "torch.cuda"), (HostTensorType, "torch")):
         for name, made in types(kind, module).items():
             machine.patches.replace(f"{module}.{name}", made)
+    machine.on_stop(default.clear)
     machine.patches.replace("torch.set_default_tensor_type", _set_default_tensor_type)

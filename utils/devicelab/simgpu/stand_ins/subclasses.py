@@ -11,7 +11,7 @@ import torch
 
 from devicelab.simgpu.machine.machine import Machine
 from devicelab.simgpu.marks.marks import CPU, Device, Tensor
-from devicelab.simgpu.run.move import target_of
+from devicelab.simgpu.run.move import move, target_of
 
 from . import legacy_types
 
@@ -53,11 +53,16 @@ def subclass(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def new(cls: Any, *args: Any, **kwargs: Any) -> Any:
     """Do as Tensor.__new__: C++ gives its tensor to a subclass only if no dispatch mode has seen it before."""
-    source = legacy_types.source_of(args, kwargs)
+    source, home = legacy_types.source_of(args, kwargs), legacy_types.home()
     if source is not None and not isinstance(source, Tensor):
-        legacy_types.check_source(source, torch.get_default_dtype(), CPU)
+        legacy_types.check_source(source, torch.get_default_dtype(), home)
     if cls is Tensor:
-        return _new(cls, *args, **kwargs)
+        if source is not None or home == CPU:
+            return _new(cls, *args, **kwargs)
+        if kwargs.get("device") is not None:
+            home = target_of(kwargs["device"])[0]
+            legacy_types.check_device(home)
+        return move(_new(cls, *args, **{**kwargs, "device": CPU}), home)
     with torch._C._DisableTorchDispatch():
         return _new(cls, *args, **kwargs)
 

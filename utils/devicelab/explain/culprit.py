@@ -84,6 +84,8 @@ def _name_culprits(scene: Scene) -> None:
     for operand in scene.stayed:
         if operand.tensor is None or operand.made_by("to", "cuda", "cpu"):
             continue
+        if scene.between_cards and operand.made and isinstance(operand.tensor, nn.Parameter):
+            continue  # what the line computes from a parameter is to move, not the parameter
         sources = [] if scene.between_cards else leaves(operand.tensor)
         behind = [leaf for leaf in sources if device_of(leaf) == operand.device]
         for tensor in behind or [operand.tensor]:

@@ -13,6 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from devicelab.simgpu.machine.machine import Machine
@@ -64,8 +65,8 @@ class Finder(MetaPathFinder):
             with undivided():
                 self._is_loading, before = True, set(sys.modules)
                 try:
-                    # Up to 2.9 torch._dynamo runs operators as it is loaded, which are not the program's.
-                    with self._patches.lifted(), _disable_current_modes():
+                    # In 2.8 torch._dynamo runs operators as it is loaded: not the program's, nor on its default device.
+                    with self._patches.lifted(), _disable_current_modes(), torch.device("cpu"):
                         run(module)
                 finally:
                     self._is_loading = False

@@ -64,7 +64,7 @@ dist.all_reduce(x)
 ONE_STAYS_AWAY = (
     START
     + """
-print("READY", os.getpid(), flush=True)
+os.write(1, f"READY {os.getpid()}\\n".encode())  # in one piece: two ranks write at once
 if rank == 1:
     time.sleep(1000)
 dist.all_reduce(x)
@@ -150,7 +150,9 @@ def test_a_rank_that_dies_ends_those_that_wait_for_it_at_once(started, tmp_path)
 def test_an_interrupt_ends_ranks_that_wait_at_once(started, number):
     process, pids = started(ONE_STAYS_AWAY), []
     while len(pids) < 2:
-        pids += re.findall(r"READY (\d+)", process.stdout.readline())
+        line = process.stdout.readline()
+        assert line, "it ended before both were there"
+        pids += re.findall(r"READY (\d+)", line)
     time.sleep(1)
     began = time.time()
     if number == signal.SIGINT:

@@ -4,12 +4,11 @@ For machines of this kind: the same system, processor and Python. A room of seve
 """
 
 import os
-import sys
 import tomllib
 from pathlib import Path
 
 from tools.setup import requirements, torch_choice
-from tools.setup.pip import pip
+from tools.setup.pip import pip, this_machine
 from tools.setup.say import STATE, Stop, folder_at, say, this_command
 
 EXTRAS = ("lab",)
@@ -32,9 +31,7 @@ def fill(python: Path, folder: Path) -> int:
     )  # fmt: skip
     wheels = list(folder.glob("*.whl"))
     size = sum(path.stat().st_size for path in wheels) / 1e9
-    say(
-        f"\n{folder}: {len(wheels)} packages, {size:.1f} GB, for Python {'.'.join(map(str, sys.version_info[:2]))}."
-    )
+    say(f"\n{folder}: {len(wheels)} packages, {size:.1f} GB, for {this_machine()}.")
     say("With the course and this folder on a stick, in the room:")
     say(f"    {this_command('lab', '--wheels', 'FOLDER')}")
     return 0

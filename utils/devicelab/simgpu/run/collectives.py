@@ -14,11 +14,8 @@ from devicelab.simgpu.rules import collectives as rules
 from . import carry
 from .call import Calls
 
-TOGETHER = (
-    "send",
-    "recv_",
-    "recv_any_source_",
-)  # all others wait for the whole group at the first use of a card
+# By these two ranks meet; at all others the whole group does, which waits for all at the first use of a card.
+OF_TWO_RANKS = ("send", "recv_", "recv_any_source_")
 BASES = ("_allgather_base_", "_reduce_scatter_base_")
 LISTS = {"gather_": ("output_tensors", "input_tensors"), "scatter_": ("input_tensors", "output_tensors")}
 
@@ -45,7 +42,7 @@ def collective(mode: Calls, func: Any, args: Any, kwargs: Any, seen: Any) -> Any
         check(name, given, group)
     if card is None:
         return mode.host(func, args, kwargs)
-    if name not in TOGETHER:
+    if name not in OF_TWO_RANKS:
         try:
             twice = group.join(card.index)
         except torch.distributed.DistStoreError as error:

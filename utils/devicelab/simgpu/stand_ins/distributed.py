@@ -70,8 +70,8 @@ def install(machine: Machine) -> None:
 
 def names() -> list[str]:
     """Return the classes of NCCL's groups: from PyTorch 2.15 on "nccl" means the second of them."""
-    later = hasattr(torch.distributed.distributed_c10d, "_create_nccl2_process_group")
-    return ["ProcessGroupNCCL", *(["ProcessGroupNCCL2", "ProcessGroupNCCLLazy"] if later else [])]
+    has_second = hasattr(torch.distributed.distributed_c10d, "_create_nccl2_process_group")  # from 2.14 on
+    return ["ProcessGroupNCCL", *(["ProcessGroupNCCL2", "ProcessGroupNCCLLazy"] if has_second else [])]
 
 
 def whole(_original: Any) -> property:

@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
         "report", "run the lessons on this machine and put what came of them on one page, build/report.html"
     )
     option("paths", nargs="*", help="only these lessons")
-    value = "a parameter of the lessons, such as seed=1; may be given several times; a wrong name lists them"
+    value = "a parameter of the lessons, such as seed=1 or card='NVIDIA L4'; 02.rows=4096 for one lesson; a wrong name lists them"
     option("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help=value)
     option("--renew", action="store_true", help="also run what ran before from the same files and values")
     add("site", "make the web edition in build/site from the stored outputs, and check its links")

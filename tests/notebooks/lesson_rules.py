@@ -13,6 +13,7 @@ from notebook_rules import EVERYWHERE, LINK, Page, Rule, narrow_code, output_tex
 from devicelab.widgets import modules
 from tools.notebooks.alive import PICTURES, models, strays
 from tools.notebooks.nbfiles import IGNORED, ROOT, tags
+from tools.notebooks.parameters import FIRST, ORDER
 
 DRAWN_BY = ROOT / "utils" / "devicelab" / "widgets"
 MODULES = [file.stem for file in DRAWN_BY.glob("*.js") if "export default" in file.read_text("utf-8")]
@@ -110,6 +111,49 @@ def parameters_cell(page: Page) -> Iterator[str]:
             simple = isinstance(line, ast.Assign) and len(line.targets) == 1
             if not (simple and isinstance(line.targets[0], ast.Name) and is_literal(line.value)):
                 yield f"{cell.id}: {ast.unparse(line)!r} is no name set to a literal"
+
+
+def parameters_by_convention(page: Page) -> Iterator[str]:
+    """Card and seed first, in the same words in every lesson, then sizes, then the lesson's own; each used, none overwritten."""
+    cell = next((cell for cell in page.code if "parameters" in tags(cell)), None)
+    if cell is None:
+        return
+    if tuple(cell.source.split("\n")[: len(FIRST)]) != FIRST:
+        yield f"{cell.id}: the first lines are not {' and '.join(map(repr, FIRST))}"
+    names = [target.id for target in stored(ast.parse(cell.source))]
+    for name in names:
+        if name not in ORDER:
+            yield f"{cell.id}: {name} is no name of tools/notebooks/parameters.py"
+    if names != sorted(names, key=[*ORDER, *names].index):
+        yield f"{cell.id}: the order is not {', '.join(ORDER)}"
+    magic = re.compile(r"^\s*%", re.MULTILINE)  # %%writefile, %pip: no Python
+    later = [
+        ast.parse(other.source) for other in page.code if other is not cell and not magic.search(other.source)
+    ]
+    used = {node.id for tree in later for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for name in names:
+        if name not in used:
+            yield f"{cell.id}: no cell uses {name}"
+        if any(target.id == name for tree in later for target in stored(tree)):
+            yield f"{cell.id}: a later cell gives {name} another value, so that a run out of order goes wrong"
+
+
+def stored(tree: ast.AST) -> Iterator[ast.Name]:
+    """Yield the names that a cell binds in the notebook itself: not those of a function, class or comprehension within."""
+    inner = (
+        ast.FunctionDef,
+        ast.ClassDef,
+        ast.Lambda,
+        ast.ListComp,
+        ast.SetComp,
+        ast.DictComp,
+        ast.GeneratorExp,
+    )
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node
+        if not isinstance(node, inner):
+            yield from stored(node)
 
 
 def is_literal(value: ast.expr) -> bool:
@@ -234,6 +278,7 @@ LESSON: tuple[Rule, ...] = (
     *MENU,
     narrow_code,
     parameters_cell,
+    parameters_by_convention,
     badges_after_the_title,
     guarded_bootstrap,
 )

@@ -52,14 +52,17 @@ def test_papermill_finds_the_parameters_of_a_lesson(path):
     assert parameters and set(papermill.inspect_notebook(path)) == set(parameters)
 
 
-def test_a_lesson_runs_with_its_parameters(tmp_path):
+def test_a_lesson_runs_with_another_card_and_seed(tmp_path):
     """One here; `course.py report` runs all, in `test-all`."""
     path = find(LESSONS)[0]
-    parameters = parameters_of(path)
+    parameters = parameters_of(path) | {"card": "NVIDIA L4", "seed": 1}
     done = run_with(path, tmp_path / "done.ipynb", **parameters)
     injected = [cell for cell in done.cells if "injected-parameters" in tags(cell)]
     assert len(injected) == 1 and all(name in injected[0].source for name in parameters)
-    assert not any(output.output_type == "error" for cell in done.cells for output in cell.get("outputs", []))
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    assert not any(output.output_type == "error" for output in outputs)
+    printed = "".join(output.get("text", "") for output in outputs)
+    assert "cuda:0 is a simulated NVIDIA L4" in printed and "losses: 3.279" not in printed
 
 
 def test_a_mistyped_parameter_is_refused(tmp_path):

@@ -14,6 +14,7 @@ from notebook_rules import Page, Rule, long_prose, narrow_code, order_faults
 
 from tools.notebooks.alive import PICTURES, STATE
 from tools.notebooks.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
+from tools.notebooks.parameters import FIRST
 
 
 def faults(page: Page, rules: tuple[Rule, ...]) -> list[str]:
@@ -64,6 +65,7 @@ BADGES = "".join(
     f"[![go]({site}/badge.svg)](https://{site}/gh/a/b?{name}) "
     for site, name in [("mybinder.org", "00_good.ipynb"), ("colab.research.google.com", "00_good.ipynb")]
 )
+PARAMETERS = "\n".join([*FIRST, "epochs = 5"])
 PICTURE = '<figure><img alt="The loss falls in every epoch" src="data:image/png;base64,AAAA"></figure>'
 
 
@@ -107,12 +109,12 @@ def good_lesson() -> NotebookNode:
         ),
         new_markdown_cell(BADGES),
         code(BOOTSTRAP),
-        code("epochs = 5", "parameters"),
+        code(PARAMETERS, "parameters"),
         code("show()", html=PICTURE, plain="The loss of five epochs falls from 1 to 0.5"),
         code("print(1)", "nbval-ignore-output", out="0.1 s"),
-        code("print(2)", "change", out="cpu"),
+        code("print(2, seed, epochs)", "change", out="cpu"),
         asked(),
-        hidden(code("lab.start()", "change", out="there")),
+        hidden(code("lab.start(card)", "change", out="there")),
         code("lab.tally()", plain="No bet to look back on"),
         new_markdown_cell(STUCK),
     ]
@@ -231,6 +233,18 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     ),
     "no parameters": ("parameters_cell", lambda nb: nb.cells[3].metadata.clear()),
     "computed parameter": ("parameters_cell", put(3, "epochs = 5 * 2 + int(3)")),
+    "another seed": ("parameters_by_convention", put(3, PARAMETERS.replace("seed = 0", "seed = 1"))),
+    "no card": ("parameters_by_convention", put(3, PARAMETERS.partition("\n")[2])),
+    "a name of nobody's": ("parameters_by_convention", put(3, PARAMETERS.replace("epochs", "rounds"))),
+    "the lesson's own first": (
+        "parameters_by_convention",
+        put(3, PARAMETERS.replace("epochs", "script = ''\nepochs")),
+    ),
+    "a parameter for nothing": ("parameters_by_convention", put(6, "print(2, seed)")),
+    "a parameter overwritten": (
+        "parameters_by_convention",
+        put(6, "for seed in range(epochs):\n    print(seed)"),
+    ),
     "badges first": ("badges_after_the_title", lambda nb: nb.cells.insert(0, nb.cells.pop(1))),
     "no badge": ("badges_after_the_title", put(1, "[binder](https://mybinder.org/v2/x?00_good.ipynb)")),
     "another's badge": ("badges_after_the_title", put(1, BADGES.replace("00_good", "01_other"))),
@@ -240,7 +254,7 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "torch too": ("guarded_bootstrap", put(2, BOOTSTRAP + "\n    %pip install --no-deps torch")),
     "answer in sight": ("answers_hidden", lambda nb: nb.cells[8].metadata.pop("jupyter")),
     "a guess in sight": ("guesses_settle", lambda nb: nb.cells[7].metadata.pop("jupyter")),
-    "settled before": ("guesses_settle", put(5, "lab.start()")),
+    "settled before": ("guesses_settle", put(5, "lab.start(card)")),
     "settled nowhere": ("guesses_settle", put(8, "lab.begin()")),
     "settled by a guess": (
         "guesses_settle",

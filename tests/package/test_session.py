@@ -35,6 +35,42 @@ def test_starting_twice_says_the_same_and_changes_nothing(monkeypatch, capsys):
     assert (kept + 1).is_cuda
 
 
+@pytest.mark.parametrize("card", ["NVIDIA L4", "l4"])
+def test_the_card_that_start_names_is_simulated(monkeypatch, capsys, card):
+    monkeypatch.setenv("DEVICELAB_GPU", "simulated")
+    start(card)
+    start(card)
+    assert capsys.readouterr().out.splitlines() == 2 * [
+        "cuda:0 is a simulated NVIDIA L4, in this kernel only: values are real, times are estimates."
+    ]
+    assert torch.cuda.get_device_name() == "NVIDIA L4"
+
+
+@pytest.mark.parametrize("mode", ["simulated", "off"])
+def test_a_card_that_no_catalogue_has_is_refused_in_every_mode(monkeypatch, mode):
+    monkeypatch.setenv("DEVICELAB_GPU", mode)
+    with pytest.raises(InputError, match=r'No card is called "gpu". Known are .*Tesla T4'):
+        start("gpu")
+    assert devices.simulated() is None
+
+
+def test_off_simulates_no_card_by_name_either(monkeypatch, capsys):
+    monkeypatch.setenv("DEVICELAB_GPU", "off")
+    start("NVIDIA L4")
+    assert "No GPU is used" in capsys.readouterr().out and devices.simulated() is None
+
+
+def test_another_card_needs_a_new_kernel(monkeypatch):
+    monkeypatch.setenv("DEVICELAB_GPU", "simulated")
+    start("NVIDIA L4")
+    with pytest.raises(
+        InputError, match=r"simulated NVIDIA L4 runs .* Restart the kernel for a simulated Tesla T4"
+    ):
+        start("Tesla T4")
+    start()
+    assert torch.cuda.get_device_name() == "NVIDIA L4", "it goes on, whatever was not asked for"
+
+
 def test_off_simulates_nothing(monkeypatch, capsys):
     monkeypatch.setenv("DEVICELAB_GPU", "off")
     start()

@@ -11,8 +11,9 @@ from tools.setup.say import Stop
 from tools.site import report
 
 KNOWN = {
-    Path("00_a.ipynb"): {"seed": 0, "script": "", "rate": 0.5, "fast": True},
-    Path("01_b.ipynb"): {"seed": 0, "rows": 10},
+    Path("00_a.ipynb"): {"card": "Tesla T4", "seed": 0, "script": "", "rate": 0.5, "fast": True},
+    Path("01_b.ipynb"): {"card": "Tesla T4", "seed": 0, "rows": 10, "epochs": 5},
+    Path("02_c.ipynb"): {"seed": 0, "rows": 8192},
 }
 LANGUAGE = {
     "kernelspec": {"name": "python3", "display_name": "Python 3"},
@@ -28,6 +29,9 @@ LANGUAGE = {
         ("rate=1", 1),
         ("rate=0.25", 0.25),
         ("fast=False", False),
+        ("card=NVIDIA L4", "NVIDIA L4"),
+        ("card=l4", "l4"),
+        ("02.rows=4096", 4096),
     ],
 )
 def test_a_value_of_the_right_kind_is_taken(pair, value):
@@ -37,7 +41,22 @@ def test_a_value_of_the_right_kind_is_taken(pair, value):
 @pytest.mark.parametrize(
     ("pairs", "sentence"),
     [
-        (["seeds=3"], r'No lesson here has a parameter "seeds".\n.*rows: lesson 01\n.*seed: lesson 00, 01'),
+        (
+            ["seeds=3"],
+            r'No lesson here has a parameter "seeds".\n.*rows: lesson 01, 02\n.*seed: lesson 00, 01',
+        ),
+        (["03.seed=1"], 'No lesson here has a parameter "03.seed"'),
+        (["00.rows=1"], 'No lesson here has a parameter "00.rows"'),
+        (
+            ["rows=4"],
+            r"another size in each lesson.\s+Say of which:\s+01.rows=10, as it is .*\s+02.rows=8192, as",
+        ),
+        (["02.rows=0"], "rows must be 1 or more, but it is 0"),
+        (["epochs=-3"], "epochs must be 1 or more, but it is -3"),
+        (["seed=-1"], r"seed must be 0 or more and below 2\*\*63, but it is -1"),
+        ([f"seed={2**63}"], "seed must be 0 or more and below"),
+        (["card=GTX 9000"], 'No card is called "GTX 9000". Known are .*Tesla T4'),
+        (["card="], 'No card is called "". Known are'),
         (["seed"], 'NAME=VALUE, such as seed=1, but it is "seed"'),
         (["seed=three"], 'seed must be a whole number, such as 0, but it is "three"'),
         (["seed=1.5"], "seed must be a whole number"),
@@ -50,6 +69,16 @@ def test_a_value_of_the_right_kind_is_taken(pair, value):
 def test_a_mistyped_parameter_is_refused_in_a_sentence(pairs, sentence):
     with pytest.raises(Stop, match=f"(?s){sentence}"):
         report.chosen(pairs, KNOWN)
+
+
+def test_a_value_for_one_lesson_goes_before_that_for_all():
+    values = report.chosen(["01.seed=7", "seed=3", "card=NVIDIA L4", "02.rows=64"], KNOWN)
+    each = {path.name[:2]: report.of_lesson(path, values, KNOWN) for path in KNOWN}
+    assert each == {
+        "00": {"seed": 3, "card": "NVIDIA L4"},
+        "01": {"seed": 7, "card": "NVIDIA L4"},
+        "02": {"seed": 3, "rows": 64},
+    }
 
 
 @pytest.fixture

@@ -32,6 +32,7 @@ from tqdm import tqdm
 from tools.notebooks import alive
 from tools.notebooks.links import BADGES, COLAB
 from tools.notebooks.nbfiles import LESSONS, NoNotebooks, find, named, private_environment, read, tags, write
+from tools.notebooks.parameters import refused
 from tools.setup.copies import digest
 from tools.setup.say import ROOT, Stop, say
 
@@ -80,29 +81,58 @@ def defaults(lessons: Iterable[Path]) -> dict[Path, dict[str, Any]]:
 
 
 def chosen(pairs: Sequence[str], known: dict[Path, dict[str, Any]]) -> dict[str, Any]:
-    """Return the values of `NAME=VALUE` words, each of the kind that the lessons' own value has; raise Stop for any other."""
+    """Return the values of `NAME=VALUE` words, or `05.NAME=VALUE` for one lesson; raise Stop for what no lesson can take.
+
+    A value is of the kind that the lessons' own value has. A size that differs from lesson to lesson is given for one.
+    """
     values: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise Stop(f'A parameter is given as NAME=VALUE, such as seed=1, but it is "{pair}".')
-        having = {path: found[name] for path, found in known.items() if name in found}
+        having = {path: found[_bare(name)] for path, found in known.items() if _meant(name, path, found)}
         if not having:
             raise Stop(f'No lesson here has a parameter "{name}".', *_parameters_there_are(known))
+        if len(set(having.values())) > 1:
+            raise Stop(f"{name} is another size in each lesson.", "Say of which:", *_each(name, having))
         if name in values:
             raise Stop(f"{name} is given twice.", "Give it once.")
         values[name] = _value(name, text, next(iter(having.values())))
     return values
 
 
+def of_lesson(path: Path, values: dict[str, Any], known: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+    """Return what of the chosen values belongs to one lesson; its own goes before what is for all."""
+    mine = [name for name in values if _meant(name, path, known[path])]
+    return {_bare(name): values[name] for name in sorted(mine, key=lambda name: "." in name)}
+
+
+def _bare(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _meant(name: str, path: Path, found: dict[str, Any]) -> bool:
+    lesson = name.rpartition(".")[0]
+    return _bare(name) in found and lesson in ("", path.name[:2])
+
+
 def _value(name: str, text: str, default: Any) -> Any:
-    if isinstance(default, str):
-        return text
-    with contextlib.suppress(ValueError, SyntaxError):
-        value = ast.literal_eval(text)
-        if type(value) is type(default) or (type(default) is float and type(value) is int):
-            return value
-    raise Stop(f'{name} must be {KINDS[type(default)]}, such as {default!r}, but it is "{text}".')
+    value: Any = text
+    if not isinstance(default, str):
+        value = None
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(text)
+        if type(value) is not type(default) and not (type(default) is float and type(value) is int):
+            raise Stop(f'{name} must be {KINDS[type(default)]}, such as {default!r}, but it is "{text}".')
+    if fault := refused(_bare(name), value):
+        raise Stop(fault)
+    return value
+
+
+def _each(name: str, having: dict[Path, Any]) -> list[str]:
+    return [
+        f"{path.name[:2]}.{name}={value!r}, as it is in lesson {path.stem}" for path, value in having.items()
+    ]
 
 
 def _parameters_there_are(known: dict[Path, dict[str, Any]]) -> list[str]:
@@ -255,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (NoNotebooks, Stop) as reason:
         print(f"\n{reason}", file=sys.stderr)
         return 1
-    each = {path: {name: value for name, value in values.items() if name in known[path]} for path in lessons}
+    each = {path: of_lesson(path, values, known) for path in lessons}
     with tempfile.TemporaryDirectory(prefix="report-", ignore_cleanup_errors=True) as folder:
         os.environ.setdefault("DEVICELAB_HOST", "")  # times of this machine, not of the nominal host
         os.environ.update(private_environment(Path(folder)))

@@ -8,6 +8,7 @@ import torch
 
 from . import devices, off, versions
 from .errors import InputError, listed
+from .gpus import find
 from .machine import nvidia_driver, reinstall
 from .simgpu import simulate_gpu
 
@@ -16,19 +17,27 @@ CARD = "Tesla T4"
 CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")  # "microseconds of CPU time, per period of so many microseconds"
 
 
-def start() -> None:
-    """Say in one line which GPU this kernel has, and simulate one where there is no NVIDIA GPU.
+def start(card: str | None = None) -> None:
+    """Say in one line which GPU this kernel has, and simulate one, `card` or a Tesla T4, where there is no NVIDIA GPU.
 
     The environment variable DEVICELAB_GPU decides: auto (the default), real, simulated or off. Calling it again changes
-    nothing. What stands in the way of a real GPU is said first.
+    nothing. What stands in the way of a real GPU is said first. Raises InputError for a card that the catalogue lacks,
+    whatever GPU there is, and where another is simulated in this kernel already.
     """
-    print(prepare())
+    wanted = None if card is None else find(card).name
+    running = devices.simulated()
+    if wanted and running and running.name != wanted:
+        raise InputError(
+            f"A simulated {running.name} runs in this kernel already. Restart the kernel for a simulated {wanted}."
+        )
+    print(prepare(otherwise=wanted or CARD))
 
 
-def prepare(card: str | None = None, *, use_mps: bool = False) -> str:
+def prepare(card: str | None = None, *, use_mps: bool = False, otherwise: str = CARD) -> str:
     """Choose the GPU as `start` does and return its sentence; `card` asks for a simulation of that card.
 
-    With `use_mps` a Mac's own GPU counts as a GPU, so that nothing is simulated there.
+    With `use_mps` a Mac's own GPU counts as a GPU, so that nothing is simulated there. Where nothing is asked for and one
+    has to be simulated, it is `otherwise`.
     """
     mode = _mode()
     _respect_cpu_limit()
@@ -49,7 +58,7 @@ def prepare(card: str | None = None, *, use_mps: bool = False) -> str:
         )
     if mode == "real":
         raise InputError(_no_real_gpu(real))
-    return _simulate(card, quiet=mode == "simulated")
+    return _simulate(card or otherwise, quiet=mode == "simulated")
 
 
 def _respect_cpu_limit() -> None:
@@ -79,11 +88,11 @@ def _off() -> str:
     return f"{said} A cell that needs a GPU is skipped and says so." if off.skip_cells() else said
 
 
-def _simulate(card: str | None, *, quiet: bool) -> str:
+def _simulate(card: str, *, quiet: bool) -> str:
     if not devices.simulated():
         for warning in [] if quiet else obstacles():
             print(warning, file=sys.stderr)
-        simulate_gpu(card or CARD, children=False)  # "in this kernel only"
+        simulate_gpu(card, children=False)  # "in this kernel only"
     name = devices.present().name
     said = f"cuda:0 is a simulated {name}, in this kernel only: values are real, times are estimates."
     return f"{said}\n{versions.untried(torch.__version__)}" if versions.is_newer(torch.__version__) else said

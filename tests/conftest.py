@@ -12,7 +12,7 @@ import pytest
 
 import tools.notebooks  # noqa: F401  # before any test imports jsonschema: see there
 from devicelab.simgpu import session
-from devicelab.simgpu.machine.patches import Patches
+from devicelab.simgpu.machine.patches import _ABSENT as ABSENT, Patches
 
 os.environ.setdefault("DEVICELAB_HOST", "nominal")
 
@@ -24,24 +24,25 @@ def pytest_collection_finish() -> None:
 
 
 class Replaced:
-    """What simulations put in the place of torch's names, and what was there before."""
+    """What simulations put in the place of torch's names, and what was there before the first of them."""
 
     absent = object()
 
     def __init__(self) -> None:
         self.names: dict[tuple[Any, str], list[object]] = {}
 
-    def put(self, patches: Patches, owner: Any, attribute: str, value: object) -> None:
-        """Replace a name as `Patches` does, and remember it."""
-        held = vars(owner).get(attribute, self.absent)
-        original_put(patches, owner, attribute, value)
-        self.names.setdefault((owner, attribute), [held]).append(value)
+    def note(self, patches: Patches) -> None:
+        """Note, as everything is about to be put back, what each name holds and held before."""
+        for owner, attribute, before in patches._undo:
+            held = vars(owner).get(attribute, self.absent)
+            self.names.setdefault((owner, attribute), [before]).append(held)
 
     def put_back(self) -> list[str]:
         """Put back what nobody else did, and return the names."""
         left = []
         for (owner, attribute), (before, *values) in self.names.items():
             held = vars(owner).get(attribute, self.absent)
+            before = self.absent if before is ABSENT else before
             if held is before or not any(held is value for value in values):
                 continue
             left.append(f"{owner.__name__}.{attribute}")
@@ -52,18 +53,24 @@ class Replaced:
         return left
 
 
-original_put = Patches._put
+original_undo = Patches.undo
 
 
 @pytest.fixture(autouse=True)
 def nothing_of_a_simulation_is_left() -> Iterator[None]:
     """Fail the test that leaves a simulation running, or a name of torch replaced, and end both for the tests behind it."""
     running, replaced = len(session.stack), Replaced()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Patches, "_put", lambda *given: replaced.put(*given))
-        # `devicelab run` in this process leaves the script's: a child that is spawned later would run that script.
-        patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-        yield
+
+    def undo(patches: Patches) -> None:
+        replaced.note(patches)
+        original_undo(patches)
+
+    main = sys.modules["__main__"]
+    Patches.undo = undo
+    yield
+    Patches.undo = original_undo
+    # `devicelab run` in this process leaves the script's: a child that is spawned later would run that script.
+    sys.modules["__main__"] = main
     left = session.stack[running:]
     for simulation in reversed(left):
         simulation.stop()
@@ -72,6 +79,14 @@ def nothing_of_a_simulation_is_left() -> Iterator[None]:
     assert not names, (
         f"It left torch's names replaced: {', '.join(names)}. Was one patched while a simulation ran?"
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def what_lived_through_a_file_is_not_collected_again() -> Iterator[None]:
+    """Let no later collection of garbage walk what this file's tests left in caches and modules."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

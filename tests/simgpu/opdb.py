@@ -10,11 +10,13 @@ import numpy
 import torch
 from torch.testing._internal import common_utils
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.opinfo import core
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 # It looks for a unittest.TestCase by reading the sources of the whole stack, at each sample: nine tenths of the time.
 common_utils.extract_test_fn = lambda: None
+core.extract_test_fn = common_utils.extract_test_fn  # since 2.10 it has the name of its own
 
 
 def seed(number: int = common_utils.SEED) -> None:

@@ -18,12 +18,17 @@ import yaml
 
 from devicelab import versions
 from devicelab.errors import SimulationError
+from devicelab.source import USER, whose
 
 _ABSENT = object()
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
 TRIES = 100  # of putting back what signals interrupt
 VERBS = ("replace", "add", "answer", "use")
 CUDA_BUILD = hasattr(torch._C, "_cuda_init")
+# Of the libraries' modules, by id: their name, how many names they have, and which of these hold what was sought last. A
+# library binds them as it is imported, so one that has no more names than before is not searched again; the user's always is.
+_sought: set[int] = set()
+_searched: dict[int, tuple[str | None, int, tuple[str, ...]]] = {}
 
 
 @dataclass(frozen=True)
@@ -173,13 +178,24 @@ class Patches:
     def search(self, modules: Iterable[Any] | None = None) -> None:
         """Replace what `everywhere` was given, in these modules, or in all that are loaded."""
         by_id, wanted = self._everywhere, set(self._everywhere)
+        if wanted != _sought:
+            _searched.clear()
+            _sought.clear()
+            _sought.update(wanted)
         for module in list(sys.modules.values()) if modules is None else modules:
             names = getattr(module, "__dict__", {})
-            if wanted.isdisjoint(map(id, list(names.values()))):  # nearly all of them, some 100,000 names
-                continue
-            for name, held in list(names.items()):
-                found = by_id.get(id(held))
-                if found and found[0] is held:
+            title, size, holding = _searched.get(id(module), (None, 0, ()))
+            if size != len(names) or title != names.get("__name__"):
+                holding = ()
+                if not wanted.isdisjoint(
+                    map(id, list(names.values()))
+                ):  # it is, of nearly all: 100,000 names
+                    holding = tuple(name for name, held in list(names.items()) if id(held) in wanted)
+                if whose(names.get("__file__") or "") != USER:
+                    _searched[id(module)] = (names.get("__name__"), len(names), holding)
+            for name in holding:
+                found = by_id.get(id(names.get(name)))
+                if found:
                     self._put(module, name, found[1])
 
     def check_used(self) -> None:

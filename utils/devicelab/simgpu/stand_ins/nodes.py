@@ -6,7 +6,7 @@ The nodes' classes are C++'s own, and no attribute of them may be set: their dic
 import ctypes
 import functools
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -49,7 +49,13 @@ def hooking(original: Callable[..., Any]) -> Callable[..., Any]:
     return register
 
 
-def put(methods: Iterator[dict[str, Any]]) -> None:
+@functools.cache
+def stand_ins() -> tuple[dict[str, Any], ...]:
+    """Return what stands before them, made once: they are more than a thousand, and know of no simulation."""
+    return tuple({name: hooking(method) for name, method in own.items()} for own in originals())
+
+
+def put(methods: Iterable[dict[str, Any]]) -> None:
     """Give each class these methods."""
     for (kind, names), own in zip(classes(), methods, strict=True):
         names.update(own)
@@ -58,5 +64,5 @@ def put(methods: Iterator[dict[str, Any]]) -> None:
 
 def install(machine: Machine) -> None:
     """Stand before the methods of all classes."""
-    machine.on_stop(lambda: put(iter(originals())))
-    put({name: hooking(method) for name, method in own.items()} for own in originals())
+    machine.on_stop(lambda: put(originals()))
+    put(stand_ins())

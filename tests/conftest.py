@@ -12,7 +12,8 @@ import pytest
 
 import tools.notebooks  # noqa: F401  # before any test imports jsonschema: see there
 from devicelab.simgpu import session
-from devicelab.simgpu.machine.patches import _ABSENT as ABSENT, Patches
+from devicelab.simgpu.machine.patches import _ABSENT as ABSENT
+from devicelab.simgpu.machine.patches import Patches
 
 os.environ.setdefault("DEVICELAB_HOST", "nominal")
 

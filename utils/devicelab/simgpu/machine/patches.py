@@ -25,10 +25,10 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, whe
 TRIES = 100  # of putting back what signals interrupt
 VERBS = ("replace", "add", "answer", "use")
 CUDA_BUILD = hasattr(torch._C, "_cuda_init")
-# Of the libraries' modules, by id: their name, how many names they have, and which of these hold what was sought last. A
-# library binds them as it is imported, so one that has no more names than before is not searched again; the user's always is.
+# Of the libraries' modules: their id, how many names they have, and which of these hold what was sought last. A library binds
+# them as it is imported, so one that has no more names than before is not searched again; the user's always is.
 _sought: set[int] = set()
-_searched: dict[int, tuple[str | None, int, tuple[str, ...]]] = {}
+_searched: dict[str, tuple[int, int, tuple[str, ...]]] = {}
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Patches:
         for name in [name for name in self._waiting if name in sys.modules]:
             for step in self._waiting.pop(name):
                 step()
-        self.search([sys.modules[name] for name in modules if name in sys.modules])
+        self.search(modules)
 
     @contextmanager
     def lifted(self) -> Iterator[None]:
@@ -175,24 +175,23 @@ class Patches:
             for owner, attribute, value in held:
                 _restore(owner, attribute, value)
 
-    def search(self, modules: Iterable[Any] | None = None) -> None:
-        """Replace what `everywhere` was given, in these modules, or in all that are loaded."""
+    def search(self, modules: Iterable[str] | None = None) -> None:
+        """Replace what `everywhere` was given, in the modules of these names, or in all that are loaded."""
         by_id, wanted = self._everywhere, set(self._everywhere)
         if wanted != _sought:
             _searched.clear()
             _sought.clear()
             _sought.update(wanted)
-        for module in list(sys.modules.values()) if modules is None else modules:
+        for title in list(sys.modules) if modules is None else modules:
+            module = sys.modules.get(title)
             names = getattr(module, "__dict__", {})
-            title, size, holding = _searched.get(id(module), (None, 0, ()))
-            if size != len(names) or title != names.get("__name__"):
+            known, size, holding = _searched.get(title, (0, 0, ()))
+            if size != len(names) or known != id(module):
                 holding = ()
-                if not wanted.isdisjoint(
-                    map(id, list(names.values()))
-                ):  # it is, of nearly all: 100,000 names
+                if not wanted.isdisjoint(map(id, list(names.values()))):  # it is, of nearly all: 100,000 names
                     holding = tuple(name for name, held in list(names.items()) if id(held) in wanted)
                 if whose(names.get("__file__") or "") != USER:
-                    _searched[id(module)] = (names.get("__name__"), len(names), holding)
+                    _searched[title] = (id(module), len(names), holding)
             for name in holding:
                 found = by_id.get(id(names.get(name)))
                 if found:

@@ -1,12 +1,15 @@
-"""Two ranks with a simulated card each, started by torchrun, and what they found."""
+"""Two ranks with a simulated card each, and what they found."""
 
 import json
 import os
-import subprocess
-import sys
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+from tools.notebooks import warm
 
 PREAMBLE = """
-import json, os, sys
+import json, os, sys, warnings
+warnings.simplefilter("ignore")
 import torch, torch.distributed as dist
 from torch.distributed import init_process_group  # bound before anything is simulated
 from torch import nn
@@ -32,19 +35,22 @@ def end():
 
 
 def of_two_ranks(tmp_path_factory, program):
-    """Run a program by torchrun in two processes; return what each found, by its rank."""
+    """Run a program in two processes that know of each other as torchrun tells them; return what each found, by its rank."""
     folder = tmp_path_factory.mktemp("ranks")
     script = folder / "train.py"
     script.write_text(PREAMBLE + program)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [*torchrun, str(script), str(folder / "model.pt")],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
-    )
-    assert done.returncode == 0, done.stderr
-    lines = [line.partition("FOUND")[2] for line in done.stdout.splitlines() if "FOUND" in line]
-    texts = [text for line in lines for text in line.split("FOUND")]
-    return dict(json.loads(text) for text in texts)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": "2"}
+
+    def run(rank):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+        return warm.run(
+            str(script), str(folder / "model.pt"), env={**os.environ, **meeting, **own}, timeout=300
+        )
+
+    with ThreadPoolExecutor(2) as both:
+        ended = list(both.map(run, range(2)))
+    assert not any(done.returncode for done in ended), "".join(done.stderr for done in ended)
+    found = [done.stdout.partition("FOUND")[2].partition("\n")[0] for done in ended]
+    return dict(json.loads(text) for text in found)

@@ -188,7 +188,8 @@ class Patches:
             known, size, holding = _searched.get(title, (0, 0, ()))
             if size != len(names) or known != id(module):
                 holding = ()
-                if not wanted.isdisjoint(map(id, list(names.values()))):  # it is, of nearly all: 100,000 names
+                values = list(names.values())
+                if not wanted.isdisjoint(map(id, values)):  # it is, of nearly all: some 100,000 names
                     holding = tuple(name for name, held in list(names.items()) if id(held) in wanted)
                 if whose(names.get("__file__") or "") != USER:
                     _searched[title] = (id(module), len(names), holding)

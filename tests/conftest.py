@@ -66,12 +66,11 @@ def nothing_of_a_simulation_is_left() -> Iterator[None]:
         replaced.note(patches)
         original_undo(patches)
 
-    main = sys.modules["__main__"]
-    Patches.undo = undo
-    yield
-    Patches.undo = original_undo
-    # `devicelab run` in this process leaves the script's: a child that is spawned later would run that script.
-    sys.modules["__main__"] = main
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Patches, "undo", undo)
+        # `devicelab run` in this process leaves the script's: a child that is spawned later would run that script.
+        patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+        yield
     left = session.stack[running:]
     for simulation in reversed(left):
         simulation.stop()

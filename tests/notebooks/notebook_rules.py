@@ -12,9 +12,10 @@ from nbformat import NotebookNode
 from tools.notebooks.links import COLAB
 from tools.notebooks.nbfiles import IGNORED, is_code, read, tags
 
-MOST_LINES = 20  # of a code cell, without empty ones and comments
+MOST_LINES = 20  # of a code cell
 MOST_COLUMNS = 100  # of a line of code: what JupyterLab shows of it beside its file browser
 MOST_WORDS = 45  # of a prose cell, beyond which we warn
+MOST_PROSE = 120  # words of a prose cell, beyond which it is cut
 MOST_BYTES = 400_000
 KNOWN_TAGS = {
     "parameters",  # the cell that papermill changes
@@ -131,13 +132,33 @@ def known_tags(page: Page) -> Iterator[str]:
 
 
 def short_cells(page: Page) -> Iterator[str]:
-    """No code cell has more than 20 lines, the article's own code aside."""
+    """No code cell shows more than 20 lines, the article's own code aside."""
     for cell in page.code:
+        if (lines := lines_shown(cell)) > MOST_LINES and "article" not in tags(cell):
+            yield f"{cell.id}: {lines} lines of code, at most {MOST_LINES} are wanted"
+
+
+def lines_shown(cell: NotebookNode) -> int:
+    """Count the lines of a code cell, the empty ones too: a cell is as long as it looks.
+
+    Two kinds of cell count by their code alone: a file that is written whole, with a file's empty lines, and the answer
+    of a solution, which holds what learners get in its place as well.
+    """
+    lines = cell.source.rstrip().split("\n")
+    if cell.source.startswith("%%writefile") or "### BEGIN SOLUTION" in cell.source:
+        lines = [line for line in lines if line.strip() and not line.strip().startswith("#")]
+    return len(lines)
+
+
+def short_prose(page: Page) -> Iterator[str]:
+    """No prose cell has more than 120 words, those of its tables and code blocks aside: they are looked at, not read through."""
+    for cell in page.prose:
         lines = [
-            line for line in cell.source.split("\n") if line.strip() and not line.strip().startswith("#")
+            line for line in without_fences(cell.source).split("\n") if not line.lstrip().startswith("|")
         ]
-        if len(lines) > MOST_LINES and "article" not in tags(cell):
-            yield f"{cell.id}: {len(lines)} lines of code, at most {MOST_LINES} are wanted"
+        words = len(re.sub(r"<!--.*?-->|\]\([^)]*\)", " ", "\n".join(lines), flags=re.DOTALL).split())
+        if words > MOST_PROSE:
+            yield f"{cell.id}: {words} words, at most {MOST_PROSE} are wanted"
 
 
 def article_lines() -> set[str]:
@@ -256,6 +277,7 @@ EVERYWHERE: tuple[Rule, ...] = (
     stable_ids,
     known_tags,
     short_cells,
+    short_prose,
     small_file,
     sober,
     plain_imports,

@@ -10,7 +10,7 @@ from lesson_rules import EXERCISE, LESSON, SOLUTION, judged_three_ways, untouche
 from menu_rules import alike
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from notebook_rules import Page, Rule, long_prose, narrow_code, order_faults
+from notebook_rules import Page, Rule, long_prose, narrow_code, order_faults, short_cells, short_prose
 
 from tools.notebooks.alive import PICTURES, STATE
 from tools.notebooks.nbfiles import EXERCISES, LESSONS, ROOT, SOLUTIONS, find, short
@@ -156,6 +156,20 @@ def test_a_wide_line_is_the_articles_or_the_colab_cells(tmp_path, monkeypatch):
     assert list(narrow_code(page)) == []
 
 
+def test_empty_lines_of_a_file_and_of_a_solutions_answer_do_not_count(tmp_path):
+    spaced = "x = 1\n\n\n" * 10
+    answer = f"### BEGIN SOLUTION\n{spaced}### END SOLUTION\n### STUB: x = ..."
+    cells = [code(f"%%writefile a.py\n{spaced}"), code(answer), code("x = 1\n" * 20)]
+    assert list(short_cells(page_of(numbered(new_notebook(cells=cells)), tmp_path))) == []
+
+
+def test_words_of_tables_and_addresses_are_not_read_through(tmp_path):
+    table = "| a b | c d |\n" * 60
+    long = f"{table}\n[here](https://example.org) {'word ' * 119}"
+    page = page_of(numbered(new_notebook(cells=[new_markdown_cell(long)])), tmp_path)
+    assert list(short_prose(page)) == []
+
+
 def text(source: str) -> Callable[[NotebookNode], object]:
     """Return a change that appends a prose cell."""
     return lambda nb: nb.cells.append(new_markdown_cell(source, id="new"))
@@ -187,6 +201,9 @@ BAD_LESSONS: dict[str, tuple[str, Callable[[NotebookNode], object]]] = {
     "unknown tag": ("known_tags", append(code("1", "nbval-ignore-outputs", out="1"))),
     "in order for nothing": ("known_tags", append(code("1", "in-order", out="1"))),
     "long cell": ("short_cells", append(code("x = 1\n" * 21, out="1"))),
+    "a cell long by its empty lines": ("short_cells", append(code("x = 1\n\n" * 10 + "x = 1", out="1"))),
+    "a long file": ("short_cells", append(code("%%writefile a.py\n" + "x = 1\n" * 20, out="1"))),
+    "long prose": ("short_prose", text("word " * 121)),
     "wide line": ("narrow_code", append(code(f"x = '{'x' * 95}'", out="1"))),
     "large file": ("small_file", append(code("1", out="x" * 400_000))),
     "exclamation": ("sober", text("It works!")),

@@ -40,7 +40,7 @@ def test_the_lesson_names_as_many_as_there_are(lesson, cell, said, monkeypatch):
     monkeypatch.setattr(Clock, "kernel", kernel)
     monkeypatch.setattr(Clock, "spend", mark)  # what costs a dispatch and no more: a profiler's marks
     make = cells["make-step"].partition("\n\n\nstep = ")[0]
-    names = {"seed": 0, "torch": torch}
+    names = {"seed": 0, "torch": torch, "nn": torch.nn, "optim": torch.optim}
     with lab.simulate_gpu("Tesla T4"):
         exec(make, names)
         step = names["make_step"]("cuda")

@@ -361,10 +361,13 @@ init_process_group("nccl", timeout=timedelta(seconds=6))
 torch.cuda.set_device(local)
 x = torch.ones(3, device="cuda")
 dist.all_reduce(x)
+others = dist.new_group(timeout=timedelta(seconds=6))
+model = DDP(nn.BatchNorm1d(3).cuda(), device_ids=[local], process_group=others)
 if rank == 0:
     found["late"] = caught(lambda: dist.all_reduce(x))
-else:
-    time.sleep(9)
+else:  # the buffers are rank 0's
+    found["buffers"] = caught(lambda: model(torch.ones(2, 3, device="cuda")))
+time.sleep(3)
 print("FOUND" + json.dumps([rank, found]), flush=True)
 os._exit(0)
 """
@@ -436,12 +439,15 @@ end()
 
 
 def test_a_rank_that_comes_too_late_is_told_in_nccls_words(tmp_path_factory):
-    kind, words = of_two_ranks(tmp_path_factory, LATE)[0]["late"]
+    met = of_two_ranks(tmp_path_factory, LATE)
+    kind, words = met[0]["late"]
     assert kind == "DistBackendError"
     assert words == (
         "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=2, OpType=ALLREDUCE, NumelIn=3, NumelOut=3, "
         "Timeout(ms)=6000) ran for 6000 milliseconds before timing out."
     )
+    kind, words = met[1]["buffers"]
+    assert kind == "DistBackendError" and "timeout: WorkNCCL(SeqNum=" in words and "OpType=BROADCAST" in words
 
 
 @pytest.fixture(scope="module")

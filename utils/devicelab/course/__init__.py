@@ -5,6 +5,7 @@ looking/    what a judge looks with: a trace, values, devices, machines that one
 question/   a question: its outcome, hints, solution, and which were passed
 guard/      what stands around a judge: a GPU, and everything put back
 guess/      a guess before a cell is run
+ranks       a script run by torchrun, for lesson 11 and its exercise
 
 Imports point downwards only, from room to room: exercises -> looking -> question -> guard; guess stands alone.
 """

@@ -66,6 +66,7 @@ def install(machine: Machine) -> None:
     for name in ("then", "add_done_callback"):
         patches.wrap(f"torch._C.Future.{name}", following)
     patches.wrap("torch.distributed._verify_params_across_processes", comparing)
+    patches.wrap("torch.distributed._broadcast_coalesced", handing_out)
 
 
 def names() -> list[str]:
@@ -283,6 +284,17 @@ def comparing(original: Callable[..., Any]) -> Callable[..., Any]:
             groups.inside.reset(before)
 
     return _verify_params_across_processes
+
+
+def handing_out(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what hands rank 0's parameters and buffers to the others, in C++, which waits for them."""
+
+    @functools.wraps(original)
+    def _broadcast_coalesced(*args: Any, **kwargs: Any) -> Any:
+        with in_nccls_words():
+            return original(*args, **kwargs)
+
+    return _broadcast_coalesced
 
 
 class Buckets(TorchDispatchMode):

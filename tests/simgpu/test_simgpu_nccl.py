@@ -354,7 +354,6 @@ def test_a_send_of_a_tensor_in_pieces_warns_as_nccl_does():
 
 
 LATE = """
-import time
 from datetime import timedelta
 
 init_process_group("nccl", timeout=timedelta(seconds=6))
@@ -367,7 +366,9 @@ if rank == 0:
     found["late"] = caught(lambda: dist.all_reduce(x))
 else:  # the buffers are rank 0's
     found["buffers"] = caught(lambda: model(torch.ones(2, 3, device="cuda")))
-time.sleep(3)
+store = dist.distributed_c10d._get_default_store()
+store.set(f"{rank} is done", "")
+store.wait(["0 is done", "1 is done"])  # who left before would be lost, not late
 print("FOUND" + json.dumps([rank, found]), flush=True)
 os._exit(0)
 """

@@ -1,4 +1,4 @@
-"""The tables of published times: beside our estimates in docs/estimates.md and lesson 05, and single moments in 02, 04, 05 and 11.
+"""The tables of published times: beside our estimates in docs/estimates.md and lesson 05, single moments in 02, 04, 05 and 11.
 
 `python -m benchmarks.bench_whole_models --keep` makes the file that they are read from; this module writes the pages anew:
 

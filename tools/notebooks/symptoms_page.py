@@ -12,10 +12,14 @@ from .nbfiles import ROOT
 
 PAGE = ROOT / "docs" / "symptoms.md"
 LESSON_09 = "../notebooks/09_when_the_gpu_says_no.ipynb"
+LESSON_11 = "../notebooks/11_beyond_one_device.ipynb"
 SHOWN = {  # by the id of an entry: the heading under which a lesson shows it
     "memory full": f"[lesson 09]({LESSON_09}#Where-the-bytes-go)",
     "memory in pieces": f"[lesson 09]({LESSON_09}#Where-the-bytes-go)",
     "device-side assert": f"[lesson 09]({LESSON_09}#Errors-that-come-late)",
+    "duplicate gpu": f"[lesson 11]({LESSON_11}#Every-rank-on-one-card)",
+    "nccl got a cpu tensor": f"[lesson 11]({LESSON_11}#It-works-on-rank-0)",
+    "nccl watchdog": f"[lesson 11]({LESSON_11}#The-rank-that-waits)",
 }
 MARK = "<!-- from here on written by python -m tools.notebooks.symptoms_page -->"
 

@@ -24,7 +24,9 @@ TORCHRUN = ("-m", "torch.distributed.run")
 # The interface by which the ranks of one computer meet: gloo would else look its name up, which some networks answer slowly.
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 TAG = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)  # which torch puts before the lines of an error
-ERROR = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE | re.DOTALL)
+ERROR = re.compile(
+    r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,9 @@ def torchrun(
         said = [rank for node in range(nodes) for rank in _ranks(Path(folder, str(node)), node * ranks)]
         report = Path(folder, "0", "stderr").read_text("utf-8", "replace")
     shown = [word.partition("port=")[0] + "port=PORT" if "port=" in word else word for word in words]
-    command = " ".join(["torchrun", *shown, script, *arguments])
+    typed = " ".join(["torchrun", *shown, script, *arguments])
     told = report.rpartition("\ndevicelab: ")[2].splitlines() if watched else []
-    return Launched(command, tuple(said), codes, tuple(told))
+    return Launched(typed, tuple(said), codes, tuple(told))
 
 
 def _start(

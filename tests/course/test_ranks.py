@@ -110,6 +110,7 @@ def test_when_the_time_is_up_nobody_is_left(here, monkeypatch):
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT to send there")
 def test_at_an_interrupt_nobody_is_left(here):
     (here / "sleeps.py").write_text(SLEEPS)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
     def interrupt():
         sleepers(here)
@@ -117,8 +118,11 @@ def test_at_an_interrupt_nobody_is_left(here):
 
     other = threading.Thread(target=interrupt)
     other.start()
-    with pytest.raises(KeyboardInterrupt):
-        torchrun("sleeps.py")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            torchrun("sleeps.py")
+    finally:
+        signal.signal(signal.SIGINT, before)
     other.join()
     assert not any(map(runs, sleepers(here)))
 

@@ -354,6 +354,7 @@ def test_a_send_of_a_tensor_in_pieces_warns_as_nccl_does():
 
 
 LATE = """
+import time
 from datetime import timedelta
 
 init_process_group("nccl", timeout=timedelta(seconds=6))
@@ -369,6 +370,7 @@ else:  # the buffers are rank 0's
 store = dist.distributed_c10d._get_default_store()
 store.set(f"{rank} is done", "")
 store.wait(["0 is done", "1 is done"])  # who left before would be lost, not late
+time.sleep(1 - rank)  # the store is rank 0's
 print("FOUND" + json.dumps([rank, found]), flush=True)
 os._exit(0)
 """

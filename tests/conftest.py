@@ -5,7 +5,7 @@ simulation that outlives its test, and nothing kept in the folder of the person 
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -25,7 +25,10 @@ def pytest_collection_finish() -> None:
 
 
 class Replaced:
-    """What simulations put in the place of torch's names, and what was there before the first of them."""
+    """What simulations put in the place of torch's names, and what was there before the first of them.
+
+    It is noted when a simulation has put everything there, and again when it takes it away: seldom, since all tests do it.
+    """
 
     absent = object()
 
@@ -33,7 +36,7 @@ class Replaced:
         self.names: dict[tuple[Any, str], list[object]] = {}
 
     def note(self, patches: Patches) -> None:
-        """Note, as everything is about to be put back, what each name holds and held before."""
+        """Note what each replaced name holds, and held before."""
         for owner, attribute, before in patches._undo:
             held = vars(owner).get(attribute, self.absent)
             self.names.setdefault((owner, attribute), [before]).append(held)
@@ -54,7 +57,7 @@ class Replaced:
         return left
 
 
-original_undo = Patches.undo
+original_search, original_undo = Patches.search, Patches.undo
 
 
 @pytest.fixture(autouse=True)
@@ -62,11 +65,16 @@ def nothing_of_a_simulation_is_left() -> Iterator[None]:
     """Fail the test that leaves a simulation running, or a name of torch replaced, and end both for the tests behind it."""
     running, replaced = len(session.stack), Replaced()
 
+    def search(patches: Patches, modules: Iterable[str] | None = None) -> None:
+        original_search(patches, modules)
+        replaced.note(patches)
+
     def undo(patches: Patches) -> None:
         replaced.note(patches)
         original_undo(patches)
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Patches, "search", search)
         patch.setattr(Patches, "undo", undo)
         # `devicelab run` in this process leaves the script's: a child that is spawned later would run that script.
         patch.setitem(sys.modules, "__main__", sys.modules["__main__"])

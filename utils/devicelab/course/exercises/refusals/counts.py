@@ -18,6 +18,7 @@ _NEAR = 0.02  # relative: whoever leaves the biases out is right, and the neares
 _WIDE, _NARROW, _ROWS = 4000, 250, 1500
 
 
+@new_alone()
 def _held() -> dict[str, int]:
     """Train a step on the present card and return what its allocator counts, in bytes."""
     counted: dict[str, int] = {}

@@ -10,6 +10,7 @@ from typing import Any
 from tools.notebooks import links, readme
 from tools.proof import checks, torches
 from tools.proof.torches import LESSONS
+from tools.room import start
 from tools.setup import environment, lab, venv, wheels
 from tools.setup.say import Stop, this_command
 from tools.setup.torch_choice import CHOICES
@@ -21,6 +22,8 @@ EXTRAS = {  # of others: TEST_EXTRAS
     "lab": ("lab",),
     "catch-up": ("lab",),
     "wheels": wheels.EXTRAS,
+    "hub": ("lab",),
+    "room-test": ("lab",),
     "test-all": ALL_EXTRAS,
     "constraints": ALL_EXTRAS,
     "site": (*TEST_EXTRAS, "site"),
@@ -41,9 +44,24 @@ def parser() -> argparse.ArgumentParser:
     option("--wheels", type=Path, metavar="FOLDER", help="install from this folder alone, without a network")
     option = add("wheels", "fill a folder from which a room installs the course without a network")
     option("folder", type=Path, metavar="FOLDER", help="where to; a second kind of machine adds its own")
+    option("--hub", action="store_true", help="with what `hub` needs beside")
+    start.add_options(
+        add("hub", "start a JupyterHub for a room on this machine, in one of two modes (workshop/README.md)")
+    )
+    option = add(
+        "room-test", "let learners in at once through a hub of this machine: seconds, memory, failures"
+    )
+    option("--learners", type=start.count, default=20, metavar="N", help="how many (default: 20)")
+    option(
+        "--lessons", default="01,02,03", metavar="NN,NN", help="which each of them runs (default: 01,02,03)"
+    )
+    option("--anew", action="store_true", help="start each server and kernel anew instead of forking it")
     option = add("catch-up", "put a solved exercise beside your own, which stays as it is")
     option("numbers", nargs="+", metavar="NUMBER", help="of which lesson, such as 03")
-    add("preflight", "the day before: does this machine have what it takes, does a lesson run, and how long")
+    option = add(
+        "preflight", "the day before: does this machine have what it takes, does a lesson run, and how long"
+    )
+    option("--hub", type=start.count, metavar="N", help="look at it as the hub of N learners instead")
     add("test", "lint, types, unit tests and every notebook")
     add("test-all", "the same with everything that takes longer: browser, libraries, all operators")
     option = add("notebooks", "run the lessons and solutions again and keep their outputs")
@@ -139,7 +157,13 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.command in ("test", "test-all"):
         return checks.run_all(python, everything=chosen.command == "test-all")
     if chosen.command == "wheels":
-        return wheels.fill(python, chosen.folder)
+        return wheels.fill(python, chosen.folder, hub=chosen.hub)
+    if chosen.command == "hub":
+        return start.main(python, chosen)
+    if chosen.command == "room-test":
+        return start.test(python, chosen)
+    if chosen.command == "preflight" and chosen.hub:
+        return start.preflight(python, chosen.hub)
     if chosen.command == "readme":
         return readme.main(python)
     if chosen.command == "torches":

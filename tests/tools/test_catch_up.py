@@ -60,3 +60,14 @@ def test_its_links_lead_to_the_learner_s_copies(course):
     text = made.read_text("utf-8")
     lesson = place_of("notebooks/02_what_does_it_take.ipynb").rpartition("/")[2]
     assert f"../lessons/{lesson}" in text and "../notebooks/" not in text
+
+
+def test_a_damaged_solution_or_a_folder_in_the_way_is_a_sentence(tmp_path, capsys):
+    (tmp_path / "solutions").mkdir()
+    (tmp_path / "solutions" / "01_a.ipynb").write_text('{"half')
+    assert catch_up.main(["01"], tmp_path) == 1
+    assert "solutions/01_a.ipynb is damaged." in capsys.readouterr().err
+    shutil.copy(SOLUTIONS / "01_where_does_training_run.ipynb", tmp_path / "solutions" / "01_a.ipynb")
+    (tmp_path / "my_course").symlink_to("/nowhere")
+    assert catch_up.main(["01"], tmp_path) == 1
+    assert "my_course is in the way: it is a link to nothing." in capsys.readouterr().err

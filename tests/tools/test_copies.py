@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools.setup import copies, lab
-from tools.setup.say import ROOT
+from tools.setup.say import ROOT, Stop
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +142,66 @@ def test_copies_that_cannot_be_signed_are_told(small, capsys):
 
 def test_signing_costs_no_start_where_nothing_is_new(small):
     lab.trust(Path("no/such/python"), [], small)
+
+
+@pytest.mark.parametrize("record", ['{"my_course/les', "[]", "\udcff"])
+def test_a_damaged_record_loses_no_copy(record, small):
+    copies.copy_course(small)
+    lesson = small / "my_course" / "lessons" / "L01_a.ipynb"
+    lesson.write_text("mine")
+    (small / "my_course" / copies.MADE).write_text(record, encoding="utf-8", errors="surrogateescape")
+    assert copies.copy_course(small).changed == ["my_course/lessons/L01_a.ipynb"]
+    assert lesson.read_text() == "mine"
+
+
+def test_a_full_disk_leaves_no_half_a_copy_that_would_be_taken_for_the_learners(small, monkeypatch):
+    whole = Path.write_text
+
+    def half(self, text, **options):
+        whole(self, text[:5], **options)
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        copies.copy_course(small)
+    monkeypatch.undo()
+    assert not list((small / "my_course" / "lessons").iterdir())
+    assert len(copies.copy_course(small).new) == 3
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "bytes"])
+def test_what_a_learner_put_in_the_place_of_a_copy_stays(kind, small):
+    copies.copy_course(small)
+    copy = small / "my_course" / "lessons" / "L01_a.ipynb"
+    copy.unlink()
+    if kind == "folder":
+        copy.mkdir()
+    elif kind == "link":
+        copy.symlink_to("/nowhere")
+    else:
+        copy.write_bytes(b"\xff\xfe\x00")
+    write(small / "notebooks" / "01_a.ipynb", "# 01 anew")
+    assert copies.copy_course(small, renew=True).changed == ["my_course/lessons/L01_a.ipynb"]
+    assert copy.is_dir() == (kind == "folder") and copy.is_symlink() == (kind == "link")
+
+
+@pytest.mark.parametrize("name", ["my_course", "my_course/lessons"])
+def test_something_in_the_place_of_the_learners_folder_is_told(name, small):
+    (small / name).parent.mkdir(exist_ok=True)
+    (small / name).write_text("mine")
+    with pytest.raises(Stop, match=f"{name} is in the way: it is no folder"):
+        copies.copy_course(small)
+    assert (small / name).read_text() == "mine"
+
+
+def test_a_damaged_original_says_how_it_comes_back(small):
+    (small / "notebooks" / "01_a.ipynb").write_text('{"cells": [')
+    with pytest.raises(Stop, match=r"notebooks/01_a\.ipynb is damaged.*\n    Bring it back: git checkout"):
+        copies.copy_course(small)
+
+
+def test_copies_are_made_in_another_folder_where_one_is_given(small, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    assert len(copies.copy_course(small, into=own).new) == 3
+    assert not (small / "my_course").exists() and (own / "my_course" / copies.MADE).exists()

@@ -1,14 +1,16 @@
 """`course.py preflight`: each check can say NO, and then says what to do."""
 
 import socket
+import subprocess
 import sys
 
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from tools.notebooks.nbfiles import write
-from tools.proof import preflight
+from tools.proof import hub_preflight, preflight
 from tools.setup import environment
+from tools.setup.say import Stop
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
 
@@ -84,3 +86,52 @@ def test_the_end_says_whether_all_is_well(monkeypatch, capsys):
         )
         assert preflight.main() == code
         assert capsys.readouterr().out.strip().splitlines()[-1].startswith(last)
+
+
+@pytest.mark.parametrize(
+    ("free", "state", "word"), [(16e9, "NO", "enough for 28"), (17e9, "ok", "30 learners")]
+)
+def test_the_memory_of_a_hub(free, state, word):
+    made = hub_preflight.memory(30, free)
+    assert made.state == state and word in made.words
+
+
+def test_the_cores_and_the_disk_of_a_hub():
+    assert hub_preflight.cores(40, 2).state == "ok"
+    assert hub_preflight.cores(41, 2).state == "look"
+    assert hub_preflight.disk(30, 2.9e9).state == "NO"
+    assert hub_preflight.disk(30, 3.1e9).state == "ok"
+
+
+def test_the_port_of_a_hub():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        made = preflight.port(range(number, number + 1), "hub room --port 9000")
+        assert made.state == "NO" and made.words.endswith("hub room --port 9000")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a room needs Linux")
+def test_a_room_needs_root_and_a_python_that_others_may_run(monkeypatch):
+    monkeypatch.setattr(hub_preflight.os, "geteuid", lambda: 1000)
+    assert hub_preflight.room().state == "look"
+    monkeypatch.setattr(hub_preflight.os, "geteuid", lambda: 0)
+
+    def closed(hub):
+        raise Stop("Learners could not run the course's Python.", "Put it elsewhere.")
+
+    monkeypatch.setattr(hub_preflight.start, "check_learners_can_run", closed)
+    assert hub_preflight.room().line.endswith("Learners could not run the course's Python.")
+    monkeypatch.setattr(hub_preflight.start, "check_learners_can_run", lambda hub: None)
+    assert hub_preflight.room().state == "ok"
+
+
+def test_a_hub_that_does_not_start_is_told_with_its_last_line(monkeypatch):
+    said = subprocess.CompletedProcess([], 1, "Measured: ...\n", "the hub did not start\n")
+    monkeypatch.setattr(hub_preflight.subprocess, "run", lambda *_, **__: said)
+    made = hub_preflight.lesson()
+    assert made.state == "NO" and made.words == "the hub did not start"
+    said = subprocess.CompletedProcess([], 0, "| from login to the end of the first cell | 4 s | 5 s |\n", "")
+    monkeypatch.setattr(hub_preflight.subprocess, "run", lambda *_, **__: said)
+    assert hub_preflight.lesson().words == "a learner's first cell ended 5 s after the login"

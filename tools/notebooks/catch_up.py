@@ -1,13 +1,14 @@
 """`course.py catch-up 03`: a solved exercise beside the learner's own, for whoever lost the thread. Nothing is overwritten."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from tools.notebooks.exercises import LEFT_OUT
-from tools.notebooks.nbfiles import read, tags, write
+from tools.notebooks.nbfiles import read, tags, text_of
 from tools.setup import copies
 from tools.setup.say import ROOT, Stop, say
 
@@ -20,11 +21,14 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser.add_argument("numbers", nargs="+")
     try:
         found = [solution_of(number, root) for number in parser.parse_args(arguments).numbers]
-    except Stop as reason:  # before any copy is made
+        for path in found:  # only when all are known
+            say(catch_up(path, copies.learners_folder() if root == ROOT else root))
+    except Stop as reason:
         print(f"\n{reason}", file=sys.stderr)
         return 1
-    for path in found:
-        say(catch_up(path, root))
+    except OSError as error:
+        print(f"\n{error.filename} could not be used: {error.strerror}.", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -44,9 +48,17 @@ def catch_up(path: Path, root: Path = ROOT) -> str:
     name = copies.place_of(f"exercises/{path.name}")
     target = (root / name).with_name(f"{Path(name).stem}{SOLVED}.ipynb")
     where = target.relative_to(root).as_posix()
-    if target.exists():
+    if os.path.lexists(target):
         return f"{where} is there already and stays as it is. Rename it to get a new one."
-    write(target, solved(read(path), f"exercises/{path.name}"))
+    try:
+        notebook = read(path)
+    except ValueError:
+        raise Stop(
+            f"solutions/{path.name} is damaged.", f"Bring it back: git checkout -- solutions/{path.name}"
+        ) from None
+    copies.folder_at(root / copies.COURSE)
+    copies.folder_at(target.parent)
+    copies.write(target, text_of(solved(notebook, f"exercises/{path.name}")))
     own = "; your own stays beside it" if (root / name).exists() else ""
     return f"{where} holds the answers{own}. Open it, choose Run > Run All Cells, and go on from there."
 

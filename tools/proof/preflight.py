@@ -83,13 +83,11 @@ def memory(free: float | None = None) -> Check:
     return Check("memory", "ok", words)
 
 
-def port(ports: range = PORTS) -> Check:
-    """Say on which port `lab` would serve."""
+def port(ports: range = PORTS, other: str = "lab --port 9000") -> Check:
+    """Say on which port `lab` would serve, or the command that takes another."""
     free = next((number for number in ports if not _answers(number)), None)
     if free is None:
-        return Check(
-            "port", "NO", f"{ports[0]} to {ports[-1]} are all taken: {this_command('lab --port 9000')}"
-        )
+        return Check("port", "NO", f"{ports[0]} to {ports[-1]} are all taken: {this_command(other)}")
     return Check("port", "ok", f"{free} is free")
 
 
@@ -184,18 +182,23 @@ def checks(folder: Path) -> Iterator[Callable[[], Check]]:
     yield lambda: lesson(folder / "lesson")
 
 
-def main() -> int:
-    """Print each check as it is made, and say whether the lessons will run here."""
-    states = []
+def lessons() -> Iterator[Callable[[], Check]]:
+    """Yield the checks with a folder for those that need one, and delete it afterwards."""
     with tempfile.TemporaryDirectory(prefix="preflight-", ignore_cleanup_errors=True) as temporary:
         for name in ("server", "lesson"):
             (Path(temporary) / name).mkdir()
-        for check in checks(Path(temporary)):
-            made = check()
-            say(made.line)
-            states.append(made.state)
+        yield from checks(Path(temporary))
+
+
+def main(chosen: Iterator[Callable[[], Check]] | None = None, well: str = "The lessons run here.") -> int:
+    """Print each check as it is made, and say whether all is well."""
+    states = []
+    for check in chosen or lessons():
+        made = check()
+        say(made.line)
+        states.append(made.state)
     say()
-    say("Mend what says NO, then give the same command again." if "NO" in states else "The lessons run here.")
+    say("Mend what says NO, then give the same command again." if "NO" in states else well)
     return 1 if "NO" in states else 0
 
 

@@ -7,15 +7,20 @@ made, and only one that is still so is renewed.
 
 import hashlib
 import json
+import os
 import posixpath
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.setup.say import ROOT, say
+from tools.setup.say import ROOT, Stop, folder_at, say
 
 COURSE = "my_course"
+VARIABLE = (
+    "MY_COURSE"  # names the folder that holds the learner's COURSE where that is not the repository: on a hub
+)
 PLACES = {  # the folder of the originals: their suffix, the folder of the copies, what their names begin with
     "notebooks": (".ipynb", "lessons", "L"),
     "exercises": (".ipynb", "exercises", "E"),
@@ -34,6 +39,11 @@ class Copied:
     renewed: list[str] = field(default_factory=list)
     behind: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+
+
+def learners_folder() -> Path:
+    """Return the folder that holds the learner's COURSE."""
+    return Path(os.environ.get(VARIABLE) or ROOT)
 
 
 def place_of(original: str) -> str:
@@ -60,7 +70,13 @@ def copy_of(path: Path, original: str) -> str:
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         return with_links(text, original)
-    notebook = json.loads(text)
+    try:
+        notebook = json.loads(text)
+    except ValueError as error:
+        raise Stop(
+            f"{original} is damaged, so it cannot be copied: {error}.",
+            f"Bring it back: git checkout -- {original}",
+        ) from None
     notebook["cells"] = [cell for cell in notebook["cells"] if cell.get("id") not in LEFT_OUT]
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
@@ -75,30 +91,57 @@ def originals(root: Path) -> Iterator[tuple[str, Path]]:
             yield f"{folder}/{path.name}", path
 
 
-def copy_course(root: Path = ROOT, *, renew: bool = False) -> Copied:
-    """Make the copies that are missing and, with `renew`, anew those that are behind and that nobody changed."""
-    record = root / COURSE / MADE
-    made: dict[str, str] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+def copy_course(root: Path = ROOT, *, into: Path | None = None, renew: bool = False) -> Copied:
+    """Make the copies of `root` that are missing and, with `renew`, anew those that are behind and that nobody changed.
+
+    They are made in the learner's folder `into`, where that is not `root` itself.
+    """
+    own = into or root
+    record = own / COURSE / MADE
+    made = _made(record)
     copied = Copied()
     for original, path in originals(root):
         name, text = place_of(original), copy_of(path, original)
-        kind = _kind(root / name, digest(text), made.get(name), renew)
+        kind = _kind(own / name, digest(text), made.get(name), renew)
         if kind in ("new", "renewed"):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text, encoding="utf-8", newline="\n")
+            folder_at(own / COURSE)
+            write(folder_at((own / name).parent) / Path(name).name, text)
         if kind in ("new", "renewed", "same"):
             made[name] = digest(text)
         if kind != "same":
             getattr(copied, kind).append(name)
-    record.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    folder_at(own / COURSE)
+    write(record, json.dumps(made, indent=1) + "\n")
     return copied
+
+
+def _made(record: Path) -> dict[str, str]:
+    """Return what was noted of the copies; nothing where that is damaged: then each that differs is taken for changed."""
+    try:
+        kept = json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: no half of it, from a full disk or an interrupt, is taken for the learner's."""
+    half = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        half.write_text(text, encoding="utf-8", newline="\n")
+        os.replace(half, path)
+    except BaseException:
+        half.unlink(missing_ok=True)
+        raise
 
 
 def _kind(copy: Path, due: str, made: str | None, renew: bool) -> str:
     """Return the list of Copied to which a copy belongs; "same" where nothing newer is there, changed or not."""
-    if not copy.exists():
+    if not os.path.lexists(copy):
         return "new"
-    now = digest(copy.read_text(encoding="utf-8"))
+    if not copy.is_file():
+        return "changed"  # a folder, or a link to nothing
+    now = digest(copy.read_text(encoding="utf-8", errors="replace"))
     if due in (made, now):
         return "same"
     if now == made:

@@ -117,6 +117,13 @@ def a_card_to_lose() -> Iterator[None]:
 
 
 @contextmanager
+def two_cards() -> Iterator[None]:
+    """Run the block on a machine with two cards, simulated on every machine; Pythons that it starts have them too."""
+    with simulate_gpu(CARD, count=2):
+        yield
+
+
+@contextmanager
 def asked_of_autocast_on_a_mac() -> Iterator[set[str]]:
     """Run the block as on a Mac: yield the kinds of device for which it enters autocast.
 

@@ -1,0 +1,1 @@
+"""The judges of exercise 11: several processes, several cards."""

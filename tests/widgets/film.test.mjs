@@ -2,7 +2,18 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { hue, middle, moved, passes, short, within } from "../../utils/devicelab/widgets/common.js";
-import { at, between, caption, layout, place } from "../../utils/devicelab/widgets/film_plan.js";
+import {
+  ASIDE,
+  at,
+  below,
+  between,
+  CHAR,
+  caption,
+  layout,
+  needed,
+  place,
+  SMALL,
+} from "../../utils/devicelab/widgets/film_plan.js";
 
 const film = {
   boxes: [
@@ -107,6 +118,28 @@ test("boxes stand nearer where nothing is copied or refused, so that more of the
   const still = layout({ ...film, steps: [{ say: "Where things are." }] }, 964);
   const moving = layout({ ...film, steps: [...film.steps, { say: "A copy.", arrows: [[0, 0, 1, 0, "8 bytes"]] }] }, 964);
   assert.ok(still.boxes[0].w > moving.boxes[0].w + 30 && still.boxes[1].x - still.boxes[0].w < 30);
+});
+
+test("boxes of a calm film stand below each other where the words of their dots would be cut side by side", () => {
+  const name = "state[net.0.weight].step",
+    words = "one number, stays on purpose";
+  const calm = {
+    ...film,
+    looks: [[0, 0, "one number", "4 bytes", name, 0, 1, "stays on purpose"]],
+    steps: [{ say: "Where things are." }],
+  };
+  const narrow = layout(calm, 486);
+  assert.ok(narrow.stacked && !layout(calm, 964).stacked && !layout({ ...film, steps: calm.steps }, 486).stacked);
+  for (const { w } of narrow.boxes) assert.ok(w >= needed(calm));
+  assert.equal(below("one number", "4 bytes", "stays on purpose"), words);
+  assert.equal(needed(calm), ASIDE + Math.max(name.length * CHAR, words.length * SMALL));
+});
+
+test("boxes between which something is copied stay side by side at 486 px, with room for 100 × 10 floats in words", () => {
+  const moving = { ...film, steps: [...film.steps, { say: "A copy.", arrows: [[0, 0, 1, 0, "4,000 bytes"]] }] };
+  const plan = layout(moving, 486);
+  assert.ok(!plan.stacked && plan.gap < layout(moving, 964).gap);
+  for (const { w } of plan.boxes) assert.ok((w - ASIDE) / SMALL >= "100 × 10, 4,000 bytes".length);
 });
 
 test("a caption says the line, its turn, the function inside and what happened", () => {

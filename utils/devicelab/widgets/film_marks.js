@@ -1,7 +1,7 @@
 // What a film is drawn with: boxes, fences, dots, names, arrows, operators.
 
 import { curve, hue, middle, pill, short, svg } from "./common.js";
-import { between, CHAR, HEAD, place, ROW } from "./film_plan.js";
+import { ASIDE, below, between, CHAR, HEAD, place, ROW, SMALL } from "./film_plan.js";
 
 export function chip(name, most) {
   const text = short(name, most);
@@ -52,7 +52,7 @@ export function drawFence(film, plan, fence) {
 export function drawDot(film, plan, dot, named) {
   const { x, y, side } = place(plan, dot.box, dot.row);
   const anchor = side < 0 ? "end" : "start";
-  const room = plan.boxes[dot.box].w - 66;
+  const room = plan.boxes[dot.box].w - ASIDE;
   const style = dot.there ? "fill:var(--hue)" : "fill:none;stroke:var(--hue);stroke-width:1.5;stroke-dasharray:4 4";
   const made = svg("g", { class: `${hue(film.boxes[dot.box].device)}${dot.fresh && dot.there ? " dl-fresh" : ""}` });
   for (const shift of dot.count > 1 ? [6, 3] : [])
@@ -68,7 +68,7 @@ export function drawDot(film, plan, dot, named) {
   const size = svg(
     "text",
     { x: x + side * 20, y: y + 12, "text-anchor": anchor, class: dot.there ? "small" : "small muted" },
-    short(`${dot.shape}, ${dot.note || dot.size}`, Math.floor(room / 6.3)),
+    short(below(dot.shape, dot.size, dot.note), Math.floor(room / SMALL)),
     svg("title", {}, `${dot.shape}, ${dot.size}${dot.note ? `, ${dot.note}` : ""}`),
   );
   made.append(label, size);

@@ -3,8 +3,11 @@
 export const ROW = 46; // pixels, as all that follow
 export const HEAD = 36;
 export const GAP = 104;
+const TIGHT = 86; // the gap of a narrow picture
 const CALM = 24; // the gap where nothing is copied or refused
 export const CHAR = 7.9; // width of a character of code
+export const SMALL = 6.3; // of a character of a dot's second line
+export const ASIDE = 66; // what a box needs beside a dot's words
 const STRIP = 40;
 const GUTTER = 36;
 
@@ -29,6 +32,18 @@ export function at(film, step) {
   return { dots: [...dots.values()], pins, fences };
 }
 
+/** The words below a dot's name. */
+export const below = (shape, size, note) => `${shape}, ${note || size}`;
+
+/** How wide a box has to be for all words of its dots and fences. */
+export function needed(film) {
+  const dots = film.looks.map(([, , shape, size, label, , , note]) =>
+    Math.max((label || "").length * CHAR, below(shape, size, note).length * SMALL),
+  );
+  const fences = film.fences.map(([name, kind]) => name.length * CHAR + kind.length * 7 + 6);
+  return ASIDE + Math.max(0, ...dots, ...fences);
+}
+
 /** Where the boxes stand in a picture of this width: beside the code, below it, or below each other. */
 export function layout(film, width) {
   const count = film.boxes.length,
@@ -38,16 +53,17 @@ export function layout(film, width) {
   const code = film.code.length ? Math.min(350, Math.max(200, longest * CHAR + 66)) : -18;
   const narrow = width - code < 430 || count > 2;
   const wide = narrow ? width : width - code - 18;
-  const gap = film.steps.some(({ arrows, refused }) => arrows || refused) ? GAP : CALM;
+  const calm = !film.steps.some(({ arrows, refused }) => arrows || refused);
+  const gap = calm ? CALM : narrow ? TIGHT : GAP;
   const each = (wide - gap * (count - 1)) / count;
-  const stacked = each < 160;
-  let below = 0;
+  const stacked = each < 160 || (calm && count > 1 && each < needed(film));
+  let foot = 0;
   const boxes = high.map((h, index) => {
     if (!stacked) return { x: index * (each + gap), y: 0, w: each, h: highest, mirror: index === 0 && count > 1 };
-    below += h + GUTTER;
-    return { x: 0, y: below - h - GUTTER, w: wide, h, mirror: false };
+    foot += h + GUTTER;
+    return { x: 0, y: foot - h - GUTTER, w: wide, h, mirror: false };
   });
-  return { narrow, stacked, gap, boxes, code, width: wide, height: stacked ? below - GUTTER : highest };
+  return { narrow, stacked, gap, boxes, code, width: wide, height: stacked ? foot - GUTTER : highest };
 }
 
 /** The middle of a row's dot. */

@@ -145,6 +145,14 @@ def test_the_error_of_a_process_is_its_last():
     assert error_of("a warning, and no more") == ""
 
 
+def test_a_watchdog_that_ends_the_process_is_its_error():
+    said = (
+        "[Rank 1] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=6) ran for 5000 milliseconds"
+    )
+    text = f"[rank1]:[E1130 20:40:00 ProcessGroupNCCL.cpp:685] {said}\n[rank1]:[E1130] To avoid data inconsistency"
+    assert error_of(text) == said
+
+
 def test_a_launch_reads_as_the_terminal_shows_it():
     done = Launched("torchrun x.py", (Rank(0, "a\n", ""), Rank(1, "", "E: b")), 1)
     assert str(done) == "$ torchrun x.py\na\nrank 1 ended: E: b"

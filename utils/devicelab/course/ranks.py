@@ -28,6 +28,8 @@ ERROR = re.compile(
     r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*", re.MULTILINE | re.DOTALL
 )
 
+WATCHDOG = re.compile(r"\[Rank \d+\] Watchdog caught .*")  # NCCL's, which ends a process without a traceback
+
 
 @dataclass(frozen=True)
 class Rank:
@@ -152,9 +154,9 @@ def _read(path: Path) -> str:
 
 
 def error_of(text: str) -> str:
-    """Return the error that a process ended with: the last of its stderr, without torch's [rank0]."""
+    """Return the error that a process ended with: the last of its stderr, without torch's [rank0], or its NCCL watchdog's."""
     _, traceback, rest = TAG.sub("", text).rpartition("Traceback (most recent call last):")
-    found = ERROR.search(rest) if traceback else None
+    found = ERROR.search(rest) if traceback else WATCHDOG.search(text)
     return found[0].strip() if found else ""
 
 

@@ -11,7 +11,7 @@ from tools.notebooks import links, readme
 from tools.proof import checks, torches
 from tools.proof.torches import LESSONS
 from tools.room import start
-from tools.setup import environment, lab, venv, wheels
+from tools.setup import environment, frameworks, lab, venv, wheels
 from tools.setup.say import Stop, this_command
 from tools.setup.torch_choice import CHOICES
 from tools.setup.torches import TRIED, target
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     option("--no-browser", action="store_true", help="print the address instead of opening it")
     option("--renew", action="store_true", help="renew the copies in my_course/ that you did not change")
     option("--wheels", type=Path, metavar="FOLDER", help="install from this folder alone, without a network")
+    _with_frameworks(option)
     option = add("wheels", "fill a folder from which a room installs the course without a network")
     option("folder", type=Path, metavar="FOLDER", help="where to; a second kind of machine adds its own")
     option("--hub", action="store_true", help="with what `hub` needs beside")
@@ -63,7 +64,8 @@ def parser() -> argparse.ArgumentParser:
     )
     option("--hub", type=start.count, metavar="N", help="look at it as the hub of N learners instead")
     add("test", "lint, types, unit tests and every notebook")
-    add("test-all", "the same with everything that takes longer: browser, libraries, all operators")
+    option = add("test-all", "the same with everything that takes longer: browser, libraries, all operators")
+    _with_frameworks(option)
     option = add("notebooks", "run the lessons and solutions again and keep their outputs")
     option("paths", nargs="*", help="only these notebooks")
     option("--refresh", action="store_true", help="also re-make the outputs that hold measured times")
@@ -72,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     option("paths", nargs="*", help="only these notebooks")
     option("--modes", metavar="MODE,MODE", help="only these; a wrong one lists them")
+    _with_frameworks(option)
     option = add("torches", "run the device-facing tests and lessons on each PyTorch, in .torches/")
     option(
         "versions",
@@ -117,6 +120,11 @@ def _add(commands: Any, name: str, text: str) -> Callable[..., Any]:
     return option
 
 
+def _with_frameworks(option: Callable[..., Any]) -> None:
+    asked = f"first install what lesson 12 runs beside PyTorch: {frameworks.SIZE}, in .venv-frameworks"
+    option("--frameworks", action="store_true", help=asked)
+
+
 def _port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"must be a number between 1 and 65535, but it is {text!r}.")
@@ -152,6 +160,10 @@ def run(chosen: argparse.Namespace) -> int:
         wheels.use(chosen.wheels)
     options = environment.Options(chosen.command, chosen.torch, chosen.here)
     python = environment.ready(EXTRAS.get(chosen.command, TEST_EXTRAS), options)
+    if getattr(chosen, "frameworks", False):
+        frameworks.make(python, chosen.command)
+    if chosen.command == "constraints":
+        python = frameworks.make(python, chosen.command)  # sees both environments
     if chosen.command == "lab":
         return lab.open_lab(python, chosen.port, not chosen.no_browser, renew=chosen.renew)
     if chosen.command in ("test", "test-all"):

@@ -141,11 +141,11 @@ def short_cells(page: Page) -> Iterator[str]:
 def lines_shown(cell: NotebookNode) -> int:
     """Count the lines of a code cell, the empty ones too: a cell is as long as it looks.
 
-    Two kinds of cell count by their code alone: a file that is written whole, with a file's empty lines, and the answer
-    of a solution, which holds what learners get in its place as well.
+    Two kinds of cell count by their code alone: a file that is written or a script that is run whole, with a file's empty
+    lines, and the answer of a solution, which holds what learners get in its place as well.
     """
     lines = cell.source.rstrip().split("\n")
-    if cell.source.startswith("%%writefile") or "### BEGIN SOLUTION" in cell.source:
+    if cell.source.startswith(("%%writefile", "%%elsewhere")) or "### BEGIN SOLUTION" in cell.source:
         lines = [line for line in lines if line.strip() and not line.strip().startswith("#")]
     return len(lines)
 

@@ -97,7 +97,10 @@ def test_one_failing_mode_fails_all(capsys, monkeypatch, good, tmp_path):
 def test_a_wrong_mode_lists_the_right_ones(capsys):
     with pytest.raises(SystemExit):
         modes.main(["--modes", "off,fast"])
-    assert "'fast' is no mode; there are simulated, off, again, colab, real." in capsys.readouterr().err
+    assert (
+        "'fast' is no mode; there are simulated, off, again, colab, frameworks, real."
+        in capsys.readouterr().err
+    )
     assert modes.chosen_modes("off,again") == ["off", "again"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from devicelab.course.elsewhere.running import VARIABLE as FRAMEWORKS
 from tools.setup.say import ROOT
 
 LESSONS = ROOT / "notebooks"
@@ -98,7 +99,9 @@ def private_environment(folder: Path) -> dict[str, str]:
     host = os.environ.get(
         "DEVICELAB_HOST", "nominal"
     )  # compared outputs hold simulated times; empty measures this machine
-    return {variable: str(place) for variable, place in places.items()} | {"DEVICELAB_HOST": host}
+    frameworks = os.environ.get(FRAMEWORKS, "stored")  # lesson 12's are run by the mode `frameworks` alone
+    chosen = {"DEVICELAB_HOST": host, FRAMEWORKS: frameworks}
+    return {variable: str(place) for variable, place in places.items()} | chosen
 
 
 def device_environment(device: str | None = None) -> dict[str, str]:

@@ -15,7 +15,7 @@ SIZES = (
     "width",
     "size",
 )  # rounds, examples at once, features of each, rows and columns of a square
-OWN = ("birthday", "script")  # of one lesson
+OWN = ("birthday", "script", "python")  # of one lesson
 ORDER = ("card", "seed", *SIZES, *OWN)
 LARGEST_SEED = 2**63 - 1  # torch.manual_seed takes a little more, random and NumPy take less or more
 

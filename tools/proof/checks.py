@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.setup import frameworks
 from tools.setup.say import ROOT, say
 
 TOOLS = {  # the module of tools/ that a command stands for
@@ -64,6 +65,11 @@ def stages(everything: bool) -> list[Stage]:
             "report", ("-m", "tools.site.report", "--renew", "-p", "seed=1"), {"DEVICELAB_GPU": "off"}, True
         ),
         Stage("again", ("-m", "tools.proof.modes", "--modes", "again", *core)),  # all: `course.py lessons`
+        *(
+            [Stage("frameworks", ("-m", "tools.proof.modes", "--modes", "frameworks"))]
+            if frameworks.present()
+            else []
+        ),
         Stage("site", ("-m", "tools.site.build")),  # the browser opens what this made
         Stage("browser", (*UNITS, "browser", "tests")),
         # In processes of their own: torch's test helpers, which the units import, freeze flags that libraries set.

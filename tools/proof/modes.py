@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
-from tools.notebooks import colab_kernel
+from devicelab.course.elsewhere.running import VARIABLE as FRAMEWORKS
+from tools.notebooks import colab_kernel, elsewhere
 from tools.notebooks.kernel_runs import Run, rerun
 from tools.notebooks.nbfiles import (
     EXERCISES,
@@ -27,7 +29,8 @@ from tools.notebooks.nbfiles import (
     private_environment,
 )
 from tools.notebooks.run_notebooks import run as run_nbval
-from tools.setup.say import Stop
+from tools.setup import frameworks
+from tools.setup.say import Stop, this_command
 
 JOBS = 2  # kernels at a time
 REAL_GPU = "import torch; print(torch.version.cuda is not None and torch.cuda.is_available())"
@@ -74,12 +77,30 @@ def colab(paths: list[Path]) -> bool:
     return asyncio.run(in_kernels(paths, again=False, python=colab_kernel.make()))
 
 
+def no_frameworks() -> str | None:
+    """Return why lesson 12's other frameworks cannot run here, or None."""
+    if frameworks.present():
+        return None
+    return f".venv-frameworks is not there; {this_command('lessons', '--frameworks')} makes it"
+
+
+def with_frameworks(paths: list[Path]) -> bool:
+    """Run the notebooks that hold scripts for other frameworks, compare every output, and each change with its stored run."""
+    chosen = [path for path in paths if elsewhere.MAGIC in path.read_text(encoding="utf-8")]
+    with patch.dict(os.environ, {FRAMEWORKS: str(frameworks.present())}):
+        outputs = run_nbval(chosen, device="simulated") == 0
+        return elsewhere.main(["--check", "--changes"]) == 0 and outputs
+
+
 EVERY = (LESSONS, SOLUTIONS, EXERCISES)
 MODES = {
     "simulated": Mode("simulated GPU, every output compared", EVERY, strict),
     "off": Mode("DEVICELAB_GPU=off, no error cell", EVERY, without_gpu),
     "again": Mode("Run All twice, then out of order; time and memory", (LESSONS,), again),
     "colab": Mode("IPython 7.34 and ipywidgets 7.7.1", (LESSONS, EXERCISES), colab, colab_kernel.why_not),
+    "frameworks": Mode(
+        "lesson 12 in TensorFlow, JAX, Keras and trainers", (LESSONS,), with_frameworks, no_frameworks
+    ),
     "real": Mode("a real NVIDIA GPU, no error cell", EVERY, real_gpu, no_real_gpu),
 }
 

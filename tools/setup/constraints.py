@@ -1,6 +1,7 @@
 """`course.py constraints`: the versions in the environment that runs this, as pins, for everything that the course asks for.
 
-Run it in an environment in which `course.py test-all` has passed: the pins say what was tested.
+Run it in an environment in which `course.py test-all` has passed: the pins say what was tested. The Python of `.venv-frameworks`
+runs it, which sees `.venv` as well.
 """
 
 import platform
@@ -13,10 +14,11 @@ from packaging.specifiers import SpecifierSet
 from tools.setup import requirements
 from tools.setup.say import Stop, say
 
-EXTRAS = ("lab", "test", "browser", "interop", "site")
+EXTRAS = ("lab", "test", "browser", "interop", "site", "frameworks")
 OLDEST_PYTHON = "3.11.0"
 # setuptools also builds packages, each of which asks for its own.
 UNPINNED = {"devicelab", "pip", "setuptools"}
+EVERYWHERE = {"nvidia-ml-py"}  # not a part of CUDA, in spite of its name
 PLATFORM_ONLY = ("nvidia-", "cuda-", "triton")  # torch itself pins what it needs of these
 
 
@@ -37,7 +39,7 @@ def main() -> None:
 def closure(wanted: Iterable[str]) -> dict[str, str]:
     """Return the installed version of every package that `wanted` needs, directly or not."""
     versions: dict[str, str] = {}
-    todo = [Requirement(line) for line in wanted]
+    todo = [need for line in wanted if applies(need := Requirement(line), ())]
     seen: set[tuple[str, frozenset[str]]] = set()
     while todo:
         asked = todo.pop()
@@ -71,7 +73,7 @@ def pin(name: str, version: str) -> str:
 
 
 def _pinned(name: str) -> bool:
-    return name not in UNPINNED and not name.startswith(PLATFORM_ONLY)
+    return name in EVERYWHERE or (name not in UNPINNED and not name.startswith(PLATFORM_ONLY))
 
 
 if __name__ == "__main__":

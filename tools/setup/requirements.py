@@ -13,8 +13,13 @@ CONSTRAINTS = ROOT / "constraints.txt"
 def requirements(extras: Collection[str]) -> list[str]:
     """Return the package's requirements and those of `extras`, as pyproject.toml writes them."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
-    optional = project["optional-dependencies"]
-    return [*project["dependencies"], *(line for extra in sorted(extras) for line in optional[extra])]
+    return [*project["dependencies"], *(line for extra in sorted(extras) for line in optional(extra))]
+
+
+def optional(extra: str) -> list[str]:
+    """Return what an extra asks for besides the package's own requirements."""
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    return project["optional-dependencies"][extra]
 
 
 def name(requirement: str) -> str:

@@ -25,4 +25,7 @@ def run_here(monkeypatch, tmp_path, capfd):
         ended = runner.main(["--simulate-gpu", "--json", str(report), *words, str(script)])
         return ended, json.loads(report.read_text("utf-8")), capfd.readouterr().err
 
-    return run
+    yield run
+    for name, module in list(sys.modules.items()):  # another test's module of this name is another one
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]

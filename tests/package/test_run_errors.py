@@ -192,7 +192,7 @@ def test_an_error_deep_in_a_library_has_the_users_own_line(handed, line, culprit
         "    def __call__(self, x): return model(x) * self.scale\n"
     )
     _, data, _ = run_here(f"{code}Trainer().fit({handed})\n")
-    assert data["verdict"] == "mismatch" and data["error"]["line"] == line
+    assert data["verdict"] == "mismatch" and data["error"]["line"] == line, data
     assert file.parent.name not in data["explanation"] and file.name not in data["explanation"]
     assert culprit.partition("[")[0] in data["explanation"]
 

@@ -103,7 +103,7 @@ def test_the_mode_runs_lesson_12_and_the_changes_in_it(monkeypatch, outputs, cha
     ran = []
     monkeypatch.setattr(frameworks, "present", lambda: Path("its python"))
 
-    def nbval(paths, device):
+    def nbval(paths, device, seconds):
         ran.append((modes.os.environ[modes.FRAMEWORKS], [path.name[:2] for path in paths]))
         return outputs
 

@@ -46,11 +46,19 @@ def nbval_command(
     ]
 
 
-def run(paths: list[Path], workers: int = 2, lax: bool = False, device: str | None = "simulated") -> int:
+def run(
+    paths: list[Path],
+    workers: int = 2,
+    lax: bool = False,
+    device: str | None = "simulated",
+    seconds: float = CELL_SECONDS,
+) -> int:
     """Run the notebooks and return pytest's exit status (0 only when something ran and all of it passed)."""
     with tempfile.TemporaryDirectory(prefix="nbval-", ignore_cleanup_errors=True) as folder:
         environment = os.environ | private_environment(Path(folder)) | device_environment(device)
-        command = nbval_command(paths, workers, lax, forked=len(paths) > workers)  # else nothing is saved
+        command = nbval_command(
+            paths, workers, lax, seconds, forked=len(paths) > workers
+        )  # else nothing is saved
         return subprocess.run(command, cwd=ROOT, env=environment).returncode
 
 

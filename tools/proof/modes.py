@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
 
+from devicelab.course.elsewhere.running import SECONDS
 from devicelab.course.elsewhere.running import VARIABLE as FRAMEWORKS
 from tools.notebooks import colab_kernel, elsewhere
 from tools.notebooks.kernel_runs import Run, rerun
@@ -88,7 +89,7 @@ def with_frameworks(paths: list[Path]) -> bool:
     """Run the notebooks that hold scripts for other frameworks, compare every output, and each change with its stored run."""
     chosen = [path for path in paths if elsewhere.MAGIC in path.read_text(encoding="utf-8")]
     with patch.dict(os.environ, {FRAMEWORKS: str(frameworks.present())}):
-        outputs = run_nbval(chosen, device="simulated") == 0
+        outputs = run_nbval(chosen, device="simulated", seconds=SECONDS) == 0
         return elsewhere.main(["--check", "--changes"]) == 0 and outputs
 
 

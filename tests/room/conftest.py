@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("jupyterhub", reason="JupyterHub is in .venv-hub: `course.py hub demo` makes it")
 
-from tools.room import accounts, load, spawner, start
+from tools.room import accounts, load, refusals, spawner, start
 from tools.room.settings import Settings
 from tools.setup.say import Stop
 
@@ -35,7 +35,7 @@ def closed_room() -> str | None:
     if not shutil.which("useradd"):
         return "useradd is missing"
     try:
-        start.check_learners_can_run(Path(sys.executable))
+        refusals.check_learners_can_run(Path(sys.executable))
     except Stop as reason:
         return str(reason).splitlines()[0]
     return None

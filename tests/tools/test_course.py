@@ -191,6 +191,11 @@ def test_a_folder_called_venv_that_is_none_is_left_alone(sandbox):
             "There is no PyTorch package for Python 3.",
         ),
         ("error: externally-managed-environment", "belongs to the operating system"),
+        (
+            "ERROR: Wheel 'torch' located at /stick/torch-2.13.0.whl is invalid.",
+            "/stick/torch-2.13.0.whl is damaged",
+        ),
+        ("zipfile.BadZipFile: File is not a zip file", "A package is damaged"),
         ("ERROR: ResolutionImpossible", "its last words are above"),
     ],
 )

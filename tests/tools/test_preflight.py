@@ -121,9 +121,9 @@ def test_a_room_needs_root_and_a_python_that_others_may_run(monkeypatch):
     def closed(hub):
         raise Stop("Learners could not run the course's Python.", "Put it elsewhere.")
 
-    monkeypatch.setattr(hub_preflight.start, "check_learners_can_run", closed)
+    monkeypatch.setattr(hub_preflight.refusals, "check_learners_can_run", closed)
     assert hub_preflight.room().line.endswith("Learners could not run the course's Python.")
-    monkeypatch.setattr(hub_preflight.start, "check_learners_can_run", lambda hub: None)
+    monkeypatch.setattr(hub_preflight.refusals, "check_learners_can_run", lambda hub: None)
     assert hub_preflight.room().state == "ok"
 
 

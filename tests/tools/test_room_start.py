@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tools import cli
-from tools.room import learner, settings, start
+from tools.room import learner, refusals, settings
 from tools.setup import copies
 from tools.setup.say import ROOT, Stop
 
@@ -32,7 +32,7 @@ def chosen(*words):
 @pytest.fixture(autouse=True)
 def free(monkeypatch):
     """Every port is free, whatever runs here."""
-    monkeypatch.setattr(start, "check_port_is_free", lambda port: None)
+    monkeypatch.setattr(refusals, "check_port_is_free", lambda port: None)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def person(monkeypatch):
 )
 def test_what_root_is_refused(words, sentence, root):
     with pytest.raises(Stop) as refused:
-        start.refuse(chosen(*words.split()), "linux")
+        refusals.refuse(chosen(*words.split()), "linux")
     assert str(refused.value).startswith(sentence)
 
 
@@ -79,7 +79,7 @@ def test_what_root_is_refused(words, sentence, root):
     ],
 )
 def test_what_root_may_start_on_this_machine(words, root):
-    start.refuse(chosen(*words.split()), "linux")
+    refusals.refuse(chosen(*words.split()), "linux")
 
 
 def test_a_room_needs_root_on_linux_and_nothing_runs_on_windows(person):
@@ -90,8 +90,8 @@ def test_a_room_needs_root_on_linux_and_nothing_runs_on_windows(person):
         ("room", "win32", "JupyterHub does not run on Windows"),
     ]:
         with pytest.raises(Stop, match=sentence):
-            start.refuse(chosen(*words.split()), system)
-    start.refuse(chosen("demo"), "darwin")
+            refusals.refuse(chosen(*words.split()), system)
+    refusals.refuse(chosen("demo"), "darwin")
 
 
 def pair(folder, name="k"):
@@ -119,16 +119,16 @@ def test_keys_and_certificates(tmp_path, root):
     key, cert = pair(tmp_path)
     other, _ = pair(tmp_path, "other")
     wide = ["--listen", "0.0.0.0", "--password", "x", "--key", str(key), "--cert", str(cert)]
-    start.refuse(chosen("room", "--learners", "3", "--listen", "0.0.0.0", *wide[4:]), "linux")
+    refusals.refuse(chosen("room", "--learners", "3", "--listen", "0.0.0.0", *wide[4:]), "linux")
     with pytest.raises(Stop, match="would make all who enter root"):
-        start.refuse(chosen("demo", *wide), "linux")
+        refusals.refuse(chosen("demo", *wide), "linux")
     with pytest.raises(Stop, match="belong together"):
-        start.check_pair(other, cert)
+        refusals.check_pair(other, cert)
     with pytest.raises(Stop, match="belong together"):
-        start.check_pair(cert, cert)
+        refusals.check_pair(cert, cert)
     key.chmod(0o644)
     with pytest.raises(Stop, match="can be read by others"):
-        start.check_pair(key, cert)
+        refusals.check_pair(key, cert)
 
 
 def test_a_key_with_a_password_asks_nobody(tmp_path):
@@ -137,13 +137,15 @@ def test_a_key_with_a_password_asks_nobody(tmp_path):
     command = ["openssl", "rsa", "-aes256", "-passout", "pass:x", "-in", key, "-out", locked]
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(Stop, match="the key has a password"):
-        start.check_pair(locked, cert)
+        refusals.check_pair(locked, cert)
 
 
 def test_a_wide_demonstration_needs_a_password(tmp_path, person):
     key, cert = pair(tmp_path)
     with pytest.raises(Stop, match="give --password"):
-        start.refuse(chosen("demo", "--listen", "0.0.0.0", "--key", str(key), "--cert", str(cert)), "linux")
+        refusals.refuse(
+            chosen("demo", "--listen", "0.0.0.0", "--key", str(key), "--cert", str(cert)), "linux"
+        )
 
 
 @pytest.mark.parametrize(
@@ -269,7 +271,7 @@ def test_a_learner_is_told_on_the_command_line_and_nothing_secret_with_it():
 def test_an_argument_of_a_wide_kind_is_an_address(root):
     asked = argparse.Namespace(mode="demo", key=None, cert=None, listen="0.0.0.0", password=None)
     with pytest.raises(Stop, match="ssh -L"):
-        start.refuse_listening(asked, True)
+        refusals.refuse_listening(asked, True)
 
 
 def test_the_learners_folder_is_named_by_a_variable(tmp_path, monkeypatch):
@@ -279,26 +281,26 @@ def test_the_learners_folder_is_named_by_a_variable(tmp_path, monkeypatch):
 
 
 def test_one_folder_has_one_hub(tmp_path):
-    start.hold(tmp_path)
+    refusals.hold(tmp_path)
     with pytest.raises(Stop, match="A hub of this course runs already"):
-        start.hold(tmp_path)
+        refusals.hold(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "lost"), [("jupyterhub.sqlite", "who was logged in"), ("passwords.dbm.db", "every password")]
 )
 def test_a_damaged_file_of_the_hub_is_told_with_what_goes_with_it(name, lost, tmp_path):
-    start.check_kept(tmp_path, Path(sys.executable))
+    refusals.check_kept(tmp_path, Path(sys.executable))
     (tmp_path / name).write_bytes(b"damaged " * 1000)
     with pytest.raises(Stop, match=rf"{name} is damaged: .+\n.*With it goes {lost}"):
-        start.check_kept(tmp_path, Path(sys.executable))
+        refusals.check_kept(tmp_path, Path(sys.executable))
 
 
 def test_a_whole_file_of_users_is_taken(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "jupyterhub.sqlite")) as made:
         made.execute("CREATE TABLE users (name TEXT)")
         made.commit()
-    start.check_kept(tmp_path, Path(sys.executable))
+    refusals.check_kept(tmp_path, Path(sys.executable))
 
 
 def test_a_child_that_ended_is_seen():

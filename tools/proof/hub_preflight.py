@@ -14,11 +14,11 @@ import psutil
 
 from tools.proof import preflight
 from tools.proof.preflight import GB, Check, gpu, port, python
-from tools.room import environment, start
+from tools.room import environment, refusals, start
 from tools.setup.say import ROOT, Stop, this_command
 from tools.setup.venv import python_in
 
-LEARNER = 0.5 * GB  # of memory: twice what room-test measured with one lesson open, for a second one
+LEARNER = 0.5 * GB  # of memory: measured 0.43 while lesson 03 has a second Python beside its kernel
 HUB = 2 * GB  # of memory for the system, the hub, and what servers are forked from
 HOME = 0.1 * GB  # of disk: copies take 3 MB, and people save things
 A_CORE = 20  # learners: as many as room-test let in at once for each of its cores
@@ -57,7 +57,7 @@ def room() -> Check:
             "room", "look", f"a room needs root on Linux: sudo {this_command('preflight', '--hub', 'N')}"
         )
     try:
-        start.check_learners_can_run(python_in(environment.FOLDER))
+        refusals.check_learners_can_run(python_in(environment.FOLDER))
     except Stop as reason:
         return Check("room", "NO", str(reason).splitlines()[0])
     return Check("room", "ok", "another user can run the course's Python")

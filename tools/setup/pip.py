@@ -16,6 +16,7 @@ NO_NETWORK = re.compile(
     r"|SSLError|Connection reset|Connection aborted"
 )
 NO_PACKAGE = re.compile(r"No matching distribution found for ([\w.-]+)")
+DAMAGED = re.compile(r"Wheel '[^']*' located at (.+) is invalid|BadZipFile")
 NO_TORCH = re.compile(r"No matching distribution found for torch\b")
 MANAGED = re.compile(r"externally-managed-environment")
 WORTH_SHOWING = re.compile(
@@ -55,6 +56,14 @@ def failure(words: str) -> Stop:
         )
     if NO_TORCH.search(words):
         return no_torch()
+    damaged = DAMAGED.search(words)
+    if damaged:
+        which = damaged[1] or "A package"
+        return Stop(
+            f"{which} is damaged: it was not copied or fetched whole.",
+            "Delete it, and fetch it again.",
+            again,
+        )
     if MANAGED.search(words):
         return Stop(
             "This Python belongs to the operating system, which allows no packages to be installed into it.",

@@ -1,5 +1,7 @@
 """Exercise 11: what its checks say to answers that its solution notebook does not show, and what the judges rest on."""
 
+import os
+
 import pytest
 import torch
 from telling import told
@@ -29,6 +31,12 @@ def test_the_program_of_the_task_is_the_one_that_is_run():
 
 def test_the_lines_fail_where_the_reference_says():
     assert sharing._who() == {"a": "nobody", "b": "rank 1", "c": "both", "d": "both", "e": "nobody"}
+
+
+def test_cards_that_are_hidden_here_are_there_for_the_ranks(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert sharing._who.__wrapped__()["a"] == "nobody"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_ranks_that_cannot_be_run_are_no_fault_of_the_learners(monkeypatch):

@@ -7,6 +7,7 @@ with without_gpu():
 """
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr
 from dataclasses import dataclass
@@ -118,8 +119,9 @@ def a_card_to_lose() -> Iterator[None]:
 
 @contextmanager
 def two_cards() -> Iterator[None]:
-    """Run the block on a machine with two cards, simulated on every machine; Pythons that it starts have them too."""
-    with simulate_gpu(CARD, count=2):
+    """Run the block with two simulated cards on every machine; Pythons that it starts see them, whatever is hidden."""
+    others = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    with patch.dict(os.environ, others, clear=True), simulate_gpu(CARD, count=2):
         yield
 
 

@@ -116,3 +116,16 @@ def test_what_servers_are_forked_from_knows_none_of_the_hubs_secrets(monkeypatch
     monkeypatch.setenv("CONFIGPROXY_AUTH_TOKEN", "secret")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     assert set(spawner.variables()) <= {"LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "PATH", "OMP_NUM_THREADS"}
+
+
+def test_jupyterlab_is_found_where_the_environment_took_it_over(tmp_path, monkeypatch):
+    own, base = tmp_path / "own", tmp_path / "base"
+    (base / "share" / "jupyter" / "lab" / "static").mkdir(parents=True)
+    monkeypatch.setattr(config, "BASES", (str(base),))
+    monkeypatch.setattr(config.sys, "base_prefix", str(tmp_path))
+    assert config.places(own)["JUPYTERLAB_DIR"] == str(base / "share" / "jupyter" / "lab")
+    assert str(own / "share" / "jupyter") in config.places(own)["JUPYTER_PATH"].split(os.pathsep)
+    (own / "share" / "jupyter" / "lab" / "static").mkdir(parents=True)
+    assert config.places(own)["JUPYTERLAB_DIR"] == str(own / "share" / "jupyter" / "lab")
+    monkeypatch.setattr(config, "BASES", ())
+    assert "JUPYTERLAB_DIR" not in config.places(tmp_path / "none")

@@ -1,5 +1,6 @@
 """The hub's configuration, from its settings: workshop/jupyterhub_config.py calls it."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tools.setup.lab import CONFIG
 
 DEMO = "A demonstration: whoever knows {what} can enter as anyone, and all servers run as one user of this machine."
 ROOM = "Your name is on the list of the room. The password that you give the first time will be yours: 7 characters or more."
+BASES = ("/usr/local", "/usr")  # where pip puts the files of packages that a system's Python has
 SECONDS = 300  # that a server may take to start where forty start at once
 
 
@@ -66,12 +68,20 @@ def _servers(c: Any, settings: Settings) -> None:
 
 
 def places(shared: Path) -> dict[str, str]:
-    """Return the variables by which a server finds JupyterLab's files, which lie in the environment that it shares."""
+    """Return the variables by which a server finds JupyterLab's files, which lie in the environment that it shares.
+
+    Where that has taken packages over from the Python it was made from, they lie there.
+    """
+    folders = [shared, Path(sys.base_prefix), *map(Path, BASES)]
+    lab = next(
+        (found for each in folders if (found := each / "share" / "jupyter" / "lab" / "static").exists()), None
+    )
     return {
-        "JUPYTER_PATH": str(shared / "share" / "jupyter"),
-        "JUPYTERLAB_DIR": str(shared / "share" / "jupyter" / "lab"),
-        "JUPYTER_CONFIG_PATH": f"{CONFIG}:{shared / 'etc' / 'jupyter'}",
-    }
+        "JUPYTER_PATH": os.pathsep.join(str(each / "share" / "jupyter") for each in folders),
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(
+            [str(CONFIG), *(str(each / "etc" / "jupyter") for each in folders)]
+        ),
+    } | ({"JUPYTERLAB_DIR": str(lab.parent)} if lab else {})
 
 
 def _who(c: Any, settings: Settings) -> None:

@@ -101,8 +101,8 @@ class LearnerSpawner(LocalProcessSpawner):
     async def start(self) -> tuple[str, int]:
         """Start the learner's server and return where it will listen."""
         self.port: int = self.port or free_port()
-        if not self.system_users:
-            self.home.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        if not self.system_users and not self.home.is_dir():
+            self.home.mkdir(mode=FOLDER_MODE)
         name = self.user.name if self.system_users else None
         learner = Learner(str(self.home), name, self.forked)
         log = Path(self.logs, f"{self.user.name}.log")

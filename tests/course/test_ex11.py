@@ -35,6 +35,7 @@ def test_the_lines_fail_where_the_reference_says():
 
 def test_cards_that_are_hidden_here_are_there_for_the_ranks(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("DEVICELAB_GPU", "off")
     assert sharing._who.__wrapped__()["a"] == "nobody"
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
 

@@ -23,6 +23,8 @@ from devicelab.simgpu.session import current
 
 from .words import device_kind
 
+_HIDING = ("CUDA_VISIBLE_DEVICES", "DEVICELAB_GPU")
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -120,7 +122,7 @@ def a_card_to_lose() -> Iterator[None]:
 @contextmanager
 def two_cards() -> Iterator[None]:
     """Run the block with two simulated cards on every machine; Pythons that it starts see them, whatever is hidden."""
-    others = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    others = {name: value for name, value in os.environ.items() if name not in _HIDING}
     with patch.dict(os.environ, others, clear=True), simulate_gpu(CARD, count=2):
         yield
 

@@ -29,3 +29,26 @@ def test_the_table_counts_failures_and_leaves_out_what_never_came():
 def test_the_processes_of_somebody_unknown_are_none():
     assert load.processes(1, "nobody-known") == []
     assert load.memory(1, "nobody-known") == (0, 0)
+
+
+def test_the_hub_ends_when_the_test_is_ended():
+    code = """
+import asyncio, contextlib, os, signal
+from tools.room import load
+
+@contextlib.contextmanager
+def hub(settings, config):
+    try:
+        yield 1
+    finally:
+        print("the hub was ended")
+
+async def ended(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+
+load.hub, load.load = hub, ended
+load.main(["/nowhere", "--learners", "1"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=50)
+    assert "the hub was ended" in done.stdout and done.returncode == 143

@@ -7,6 +7,7 @@ this process: their part of the processor is taken from the same machine. What a
 import argparse
 import asyncio
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -203,6 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--config", type=Path, default=CONFIG)
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the hub ends with this process
     say(f"Measured: {machine()}")
     forked = not options.anew and start.why_not_forked() is None
     say(

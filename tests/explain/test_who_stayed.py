@@ -4,7 +4,7 @@ import pytest
 import torch
 from explain_scripts import Case, cases, failing, mended
 
-from devicelab import simulate_gpu
+from devicelab import devices, simulate_gpu
 from devicelab.explain import explain
 from devicelab.explain.sources import suffixed
 
@@ -282,6 +282,14 @@ def test_the_printed_generator_mends_under_a_default_device(name, tmp_path):
         assert mended(case, tmp_path) is None
     finally:
         torch.set_default_device(None)
+
+
+def test_a_default_device_that_was_taken_back_is_the_cpu(tmp_path):
+    torch.set_default_device("cpu")
+    torch.set_default_device(None)  # before 2.10, torch.get_default_device() fails from here on
+    assert devices.default() == torch.device("cpu")
+    _, found = failing(Case("torch.ones(2, device=device) + torch.ones(2, 2)\n", "", ""), tmp_path)
+    assert found.what.startswith("torch.ones(2, 2) stayed on cpu")
 
 
 def test_a_convolution_in_three_dimensions_names_the_input():

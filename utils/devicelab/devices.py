@@ -276,6 +276,18 @@ def present_here() -> Device:
     return CPU if device.origin == "simulated" and simulated_here() is None else device
 
 
+def default() -> torch.device:
+    """Return the device of new tensors for which none is named.
+
+    PyTorch's own function fails before 2.10 once a default device was taken back (pytorch/pytorch, `torch/__init__.py` of
+    2.9: it asks the None that is left for its device).
+    """
+    try:
+        return torch.get_default_device()
+    except AttributeError:
+        return torch.device("cpu")
+
+
 def clock() -> float:
     """Return seconds on the host clock of the present device; only differences mean something.
 

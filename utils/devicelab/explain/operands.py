@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from devicelab.devices import simulated
+from devicelab.devices import default, simulated
 from devicelab.reach import is_a
 
 from .frames import Frame
@@ -253,7 +253,7 @@ def _from_torch(name: str, node: ast.Call, names: Mapping[str, object]) -> Opera
     given = given_device(node, names)
     device = _as_device(look_up(given, names)) if given else None
     if given is None:
-        device = CPU if name in CPU_MAKERS else torch.get_default_device()
+        device = CPU if name in CPU_MAKERS else default()
     return Operand("", device, None, node, made=True) if device else None
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from devicelab import devices
+
 SEED = 0  # each check draws the same numbers, so that its words are the same each time
 Restore = Callable[[], object]
 
@@ -17,7 +19,7 @@ def clean() -> None:
     random.seed(SEED)
     np.random.seed(SEED)
     torch.manual_seed(SEED)
-    if torch.get_default_device() != torch.device("cpu"):
+    if devices.default() != torch.device("cpu"):
         torch.set_default_device(None)
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
@@ -53,7 +55,7 @@ def _random_states() -> Iterator[Restore]:
 
 
 def _modes() -> Iterator[Restore]:
-    device, card = torch.get_default_device(), torch.cuda.current_device()
+    device, card = devices.default(), torch.cuda.current_device()
     had_default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None) is not None
     yield lambda: torch.set_default_device(device if had_default else None)
     yield lambda: torch.cuda.set_device(card)

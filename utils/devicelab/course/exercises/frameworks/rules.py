@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from devicelab import devices
 from devicelab.course.elsewhere.runs import stored
 from devicelab.course.looking import is_on, same_values, short, watch
 from devicelab.course.looking.predict import prediction
@@ -142,7 +143,7 @@ def _called(call: Callable[..., Any], given: list[torch.Tensor], device: str, po
         raise NotYet(
             f"{case}, policy={policy!r} raised a ValueError ({error}). Which of the tensors had to be copied there?"
         ) from None
-    left = torch.get_default_device()
+    left = devices.default()
     if left.type != "cpu":
         torch.set_default_device(None)
         raise NotYet(f"{case} you leave {left} as the default device behind. For how long was it needed?")

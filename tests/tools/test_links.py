@@ -87,7 +87,7 @@ def test_a_notebook_without_the_two_cells_gets_them():
         "outputs": [],
         "execution_count": 1,
     }
-    text = links.with_cells(json.dumps({"cells": [title, code]}), "notebooks/09.ipynb", Place("a/b", "c"))
+    text = links.with_cells(json.dumps({"cells": [title, code]}), "notebooks/09.ipynb", Place("a/b", "v1"))
     assert [cell["id"] for cell in json.loads(text)["cells"]] == ["title", "badges", "colab", "a"]
 
 
@@ -101,19 +101,20 @@ def test_the_colab_cell_goes_right_after_the_title():
         cell("markdown", "how-to", "# no title"),
         cell("code", "a", "# 1"),
     ]
-    text = links.with_cells(json.dumps({"cells": made + rest}), "notebooks/09.ipynb", Place("a/b", "c"))
+    text = links.with_cells(json.dumps({"cells": made + rest}), "notebooks/09.ipynb", Place("a/b", "v1"))
     assert [c["id"] for c in json.loads(text)["cells"]] == ["title", "badges", "colab", "how-to", "a"]
 
 
 def test_the_colab_cell_does_nothing_elsewhere_and_never_touches_torch():
-    source = Place("acme/course", "v1").bootstrap()
+    source = Place("acme/course", "v1.2.0").bootstrap()
     guard, install = source.splitlines()[-2:]
     assert guard.startswith('if "google.colab" in sys.modules:')
-    assert install == "    %pip install --quiet --no-deps git+https://github.com/acme/course@v1"
+    wheel = "https://github.com/acme/course/releases/download/v1.2.0/devicelab-1.2.0-py3-none-any.whl"
+    assert install == f"    %pip install --quiet --no-deps {wheel}"
 
 
 @pytest.mark.parametrize(
-    "setting", ["REPO=course", "REPO=a/b/c", "REPO=", "REF=feature/x", "REF=", "TAG=v1", "v1"]
+    "setting", ["REPO=course", "REPO=a/b/c", "REPO=", "REF=feature/x", "REF=", "REF=main", "TAG=v1", "v1"]
 )
 def test_what_is_no_address_is_refused_and_changes_nothing(setting, copy):
     before = texts(copy)

@@ -24,17 +24,6 @@ from tools.setup.say import ROOT, Stop
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 WHERE_PINNED = {"sys_platform": "linux", "platform_machine": "x86_64"}
-CONDA_NAMES = {"torch": "pytorch-cpu"}
-NOT_FOR_CONDA = {
-    "pytest-timeout",
-    "pytest-xdist",
-    "uv",
-    "ruff",
-    "mypy",
-    "import-linter",
-    "types-pyyaml",
-    "expecttest",
-}  # for developers
 
 
 def run(*command, **options):
@@ -64,26 +53,6 @@ def test_what_is_supported():
     assert set(PROJECT["optional-dependencies"]) == {
         "lab", "test", "browser", "interop", "site", "frameworks",
     }  # fmt: skip
-
-
-def conda_packages():
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    plain = [line for line in environment["dependencies"] if isinstance(line, str)]
-    nested = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
-    return plain, nested
-
-
-def test_conda_has_the_same_names_and_ranges():
-    plain, nested = conda_packages()
-    asked = parsed(requirements.requirements(["lab", "test"]))
-    wanted = {
-        CONDA_NAMES.get(name, name) + str(need.specifier)
-        for name, need in asked.items()
-        if name not in NOT_FOR_CONDA
-    }
-    assert set(plain) == wanted | {"python=3.12", "pip"}
-    assert nested == [["-e ."]]
-    assert "# NVIDIA card? use pytorch-gpu" in (ROOT / "environment.yml").read_text(encoding="utf-8")
 
 
 def pins():
@@ -296,13 +265,16 @@ def test_what_the_ci_runs_is_valid():
         assert Path(ROOT / "course.py").exists() and job["steps"]
 
 
-def test_a_release_is_built_in_one_job_and_uploaded_by_another_that_runs_nothing_of_ours():
+def test_a_release_is_built_in_one_job_and_uploaded_by_others_that_run_nothing_of_ours():
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))
     build, publish = workflow["jobs"]["build"], workflow["jobs"]["publish"]
     assert workflow["permissions"] == {} and build["permissions"] == {"contents": "read"}
     assert publish["permissions"] == {"id-token": "write"} and publish["environment"] == "pypi"
     assert not [step for step in publish["steps"] if "run" in step or "checkout" in step["uses"]]
-    uses = [step["uses"] for job in (build, publish) for step in job["steps"] if "uses" in step]
+    attach = workflow["jobs"]["attach"]
+    assert attach["permissions"] == {"contents": "write"} and attach["needs"] == "build"
+    assert "dist/*" in attach["steps"][-1]["run"] and "checkout" not in str(attach["steps"])
+    uses = [step["uses"] for job in (build, publish, attach) for step in job["steps"] if "uses" in step]
     assert [action for action in uses if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action)] == []
 
 

@@ -1,64 +1,121 @@
-"""A kernel with the IPython and ipywidgets that Colab has, in `.venv-colab`; everything else is shared with this Python.
+"""Kernels with the packages of Colab's runtimes, in `.venv-colab`; torch and the rest are shared with an environment here.
 
-Only those few packages are installed there, so that torch need not be downloaded twice.
+That is the one of `.torches` with the runtime's Python and torch, or the newest torch, where `course.py torches` has made
+it; where none of them is there, the environment of this Python. Only the few packages of colab.toml are installed.
 """
 
 import json
 import subprocess
 import sys
-import sysconfig
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from tools.setup.say import ROOT, Stop
+from tools.setup import torches, uv
+from tools.setup.say import ROOT, Stop, this_command
 from tools.setup.venv import python_in
 
 FOLDER = ROOT / ".venv-colab"
 KERNEL = "colab-versions"
-# Colab's kernel in November 2026, with what these versions need and newer ones no longer do.
-PINS = (
-    "ipython==7.34.0",
-    "ipywidgets==7.7.1",
-    "ipykernel==6.17.1",
-    "traitlets==5.7.1",
-    "ipython-genutils==0.2.0",
-    "backcall==0.2.0",
-    "pickleshare==0.7.5",
-    "decorator==4.4.2",
-)
-PROOF = "import IPython, ipywidgets; print(IPython.__version__, ipywidgets.__version__)"
-PROVEN = "7.34.0 7.7.1"
+VERSIONS = Path(__file__).with_name("colab.toml")
+INSTALLED = "import importlib.metadata as m, json, sys; print(json.dumps([f'{n}=={m.version(n)}' for n in sys.argv[1:]]))"
+PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
-def why_not() -> str | None:
-    """Return why this Python cannot run Colab's versions, or None."""
-    if sys.version_info >= (3, 13):  # IPython 7.34 imports a module that Python 3.13 no longer has
-        return f"IPython 7.34 needs Python 3.12 or older, and this is {sys.version.split()[0]}"
-    return None
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime of Colab: its name, the day of the list, Python and torch ("3.13", "2.11.0"), and the packages beside, pinned."""
+
+    name: str
+    date: str
+    python: str
+    torch: str
+    packages: tuple[str, ...]
 
 
-def make(folder: Path = FOLDER) -> Path:
-    """Make `.venv-colab` unless it is there, and return its interpreter; raise Stop when pip cannot."""
-    python = python_in(folder)
-    if proven(python):
+@dataclass(frozen=True)
+class Base:
+    """The environment here whose torch is shared, with its versions, for a runtime."""
+
+    runtime: Runtime
+    interpreter: Path
+    python: str
+    torch: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the runtime's packages are put."""
+        return FOLDER / f"{self.runtime.name}-torch{self.torch}-py{self.python}"
+
+    @property
+    def line(self) -> str:
+        """What is run, and how it differs from Colab."""
+        here = f"Colab's packages ({self.runtime.name}, list of {self.runtime.date}) on Python {self.python}, torch {self.torch}"
+        wanted = torches.Target(self.runtime.torch, self.runtime.python)
+        if self.python.startswith(f"{wanted.python}.") and self.torch.startswith(wanted.torch):
+            return here
+        made = this_command("torches", f"{wanted.torch}@{wanted.python}")
+        return f"{here}; Colab has Python {wanted.python}, torch {wanted.torch} ({made})"
+
+
+def runtimes(versions: Path = VERSIONS) -> list[Runtime]:
+    """Return the runtimes of colab.toml, the present one first."""
+    read = tomllib.loads(versions.read_text(encoding="utf-8"))["runtime"]
+    return [
+        Runtime(one["name"], str(one["date"]), one["python"], one["torch"], tuple(one["packages"]))
+        for one in read
+    ]
+
+
+def bases() -> list[Base]:
+    """Return the environments here that come nearest to Colab, or this Python's where there is none."""
+    found = [Base(runtime, python, *_versions(python)) for runtime, python in _nearest() if python.exists()]
+    here = Path(sys.executable)
+    return found or [Base(runtimes()[0], here, *_versions(here))]
+
+
+def _nearest() -> Iterator[tuple[Runtime, Path]]:
+    """Yield each runtime with where an interpreter with its torch would lie; the present one with the newest torch too."""
+    present, *past = runtimes()
+    for runtime, torch in [
+        (present, present.torch),
+        (present, torches.NEWEST),
+        *((one, one.torch) for one in past),
+    ]:
+        yield runtime, python_in(torches.Target(torch, runtime.python).folder)
+
+
+def _versions(python: Path) -> tuple[str, str]:
+    torch, own = torches.versions(python)
+    return own, torch
+
+
+def make(base: Base) -> Path:
+    """Make the environment of `base` unless it is there, and return its interpreter; raise Stop when it cannot be made."""
+    python = python_in(base.folder)
+    if proven(python, base.runtime):
         return python
-    _call([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
-    here = sysconfig.get_path("purelib")
-    inside = sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)})
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
-    _call([*pip, *PINS])
+    _call(str(base.interpreter), "-m", "venv", "--clear", "--without-pip", str(base.folder))
+    uv.uv(
+        Path(sys.executable), "pip", "install", "--no-deps", "--python", str(python), *base.runtime.packages
+    )
+    here = _call(str(base.interpreter), "-c", PACKAGES)
+    inside = _call(str(python), "-c", PACKAGES)
     # A line that begins with `import` is run at each start: it adds the shared packages after the ones above.
     Path(inside, "shared.pth").write_text(f"import site; site.addsitedir({here!r})\n", encoding="utf-8")
-    if not proven(python):
-        raise Stop(f"{folder.name} was made, but it does not hold IPython and ipywidgets {PROVEN}.")
+    if not proven(python, base.runtime):
+        raise Stop(f"{base.folder} was made, but it does not hold the versions of {VERSIONS.name}.")
     return python
 
 
-def proven(python: Path) -> bool:
-    """Say whether this interpreter imports the wanted versions."""
+def proven(python: Path, runtime: Runtime) -> bool:
+    """Say whether this interpreter finds each of the runtime's packages in its version."""
     if not python.exists():
         return False
-    done = subprocess.run([str(python), "-c", PROOF], capture_output=True, text=True)
-    return done.returncode == 0 and done.stdout.strip() == PROVEN
+    names = [pin.partition("==")[0] for pin in runtime.packages]
+    done = subprocess.run([str(python), "-c", INSTALLED, *names], capture_output=True, text=True)
+    return done.returncode == 0 and json.loads(done.stdout) == list(runtime.packages)
 
 
 def install_kernel(python: Path, data: Path) -> str:
@@ -71,8 +128,9 @@ def install_kernel(python: Path, data: Path) -> str:
     return KERNEL
 
 
-def _call(command: list[str]) -> None:
+def _call(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         last = (done.stdout + done.stderr).strip().splitlines()[-3:]
         raise Stop("The kernel with Colab's versions could not be made.", "\n".join(last))
+    return done.stdout.strip()

@@ -26,7 +26,10 @@ COLAB_BADGE = "https://colab.research.google.com/assets/colab-badge.svg"
 
 @dataclass(frozen=True)
 class Place:
-    """A published repository: `repo` is org/name, `ref` a branch or tag."""
+    """A published repository: `repo` is org/name, `ref` the tag of a release.
+
+    Binder builds an image for each commit that a badge leads to: a tag's is built once, a branch's after every commit.
+    """
 
     repo: str
     ref: str
@@ -34,8 +37,8 @@ class Place:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+", self.repo):
             raise Stop(f'REPO must look like org/name, but it is "{self.repo}".')
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.ref):
-            raise Stop(f'REF must be a branch or tag without slashes, such as v1.0, but it is "{self.ref}".')
+        if not re.fullmatch(r"v[0-9]+(\.[0-9]+)*(rc[0-9]+)?", self.ref):
+            raise Stop(f'REF must be the tag of a release, such as v1.0.0, but it is "{self.ref}".')
 
     def github(self) -> str:
         """Return the repository's address."""
@@ -55,12 +58,17 @@ class Place:
         colab = f"[![Open in Colab]({COLAB_BADGE})]({self.colab(notebook)})"
         return f"{binder} {colab}"
 
+    def wheel(self) -> str:
+        """Return the address of the release's wheel, which release.yml puts beside its tag."""
+        name = f"devicelab-{self.ref.removeprefix('v')}-py3-none-any.whl"
+        return f"{self.github()}/releases/download/{self.ref}/{name}"
+
     def bootstrap(self) -> str:
-        """Return the guarded cell that brings devicelab to Colab; its torch is never touched."""
+        """Return the guarded cell that brings devicelab to Colab, as a wheel, without a build; its torch is never touched."""
         return (
             "import sys\n\n"
             'if "google.colab" in sys.modules:  # only on Colab: fetch devicelab alone, and leave its torch as it is\n'
-            f"    %pip install --quiet --no-deps git+{self.github()}@{self.ref}"
+            f"    %pip install --quiet --no-deps {self.wheel()}"
         )
 
 

@@ -74,8 +74,12 @@ def again(paths: list[Path]) -> bool:
 
 
 def colab(paths: list[Path]) -> bool:
-    """Run all in a kernel with Colab's versions."""
-    return asyncio.run(in_kernels(paths, again=False, python=colab_kernel.make()))
+    """Run all in kernels with Colab's versions, one environment after the other."""
+    good = True
+    for base in colab_kernel.bases():
+        print(base.line, flush=True)
+        good = asyncio.run(in_kernels(paths, again=False, python=colab_kernel.make(base))) and good
+    return good
 
 
 def no_frameworks() -> str | None:
@@ -98,7 +102,7 @@ MODES = {
     "simulated": Mode("simulated GPU, every output compared", EVERY, strict),
     "off": Mode("DEVICELAB_GPU=off, no error cell", EVERY, without_gpu),
     "again": Mode("Run All twice, then out of order; time and memory", (LESSONS,), again),
-    "colab": Mode("IPython 7.34 and ipywidgets 7.7.1", (LESSONS, EXERCISES), colab, colab_kernel.why_not),
+    "colab": Mode("Colab's packages, no error cell", (LESSONS, EXERCISES), colab),
     "frameworks": Mode(
         "lesson 12 in TensorFlow, JAX, Keras and trainers", (LESSONS,), with_frameworks, no_frameworks
     ),
@@ -118,7 +122,8 @@ async def in_kernels(paths: list[Path], again: bool, python: Path | None = None)
         async def one(path: Path) -> Run:
             private = private_environment(folder / path.parent.name / path.stem)
             async with gate:
-                run = await rerun(path, os.environ | private | device_environment("simulated"), again, name)
+                variables = os.environ | private | device_environment("simulated")
+                run = await rerun(path, variables, again, name, bounds=python is None)
             print(run.line, flush=True)
             return run
 

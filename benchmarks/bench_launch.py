@@ -1,7 +1,7 @@
 """How long a learner waits who clicks on Binder's badge, and how much memory that takes: JupyterLab and lesson 00 on one core.
 
     python -m benchmarks launch                # two rows, beside what the course promises
-    python -m benchmarks.bench_launch          # the steps too
+    python -m benchmarks.bench_launch          # the steps too; --keep writes them into docs/in-the-browser.md
 
 Binder gives a learner one core and at most 2 GB. Seconds are wall time from the start of the server's process; the lesson's
 cells go through its websocket one after the other. Memory is the PSS of the server's processes, the kernel's among them: a
@@ -9,8 +9,10 @@ page that several processes map counts once among all of them, so run it in an e
 alone has it.
 """
 
+import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -18,18 +20,23 @@ import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import websocket
 
+from devicelab.machine import processor
+from tools.notebooks.marks import filled
 from tools.notebooks.nbfiles import LESSONS, device_environment, find, is_code, private_environment, read
 from tools.setup.lab import free_port
 from tools.setup.say import ROOT
 
+PAGE = ROOT / "docs" / "in-the-browser.md"
 ONE_CORE = ("taskset", "-c", "0")
 SECONDS, BYTES = (
     30.0,
@@ -174,16 +181,30 @@ def ratios() -> Iterator[tuple[str, float, float]]:
     yield "one core: MB of server and kernel, lesson 00 run", launch.most_bytes / 1e6, BYTES / 1e6
 
 
-def main() -> None:
-    """Print each step."""
-    launch = measure()
-    print(
-        "Measured on one core of this machine: seconds from the start of JupyterLab's process, PSS of all its processes."
+def table(launch: Launch) -> str:
+    """Return the steps with what they were measured on."""
+    load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores"
+    when = f"{date.today().isoformat()}, one core of {processor()}, {load}"
+    what = f"Python {platform.python_version()}, torch {version('torch')}, JupyterLab {version('jupyterlab')}"
+    rows = (
+        ("the server answers", f"{launch.answers:.1f} s"),
+        ("lesson 00's `lab.start()` is done", f"{launch.first_cell:.1f} s"),
+        ("lesson 00 is run to its end", f"{launch.all_cells:.1f} s"),
+        ("most memory of server and kernel", f"{launch.most_bytes / 1e6:.0f} MB"),
     )
-    print(f"the server answers        {launch.answers:8.1f} s")
-    print(f"lab.start() is done       {launch.first_cell:8.1f} s")
-    print(f"lesson 00 is run          {launch.all_cells:8.1f} s")
-    print(f"most memory held          {launch.most_bytes / 1e6:8.0f} MB")
+    lines = [f"| Measured: from the server's start until | {when}; {what} |", "|---|--:|"]
+    return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print each step, and keep them when asked."""
+    parser = argparse.ArgumentParser("python -m benchmarks.bench_launch", description=__doc__.splitlines()[0])
+    parser.add_argument("--keep", action="store_true", help=f"write the table into docs/{PAGE.name}")
+    keep = parser.parse_args(arguments).keep
+    found = table(measure())
+    print(found)
+    if keep:
+        PAGE.write_text(filled(PAGE.read_text("utf-8"), "launch", found), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

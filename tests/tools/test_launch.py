@@ -110,6 +110,21 @@ def test_the_benchmark_finds_the_first_cell_and_counts_the_memory_of_a_process()
         assert 1e6 < bench_launch.pss(psutil.Process()) < psutil.virtual_memory().total
 
 
+def test_what_was_measured_and_kept_is_within_what_is_promised():
+    kept = bench_launch.PAGE.read_text("utf-8").partition("<!-- launch:begin -->")[2]
+    kept = kept.partition("<!-- launch:end -->")[0]
+    seconds = [float(number) for number in re.findall(r"\| ([\d.]+) s \|", kept)]
+    [megabytes] = re.findall(r"\| (\d+) MB \|", kept)
+    assert len(seconds) == 3 and seconds == sorted(seconds) and seconds[1] < bench_launch.SECONDS
+    assert float(megabytes) < bench_launch.BYTES / 1e6
+    made = bench_launch.table(bench_launch.Launch(1.0, 2.0, 3.0, 600_000_000)).splitlines()
+    assert [line.partition("|")[2].partition("|")[0] for line in made[2:]] == [
+        line.partition("|")[2].partition("|")[0]
+        for line in kept.splitlines()
+        if line.endswith((" s |", "MB |"))
+    ]
+
+
 # --- Colab ----------------------------------------------------------------------------------------------------------
 
 

@@ -19,6 +19,8 @@ from tools.setup.venv import python_in
 FOLDER = ROOT / ".venv-colab"
 KERNEL = "colab-versions"
 VERSIONS = Path(__file__).with_name("colab.toml")
+# The newer platformdirs that is shared brings a plugin for pytest, which would be looked for in Colab's older one, and missed.
+SHARED = {"platformdirs"}
 INSTALLED = "import importlib.metadata as m, json, sys; print(json.dumps([f'{n}=={m.version(n)}' for n in sys.argv[1:]]))"
 PACKAGES = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
@@ -32,6 +34,11 @@ class Runtime:
     python: str
     torch: str
     packages: tuple[str, ...]
+
+    @property
+    def put(self) -> list[str]:
+        """The packages that are put before those of the shared environment."""
+        return [pin for pin in self.packages if pin.partition("==")[0] not in SHARED]
 
 
 @dataclass(frozen=True)
@@ -97,9 +104,7 @@ def make(base: Base) -> Path:
     if proven(python, base.runtime):
         return python
     _call(str(base.interpreter), "-m", "venv", "--clear", "--without-pip", str(base.folder))
-    uv.uv(
-        Path(sys.executable), "pip", "install", "--no-deps", "--python", str(python), *base.runtime.packages
-    )
+    uv.uv(Path(sys.executable), "pip", "install", "--no-deps", "--python", str(python), *base.runtime.put)
     here = _call(str(base.interpreter), "-c", PACKAGES)
     inside = _call(str(python), "-c", PACKAGES)
     # A line that begins with `import` is run at each start: it adds the shared packages after the ones above.
@@ -113,9 +118,9 @@ def proven(python: Path, runtime: Runtime) -> bool:
     """Say whether this interpreter finds each of the runtime's packages in its version."""
     if not python.exists():
         return False
-    names = [pin.partition("==")[0] for pin in runtime.packages]
+    names = [pin.partition("==")[0] for pin in runtime.put]
     done = subprocess.run([str(python), "-c", INSTALLED, *names], capture_output=True, text=True)
-    return done.returncode == 0 and json.loads(done.stdout) == list(runtime.packages)
+    return done.returncode == 0 and json.loads(done.stdout) == runtime.put
 
 
 def install_kernel(python: Path, data: Path) -> str:
